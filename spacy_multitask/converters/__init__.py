@@ -1,0 +1,4 @@
+from .base import ConversionError, ConversionReport
+from .formats import FORMATS, convert
+
+__all__ = ["FORMATS", "ConversionError", "ConversionReport", "convert"]

@@ -1,0 +1,130 @@
+"""The table of formats, and the writing of `.spacy` files."""
+
+import inspect
+import os
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import spacy
+from spacy.tokens import Doc, DocBin
+
+from .ag_news import read_ag_news
+from .base import ConversionError, ConversionReport, PathLike, check_is_file
+from .cleanconll import read_cleanconll
+from .columns import read_columns
+from .conll03 import read_conll03
+from .conll2000 import read_conll2000
+from .conllu import read_conllu
+from .labels import read_labels
+
+# Each reader takes (path, nlp, report) and its options by keyword.
+FORMATS: dict[str, Callable[..., Iterator[Doc]]] = {
+    "conllu": read_conllu,
+    "conll2000": read_conll2000,
+    "conll03": read_conll03,
+    "cleanconll": read_cleanconll,
+    "ag_news": read_ag_news,
+    "columns": read_columns,
+    "labels": read_labels,
+}
+
+
+def get_format_options(format: str) -> list[str]:
+    """RETURNS (List[str]): Names of the options that a format's reader takes."""
+    parameters = inspect.signature(FORMATS[format]).parameters.values()
+    return [param.name for param in parameters if param.kind is param.KEYWORD_ONLY]
+
+
+def convert(
+    format: str,
+    input: PathLike,
+    output: PathLike,
+    *,
+    lang: str = "en",
+    sample: float = 1.0,
+    seed: int = 0,
+    limit: int | None = None,
+    **options: Any,
+) -> ConversionReport:
+    """Convert one corpus file to a `.spacy` file.
+
+    The output is written beside its final place and then renamed, so that it is whole or not there.
+
+    format (str): A name in FORMATS.
+    input (PathLike): The corpus file, plain or gzipped.
+    output (PathLike): The file to write; its name ends in ".spacy". It is replaced if it exists.
+    lang (str): Language whose tokenizer and vocab are used.
+    sample (float): Fraction of the docs to keep, in (0, 1]. Each doc is drawn on its own.
+    seed (int): Seed of the sample. One seed and one file give one sample.
+    limit (Optional[int]): Most docs to write, after sampling; None for all.
+    options (Any): Options of the format's reader.
+    RETURNS (ConversionReport): What was written and what was not.
+    RAISES (ConversionError): If the file or an option is malformed, or no doc would be written.
+    RAISES (OSError): If a file cannot be read or written.
+    """
+    if format not in FORMATS:
+        raise ConversionError(f"the format {format!r} is not one of {', '.join(FORMATS)}.")
+    allowed = get_format_options(format)
+    for name in options:
+        if name not in allowed:
+            raise ConversionError(
+                f"the format {format!r} has no option {name!r}. Its options: {', '.join(allowed)}."
+            )
+    if not 0.0 < sample <= 1.0:
+        raise ConversionError(
+            f"sample is {sample}, but must be above 0 and at most 1: the fraction of docs to keep."
+        )
+    if limit is not None and limit < 1:
+        raise ConversionError(f"limit is {limit}, but must be at least 1 doc.")
+    path = check_is_file(input)
+    output = check_output(output, [path, *(v for v in options.values() if isinstance(v, Path))])
+    report = ConversionReport()
+    # Only annotations are stored: user data would need pickling when docs are made elsewhere.
+    doc_bin = DocBin(store_user_data=False)
+    rng = random.Random(seed)
+    for doc in FORMATS[format](path, spacy.blank(lang), report, **options):
+        if sample < 1.0 and rng.random() >= sample:
+            report.add_cause(f"doc left out by sample {sample:g} (seed {seed})")
+            continue
+        doc_bin.add(doc)
+        report.add_doc(doc)
+        if report.docs == limit:
+            report.add_cause(f"stop at the limit of {limit:,} docs: the rest was not read")
+            break
+    if not report.docs:
+        raise ConversionError(
+            f"{path}: there is no doc to write. Check the format, and the sample if one was asked."
+        )
+    write_aside(output, doc_bin.to_bytes())
+    return report
+
+
+def check_output(output: PathLike, inputs: list[Path]) -> Path:
+    """Return the path to write to, links resolved.
+
+    RAISES (ConversionError): If it has the wrong suffix, is a directory, or is one of the inputs.
+    """
+    output = Path(output)
+    if output.suffix != ".spacy":
+        raise ConversionError(
+            f"{output}: the output's name must end in '.spacy', or spaCy's readers pass over it."
+        )
+    if output.is_dir():
+        raise ConversionError(f"{output}: this is a directory. Give the name of a file.")
+    output = output.resolve()
+    if any(output == path.resolve() for path in inputs):
+        raise ConversionError(f"{output}: the output would replace an input. Give another name.")
+    return output
+
+
+def write_aside(output: Path, data: bytes) -> None:
+    """Write a file under a temporary name in its folder, then rename it."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    aside = output.with_name(f".{output.name}.{os.getpid()}.tmp")
+    try:
+        aside.write_bytes(data)
+        os.replace(aside, output)
+    finally:
+        aside.unlink(missing_ok=True)

@@ -1,0 +1,73 @@
+"""Texts with topic labels, one per line, as fastText reads them: `__label__Sports text ...`.
+
+Source: https://fasttext.cc/docs/en/supervised-tutorial.html
+"""
+
+from collections.abc import Iterator, Sequence
+
+from spacy.language import Language
+from spacy.tokens import Doc
+
+from .ag_news import clean_text
+from .base import ConversionReport, PathLike, error_at, make_text_doc, read_lines
+
+PREFIX = "__label__"
+
+
+def read_labels(
+    path: PathLike,
+    nlp: Language,
+    report: ConversionReport,
+    *,
+    labels: Sequence[str] | None = None,
+    clean: bool = False,
+) -> Iterator[Doc]:
+    """Read the labels of each line into `doc.cats`; the other labels are 0.0 there.
+
+    path (PathLike): The file, plain or gzipped.
+    nlp (Language): Tokenizes the texts.
+    report (ConversionReport): Counts what is skipped.
+    labels (Optional[Sequence[str]]): All labels. None to gather them from the file, which is then
+        read twice; a part of a corpus may lack some.
+    clean (bool): Remove the debris of AG News: backslashes, broken HTML entities, tags.
+    YIELDS (Doc): The docs.
+    RAISES (ConversionError): If a line is malformed or has another label than the given ones.
+    """
+    if labels is None:
+        found: dict[str, None] = {}
+        for _, line_labels, _ in read_labelled_lines(path):
+            found.update(dict.fromkeys(line_labels))
+        labels = sorted(found)
+    for line_no, line_labels, text in read_labelled_lines(path):
+        for label in line_labels:
+            if label not in labels:
+                raise error_at(
+                    path,
+                    line_no,
+                    f"label {label!r} is not one of {', '.join(labels)}. "
+                    "Add it to the labels option.",
+                )
+        if clean:
+            text = clean_text(text)
+        cats = {label: float(label in line_labels) for label in labels}
+        doc = make_text_doc(path, line_no, nlp, text, cats, report)
+        if doc is not None:
+            yield doc
+
+
+def read_labelled_lines(path: PathLike) -> Iterator[tuple[int, list[str], str]]:
+    for line_no, line in read_lines(path):
+        if not line.strip():
+            continue
+        labels: list[str] = []
+        while line.startswith(PREFIX):
+            label, _, line = line.partition(" ")
+            labels.append(label[len(PREFIX) :])
+        if not labels or not all(labels):
+            raise error_at(
+                path,
+                line_no,
+                f"the line begins with {line[:20]!r} instead of a label. "
+                f"A line is '{PREFIX}<label> <text>'.",
+            )
+        yield line_no, labels, line
