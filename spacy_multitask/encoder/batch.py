@@ -1,0 +1,95 @@
+"""What the encoder hands to the heads: the vectors of a whole batch, pooled once."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Optional
+
+import numpy as np
+import torch
+from spacy.tokens import Doc
+from torch import Tensor
+
+# A map from word vectors (n_words, width) to a head's logits (n_words, n_labels).
+Projection = Callable[[Tensor], Tensor]
+
+# Heads applied after the fact work through so many words at once.
+BLOCK = 1 << 16
+
+
+class PackedBatch:
+    """Word and document vectors of a batch of docs, all words end to end.
+
+    docs (List[Doc]): The docs, in order.
+    lengths (ndarray): Words per doc, int64, shape (n_docs,).
+    words (Optional[Tensor]): Word vectors, shape (n_words, width). In training a leaf of the
+        autograd graph that collects the heads' gradients. None in prediction when every head had
+        its projection computed inside the encoder's micro-batches.
+    doc_vectors (Tensor): Document vectors, shape (n_docs, width); a leaf, likewise.
+    projected (Dict[int, Tensor]): Logits per listener id, shape (n_words, n_labels) each.
+    graph (Optional[Tuple[Tensor, Tensor]]): Outputs still attached to the encoder's graph, with
+        the shapes of words and doc_vectors; None if the encoder does not learn from this batch.
+    """
+
+    def __init__(
+        self,
+        docs: list[Doc],
+        lengths: np.ndarray,
+        words: Optional[Tensor],
+        doc_vectors: Tensor,
+        *,
+        projected: Optional[dict[int, Tensor]] = None,
+        graph: Optional[tuple[Tensor, Tensor]] = None,
+    ):
+        self.docs = docs
+        self.lengths = lengths
+        self.words = words
+        self.doc_vectors = doc_vectors
+        self.projected = projected or {}
+        self.graph = graph
+        self.ends = np.cumsum(lengths)
+        # Bookkeeping of the encoder component, see there.
+        self.version = 0
+        self.touched = False
+        self.waiting: set[int] = set()
+        self.deferred: Optional[tuple[Any, float]] = None
+        self.losses: Optional[dict[str, float]] = None
+
+    @property
+    def starts(self) -> np.ndarray:
+        """RETURNS (ndarray): First row of each doc, shape (n_docs,)."""
+        return self.ends - self.lengths
+
+    def holds(self, docs: list[Doc]) -> bool:
+        """RETURNS (bool): Whether the batch was computed for these very docs, still as they were.
+
+        A component in between may have merged or split tokens.
+        """
+        return len(docs) == len(self.docs) and all(
+            a is b and len(a) == n for a, b, n in zip(docs, self.docs, self.lengths)
+        )
+
+    def project(self, key: int, projection: Projection) -> Tensor:
+        """RETURNS (Tensor): A head's logits for all words, shape (n_words, n_labels)."""
+        if key in self.projected:
+            return self.projected[key]
+        assert self.words is not None, "the batch was made without word vectors"
+        return torch.cat([projection(block) for block in self.words.split(BLOCK)])
+
+    def backprop(self) -> float:
+        """Send the heads' summed gradient into the encoder's parameters.
+
+        RETURNS (float): Squared norm of the gradient on the vectors.
+        """
+        if self.graph is None:
+            return 0.0
+        pairs = [
+            (output, leaf.grad)
+            for output, leaf in zip(self.graph, (self.words, self.doc_vectors))
+            if leaf is not None and leaf.grad is not None
+        ]
+        self.graph = None
+        if not pairs:
+            return 0.0
+        outputs, gradients = zip(*pairs)
+        torch.autograd.backward(outputs, gradients)
+        return float(sum(g.square().sum() for g in gradients))

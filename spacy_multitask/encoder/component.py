@@ -1,0 +1,415 @@
+"""The pipeline component that owns the shared encoder."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Callable, Iterable, Iterator, Optional, Union
+
+import srsly
+from spacy.language import Language
+from spacy.pipeline import TrainablePipe
+from spacy.tokens import Doc
+from spacy.training import Example, validate_examples
+from spacy.vocab import Vocab
+from thinc.api import Config, Model, Optimizer, torch2xp
+
+from ..layers.network import PRECISIONS
+from .batch import PackedBatch
+from .listener import EncoderListener
+from .shim import EncoderShim
+
+DEFAULT_TRANSFORMER_MODEL = Config().from_str("""
+[model]
+@architectures = "spacy_multitask.Encoder.v1"
+name = "distilbert-base-uncased"
+""")["model"]
+
+# Padded pieces in a micro-batch: what keeps the caches of a CPU, or the units of a GPU, busy.
+BUDGETS = {"cpu": 2048, "cuda": 65536}
+
+
+@Language.factory(
+    "multitask_transformer",
+    default_config={
+        "model": DEFAULT_TRANSFORMER_MODEL,
+        "precision": "float32",
+        "max_batch_pieces": None,
+        "keep_vectors": False,
+    },
+)
+def make_transformer(
+    nlp: Language,
+    name: str,
+    model: Model,
+    precision: str,
+    max_batch_pieces: Optional[int],
+    keep_vectors: bool,
+) -> "MultitaskTransformer":
+    """Create the shared encoder.
+
+    model (Model): The encoder, see `spacy_multitask.Encoder.v1`.
+    precision (str): "float32" or "bfloat16", for training and for prediction.
+    max_batch_pieces (Optional[int]): Most padded pieces in a micro-batch; None chooses by device.
+    keep_vectors (bool): Whether to leave each doc's token vectors in `doc.tensor`.
+    """
+    return MultitaskTransformer(
+        nlp,
+        model,
+        name,
+        precision=precision,
+        max_batch_pieces=max_batch_pieces,
+        keep_vectors=keep_vectors,
+    )
+
+
+class MultitaskTransformer(TrainablePipe):
+    """Encodes each batch of docs once, and keeps the result until the last head has read it.
+
+    The result is kept per thread, outside the docs, and is matched by the docs' identity: a head
+    that sees other docs than the encoder saw last gets them encoded anew.
+
+    In training the heads' gradients add up on the batch's vectors and go back through the encoder
+    in one pass. `nlp.update(sgd=...)` calls `finish_update` on the encoder before any head has
+    run. That step is then put off until the heads are done: it is taken when the last head
+    finishes, or before the encoder is next used, looked at or saved.
+    """
+
+    def __init__(
+        self,
+        nlp: Language,
+        model: Model,
+        name: str,
+        *,
+        precision: str,
+        max_batch_pieces: Optional[int],
+        keep_vectors: bool,
+    ):
+        if precision not in PRECISIONS:
+            raise ValueError(
+                f"precision = {precision!r} is not one of {', '.join(PRECISIONS)}. "
+                f"Set components.{name}.precision."
+            )
+        if max_batch_pieces is not None and max_batch_pieces < 1:
+            raise ValueError(f"max_batch_pieces = {max_batch_pieces} must be at least 1.")
+        self.vocab: Vocab = nlp.vocab
+        self._nlp = weakref.ref(nlp)
+        self._model = model
+        self.name = name
+        self.precision = precision
+        self.max_batch_pieces = max_batch_pieces
+        self.keep_vectors = keep_vectors
+        self.cfg: dict[str, Any] = {}
+        self.listener_map: dict[str, list[EncoderListener]] = {}
+        self._version = 0
+        self._local = threading.local()
+
+    def __getstate__(self) -> dict[str, Any]:
+        self._settle(force=True)
+        state = self.__dict__.copy()
+        del state["_local"], state["_nlp"]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._local = threading.local()
+        self._nlp = lambda: None
+
+    @property
+    def model(self) -> Model:
+        """RETURNS (Model): The encoder, with every step taken that the heads' gradients call for."""
+        self._settle()
+        return self._model
+
+    @property
+    def shim(self) -> EncoderShim:
+        return self._model.shims[0]
+
+    # Listeners
+
+    @property
+    def listeners(self) -> list[EncoderListener]:
+        return [m for listeners in self.listener_map.values() for m in listeners]
+
+    @property
+    def listening_components(self) -> list[str]:
+        return list(self.listener_map)
+
+    def add_listener(self, listener: EncoderListener, component_name: str) -> None:
+        listeners = self.listener_map.setdefault(component_name, [])
+        if not any(listener is other for other in listeners):
+            listeners.append(listener)
+        listener.encoder = self
+        if self.shim.has_module:
+            listener.set_dim("nO", self.shim.width, force=True)
+
+    def remove_listener(self, listener: EncoderListener, component_name: str) -> bool:
+        listeners = self.listener_map.get(component_name, [])
+        if not any(listener is other for other in listeners):
+            return False
+        listeners[:] = [other for other in listeners if other is not listener]
+        if not listeners:
+            del self.listener_map[component_name]
+        listener.encoder = None
+        return True
+
+    def find_listeners(self, component: Any) -> None:
+        """Connect the listeners in a component after this one. A listener for "*" goes to the
+        nearest encoder before it, which is the last to call this."""
+        if component is self or not isinstance(getattr(component, "model", None), Model):
+            return
+        for node in component.model.walk():
+            if isinstance(node, EncoderListener) and node.upstream_name in ("*", self.name):
+                if node.encoder is not None and node.encoder is not self:
+                    node.encoder.remove_listener(node, component.name)
+                self.add_listener(node, component.name)
+
+    # Prediction
+
+    def predict(self, docs: Iterable[Doc]) -> PackedBatch:
+        """Encode docs without changing them.
+
+        RETURNS (PackedBatch): Vectors, and the logits of the heads that listen.
+        """
+        return self._encode(list(docs), self.listeners)
+
+    def _encode(
+        self, docs: list[Doc], listeners: list[EncoderListener], *, keep_words: bool = False
+    ) -> PackedBatch:
+        training = self._training
+        if training is not None and training.holds(docs):
+            return training  # annotating in mid-update: the heads have yet to learn from it
+        self._settle(force=True)
+        projections = {id(m): m.projection for m in listeners if m.projection is not None}
+        batch = self.shim.encode(
+            docs,
+            is_train=False,
+            precision=self.precision,
+            budget=self._budget(),
+            projections=projections,
+            # With neither listener nor tensor the vectors are what the caller came for.
+            keep_words=keep_words
+            or self.keep_vectors
+            or len(projections) < len(listeners)
+            or not listeners,
+        )
+        batch.version = self._version
+        return batch
+
+    def _budget(self) -> int:
+        return self.max_batch_pieces or BUDGETS.get(self.shim.device.type, BUDGETS["cuda"])
+
+    def set_annotations(self, docs: Iterable[Doc], batch: PackedBatch) -> None:
+        """Hold the batch for the heads; put vectors on the docs only if asked to."""
+        nlp = self._nlp()
+        batch.waiting = {
+            id(listener)
+            for name, listeners in self.listener_map.items()
+            for listener in listeners
+            if nlp is None or name in nlp.pipe_names
+        }
+        self._local.predicted = batch if batch.waiting else None
+        if self.keep_vectors:
+            array = torch2xp(batch.words)
+            for doc, start, end in zip(docs, batch.starts, batch.ends):
+                # A copy, lest one kept doc keeps the vectors of its whole batch.
+                doc.tensor = array[start:end].copy()
+
+    def batch_for(
+        self, docs: list[Doc], listener: EncoderListener, *, is_train: bool
+    ) -> PackedBatch:
+        """Get the encoder's output for a head.
+
+        docs (List[Doc]): The docs that the head was given.
+        listener (EncoderListener): The head's listener.
+        is_train (bool): Whether the head is learning. If the encoder is not (it is frozen or left
+            out of the update), the batch has vectors but no graph.
+        RETURNS (PackedBatch): The batch held for these docs, or a new one.
+        """
+        training = self._training
+        if training is not None and training.holds(docs):
+            # A head that annotates while others learn reads the same vectors that they read.
+            training.touched = training.touched or is_train
+            return training
+        if is_train:
+            batch = self._held("frozen", docs)
+            if batch is None:
+                batch = self._encode(docs, [], keep_words=True)
+                self._local.frozen = batch
+            return batch
+        batch = self._held("predicted", docs)
+        if batch is None or (batch.words is None and id(listener) not in batch.projected):
+            frozen = self._held("frozen", docs)
+            if frozen is not None:
+                return frozen
+            batch = self._encode(docs, self.listeners)
+            batch.waiting = {id(m) for m in self.listeners}
+            self._local.predicted = batch
+        batch.waiting.discard(id(listener))
+        if not batch.waiting:
+            self._local.predicted = None
+        return batch
+
+    def _held(self, name: str, docs: list[Doc]) -> Optional[PackedBatch]:
+        batch = getattr(self._local, name, None)
+        if batch is None or batch.version != self._version or not batch.holds(docs):
+            return None
+        return batch
+
+    # Training
+
+    @property
+    def _training(self) -> Optional[PackedBatch]:
+        return getattr(self._local, "training", None)
+
+    def update(
+        self,
+        examples: Iterable[Example],
+        *,
+        drop: float = 0.0,
+        sgd: Optional[Optimizer] = None,
+        losses: Optional[dict[str, float]] = None,
+    ) -> dict[str, float]:
+        """Encode a batch for the heads to learn from.
+
+        drop (float): Not used: the encoder's dropout is an option of its model.
+        losses (Optional[Dict[str, float]]): Gets the squared norm of the gradient on the vectors.
+        """
+        losses = {} if losses is None else losses
+        losses.setdefault(self.name, 0.0)
+        examples = list(examples)
+        validate_examples(examples, "MultitaskTransformer.update")
+        self._settle(force=True)
+        self._local.predicted = self._local.frozen = None
+        docs = [eg.predicted for eg in examples]
+        if not any(map(len, docs)):
+            return losses
+        batch = self.shim.encode(
+            docs, is_train=True, precision=self.precision, budget=self._budget()
+        )
+        batch.losses = losses
+        self._local.training = batch
+        if sgd not in (None, False):
+            self.finish_update(sgd)
+        return losses
+
+    def touch(self, docs: list[Doc]) -> None:
+        """A head is done with this batch, and had nothing to learn from it."""
+        batch = self._training
+        if batch is not None and batch.holds(docs):
+            batch.touched = True
+
+    def finish_update(self, sgd: Optimizer) -> None:
+        """Take a step with the gradients so far, or once the heads have run."""
+        batch = self._training
+        if batch is not None and not batch.touched:
+            batch.deferred = (sgd, sgd.learn_rate)
+            return
+        self._settle()
+        self._step(sgd)
+
+    def head_finished(self, name: str) -> None:
+        """The component `name` has taken its own step. After the last one, take a put-off step."""
+        batch = self._training
+        if batch is not None and batch.deferred is not None:
+            if self.listening_components and self.listening_components[-1] == name:
+                self._settle()
+
+    def _settle(self, *, force: bool = False) -> None:
+        """Backpropagate what the heads have left, and take a step that was put off for it.
+
+        force (bool): Also when no head has come yet. Otherwise the batch waits on: it was encoded
+            just now, and the heads are about to learn from it.
+        """
+        batch = self._training
+        if batch is None or not (batch.touched or force):
+            return
+        self._local.training = None
+        norm = batch.backprop()
+        if batch.losses is not None:
+            batch.losses[self.name] = batch.losses.get(self.name, 0.0) + norm
+        if batch.deferred is not None:
+            sgd, rate = batch.deferred
+            # The schedule may have moved on since the step was due.
+            current, sgd.learn_rate = sgd.learn_rate, rate
+            self._step(sgd)
+            sgd.learn_rate = current
+
+    def _step(self, sgd: Optimizer) -> None:
+        self._model.finish_update(sgd)
+        self._version += 1
+
+    def initialize(
+        self, get_examples: Callable[[], Iterable[Example]], *, nlp: Optional[Language] = None
+    ) -> None:
+        """Load the pretrained weights, and tell the heads how wide the vectors are."""
+        self._settle(force=True)
+        self._model.initialize()
+        self._version += 1
+        if nlp is not None:
+            nlp._link_components()
+        for listener in self.listeners:
+            listener.set_dim("nO", self.shim.width, force=True)
+
+    @contextmanager
+    def use_params(self, params: dict) -> Iterator[None]:
+        self._settle(force=True)
+        self._version += 1  # what was encoded before is stale now, and again afterwards
+        with self._model.use_params(params):
+            yield
+        self._version += 1
+
+    # Saving and loading
+
+    def to_disk(self, path: Union[str, Path], *, exclude: Iterable[str] = ()) -> None:
+        """Write weights (safetensors), config and tokenizer as files into a folder."""
+        self._settle(force=True)
+        path = Path(path)
+        path.mkdir(parents=True, exist_ok=True)
+        srsly.write_json(path / "cfg", self.cfg)
+        if "model" not in exclude:
+            for name, data in self.shim.to_files().items():
+                file = path / "model" / name
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(data)
+
+    def from_disk(
+        self, path: Union[str, Path], *, exclude: Iterable[str] = ()
+    ) -> "MultitaskTransformer":
+        """Load what `to_disk` wrote.
+
+        RAISES (ValueError): If a file is missing or damaged; it is named.
+        """
+        path = Path(path)
+        if "model" not in exclude:
+            folder = path / "model"
+            files = {
+                file.relative_to(folder).as_posix(): file.read_bytes()
+                for file in sorted(folder.rglob("*"))
+                if file.is_file()
+            }
+            self._load(files, str(folder))
+        return self
+
+    def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
+        self._settle(force=True)
+        files = {} if "model" in exclude else self.shim.to_files()
+        return srsly.msgpack_dumps({"cfg": self.cfg, "model": files})
+
+    def from_bytes(self, bytes_data: bytes, *, exclude: Iterable[str] = ()) -> "MultitaskTransformer":
+        data = srsly.msgpack_loads(bytes_data)
+        if "model" not in exclude:
+            self._load(data["model"], f"component {self.name}")
+        return self
+
+    def _load(self, files: dict[str, bytes], source: str) -> None:
+        self.shim.from_files(files, source)
+        if self.shim.has_module:
+            self._model.set_dim("nO", self.shim.width, force=True)
+        self._local = threading.local()
+        self._version += 1
+        for listener in self.listeners:
+            listener.set_dim("nO", self.shim.width, force=True)
+

@@ -1,0 +1,89 @@
+"""The layer by which a head reads the shared encoder."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Callable, Optional
+
+import torch
+from spacy.tokens import Doc
+from spacy.util import registry
+from thinc.api import Model, torch2xp, xp2torch
+from thinc.types import Floats2d
+
+from .batch import PackedBatch, Projection
+
+if TYPE_CHECKING:
+    from .component import MultitaskTransformer
+
+
+@registry.architectures("spacy_multitask.EncoderListener.v1")
+def build_listener(upstream: str = "*") -> "EncoderListener":
+    """Build the layer that connects a head to the `multitask_transformer` before it.
+
+    upstream (str): Name of the encoder component, or "*" for any. Where several encoders come
+        before the head, "*" takes the nearest.
+    """
+    return EncoderListener(upstream)
+
+
+class EncoderListener(Model):
+    """Hands a head the encoder's vectors, and the encoder the head's gradient.
+
+    Our heads take the packed batch. As a thinc layer it maps List[Doc] to List[Floats2d], one
+    array (n_tokens, width) per doc, which is what spaCy's own components want.
+    """
+
+    name = "encoder_listener"
+
+    def __init__(self, upstream: str):
+        super().__init__(self.name, forward, dims={"nO": None})
+        self.upstream_name = upstream
+        self.encoder: Optional[MultitaskTransformer] = None
+        # Set by heads that need nothing of the words but this map of them.
+        self.projection: Optional[Projection] = None
+
+    def packed(self, docs: list[Doc], is_train: bool) -> PackedBatch:
+        """RETURNS (PackedBatch): The encoder's output for the docs.
+        RAISES (ValueError): If there is no encoder to listen to.
+        """
+        if self.encoder is None:
+            raise ValueError(
+                f"The listener for {self.upstream_name!r} has found no encoder. Put a "
+                "multitask_transformer before the head in [nlp] pipeline (and, if the head names "
+                "its encoder with `upstream`, use the same name)."
+            )
+        return self.encoder.batch_for(docs, self, is_train=is_train)
+
+    def touch(self, docs: list[Doc]) -> None:
+        """Tell the encoder that this head is done with a training batch from which it had nothing
+        to learn."""
+        if self.encoder is not None:
+            self.encoder.touch(docs)
+
+
+def forward(
+    model: EncoderListener, docs: list[Doc], is_train: bool
+) -> tuple[list[Floats2d], Callable]:
+    if model.encoder is None and not is_train:
+        # Shape inference while a pipeline is being built.
+        width = model.get_dim("nO") if model.has_dim("nO") else 0
+        return [model.ops.alloc2f(len(doc), width) for doc in docs], lambda d: []
+    batch = model.packed(docs, is_train)
+    vectors = _split(batch, batch.words.detach())
+
+    def backprop(d_vectors: list[Floats2d]) -> list[Doc]:
+        if batch.graph is not None:
+            d_words = xp2torch(model.ops.xp.concatenate(d_vectors), device=batch.words.device)
+            with torch.no_grad():
+                if batch.words.grad is None:
+                    batch.words.grad = d_words.clone()
+                else:
+                    batch.words.grad += d_words
+        return []
+
+    return vectors, backprop
+
+
+def _split(batch: PackedBatch, words: torch.Tensor) -> list[Floats2d]:
+    array = torch2xp(words)
+    return [array[start:end] for start, end in zip(batch.starts, batch.ends)]

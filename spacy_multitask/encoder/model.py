@@ -1,0 +1,86 @@
+"""The encoder as a thinc model."""
+
+from __future__ import annotations
+
+from typing import Callable, Optional
+
+import torch
+from spacy.tokens import Doc
+from spacy.util import registry
+from thinc.api import Model, torch2xp, xp2torch
+from thinc.types import Floats2d
+
+from .shim import DOC_POOLINGS, POOLINGS, EncoderShim
+
+
+@registry.architectures("spacy_multitask.Encoder.v1")
+def build_encoder(
+    name: str,
+    pooling: str = "first",
+    doc_pooling: str = "mean",
+    layers: Optional[list[int]] = None,
+    window: int = 512,
+    overlap: int = 64,
+    word_shapes: Optional[bool] = None,
+    dropout: Optional[float] = None,
+    gradient_checkpointing: bool = False,
+) -> Model[list[Doc], list[Floats2d]]:
+    """Build a pretrained transformer encoder. Its weights are loaded by `nlp.initialize()`.
+
+    name (str): Folder or hub name of the pretrained encoder.
+    pooling (str): Which of a word's pieces give its vector: "first", "last" or "mean".
+    doc_pooling (str): "mean" of a document's pieces, or "cls", the vector of the first special one.
+    layers (Optional[List[int]]): Layers to mix with learned weights; None takes the last.
+    window (int): Most pieces encoded at once, at most what the encoder was made for.
+    overlap (int): Pieces that neighbouring windows of a long document share, about.
+    word_shapes (Optional[bool]): Whether to add an embedding of each word's shape to its pieces'
+        input embeddings; None does so for uncased tokenizers.
+    dropout (Optional[float]): Dropout inside the encoder in training; None keeps its own.
+    gradient_checkpointing (bool): Save memory in training by computing activations twice.
+    RETURNS (Model): Maps docs to their token vectors, each (n_tokens, width).
+    RAISES (ValueError): If an option has no such value.
+    """
+    for option, value, values in (
+        ("pooling", pooling, POOLINGS),
+        ("doc_pooling", doc_pooling, DOC_POOLINGS),
+    ):
+        if value not in values:
+            raise ValueError(f"{option} = {value!r} is not one of {', '.join(values)}.")
+    if not 0 <= overlap < window:
+        raise ValueError(f"overlap = {overlap} must be at least 0 and less than window = {window}.")
+    shim = EncoderShim(
+        name,
+        pooling=pooling,
+        doc_pooling=doc_pooling,
+        layers=layers,
+        window=window,
+        overlap=overlap,
+        word_shapes=word_shapes,
+        dropout=dropout,
+        gradient_checkpointing=gradient_checkpointing,
+    )
+    return Model("multitask_encoder", forward, init=init, dims={"nO": None}, shims=[shim])
+
+
+def init(model: Model, X: Optional[list[Doc]] = None, Y: None = None) -> None:
+    shim: EncoderShim = model.shims[0]
+    if not shim.has_module:
+        shim.load_pretrained()
+    model.set_dim("nO", shim.width, force=True)
+
+
+def forward(
+    model: Model, docs: list[Doc], is_train: bool
+) -> tuple[list[Floats2d], Callable[[list[Floats2d]], list[Doc]]]:
+    """Encode docs as a layer of its own, as in a head whose listener was replaced by a copy."""
+    shim: EncoderShim = model.shims[0]
+    batch = shim.encode(docs, is_train=is_train, precision="float32", budget=2048)
+    array = torch2xp(batch.words.detach())
+
+    def backprop(d_vectors: list[Floats2d]) -> list[Doc]:
+        with torch.no_grad():
+            batch.words.grad = xp2torch(model.ops.xp.concatenate(d_vectors))
+        batch.backprop()
+        return []
+
+    return [array[start:end] for start, end in zip(batch.starts, batch.ends)], backprop

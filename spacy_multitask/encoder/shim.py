@@ -1,0 +1,399 @@
+"""The pretrained encoder with its tokenizer: docs in, a packed batch of vectors out."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+import srsly
+import torch
+from spacy.attrs import ORTH
+from spacy.tokens import Doc
+from torch import Tensor, nn
+
+from ..layers.network import TransformerNetwork
+from ..layers.shim import TorchShim, tensors_from_bytes, tensors_to_bytes
+from .batch import PackedBatch, Projection
+from .pieces import PieceCache, Pieces, is_uncased, load_tokenizer
+from .shapes import N_SHAPES, NO_WORD
+from .windows import Windows, cut_windows, micro_batches
+
+POOLINGS = ("first", "last", "mean")
+DOC_POOLINGS = ("mean", "cls")
+WEIGHTS_FILE = "model.safetensors"
+CONFIG_FILE = "config.json"
+
+
+class EncoderShim(TorchShim):
+    """Network, tokenizer and piece cache, loaded and saved together."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        pooling: str,
+        doc_pooling: str,
+        layers: Optional[list[int]],
+        window: int,
+        overlap: int,
+        word_shapes: Optional[bool],
+        dropout: Optional[float],
+        gradient_checkpointing: bool,
+    ):
+        super().__init__()
+        self.name = name
+        self.pooling = pooling
+        self.doc_pooling = doc_pooling
+        self.layers = layers
+        self.window = window
+        self.overlap = overlap
+        self.word_shapes = word_shapes
+        self.dropout = dropout
+        self.gradient_checkpointing = gradient_checkpointing
+        self.tokenizer: Any = None
+        self.cache: Optional[PieceCache] = None
+
+    # Making the network
+
+    def load_pretrained(self) -> None:
+        """Load weights and tokenizer by name, from a folder or from the hub.
+
+        RAISES (ValueError): If no encoder is named or it can't be loaded.
+        """
+        from transformers import AutoModel
+
+        if not self.name:
+            raise ValueError(
+                "No encoder is named. Set components.transformer.model.name to a folder or to a "
+                'hub name such as "distilbert-base-uncased".'
+            )
+        try:
+            tokenizer = load_tokenizer(self.name)
+            transformer = AutoModel.from_pretrained(self.name, trust_remote_code=False)
+        except (OSError, ValueError) as error:
+            raise ValueError(
+                f"Can't load the encoder {self.name!r}: {error}\nGive a folder that holds "
+                "config.json, model.safetensors and the tokenizer's files, or a hub name."
+            ) from error
+        shapes = is_uncased(tokenizer) if self.word_shapes is None else self.word_shapes
+        self._assemble(transformer.float(), tokenizer, has_shapes=shapes)
+
+    def _assemble(self, transformer: nn.Module, tokenizer: Any, *, has_shapes: bool) -> None:
+        network = TransformerNetwork(
+            transformer, n_shapes=N_SHAPES if has_shapes else 0, layers=self.layers
+        )
+        if self.dropout is not None:
+            for part in network.modules():
+                if isinstance(part, nn.Dropout):
+                    part.p = self.dropout
+        if self.gradient_checkpointing:
+            transformer.gradient_checkpointing_enable()
+        self.set_module(network)
+        self.tokenizer = tokenizer
+        self.prefix, self.suffix = _special_pieces(tokenizer)
+        self.pad = int(tokenizer.pad_token_id or 0)
+        limit = min(self.window, _longest_input(transformer, tokenizer))
+        self.capacity = limit - len(self.prefix) - len(self.suffix)
+        if self.capacity <= self.overlap:
+            raise ValueError(
+                f"The encoder takes {limit} pieces at once, too few for windows that overlap by "
+                f"{self.overlap}. Lower components.transformer.model.overlap."
+            )
+        self.cache = PieceCache(tokenizer, max_word_pieces=self.capacity - self.overlap)
+
+    # Saving and loading
+
+    def to_files(self) -> dict[str, bytes]:
+        """RETURNS (Dict[str, bytes]): File names and contents; empty if nothing was loaded yet."""
+        if not self.has_module:
+            return {}
+        files = {}
+        with tempfile.TemporaryDirectory() as folder:
+            self.tokenizer.save_pretrained(folder)
+            for path in sorted(Path(folder).rglob("*")):
+                if path.is_file():
+                    files[path.relative_to(folder).as_posix()] = path.read_bytes()
+        config = self.module.transformer.config.to_dict()
+        config.pop("_name_or_path", None)  # a path of the machine that trained means nothing later
+        files[CONFIG_FILE] = srsly.json_dumps(config, indent=2, sort_keys=True).encode("utf8")
+        files[WEIGHTS_FILE] = tensors_to_bytes(self.module)
+        return files
+
+    def from_files(self, files: dict[str, bytes], source: str) -> "EncoderShim":
+        """Load what `to_files` gave.
+
+        source (str): Where the files come from, for error messages.
+        RAISES (ValueError): If a file is missing or damaged.
+        """
+        from transformers import AutoConfig, AutoModel
+
+        if not files:
+            return self
+        for name in (CONFIG_FILE, WEIGHTS_FILE):
+            if name not in files:
+                raise ValueError(f"{source}: the file {name} is missing. Copy the pipeline again.")
+        state = tensors_from_bytes(files[WEIGHTS_FILE], f"{source}: {WEIGHTS_FILE}")
+        try:
+            settings = json.loads(files[CONFIG_FILE])
+        except ValueError as error:
+            raise ValueError(f"{source}: {CONFIG_FILE} is damaged: {error}") from error
+        config = AutoConfig.for_model(**settings)
+        with tempfile.TemporaryDirectory() as folder:
+            for name, data in files.items():
+                if name != WEIGHTS_FILE:
+                    path = Path(folder, name)
+                    if not path.resolve().is_relative_to(Path(folder).resolve()):
+                        raise ValueError(f"{source}: the file name {name!r} leaves its folder.")
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_bytes(data)
+            tokenizer = load_tokenizer(folder, local_files_only=True)
+        with torch.random.fork_rng(devices=[]):  # its random start is thrown away at once
+            transformer = AutoModel.from_config(config, trust_remote_code=False)
+        self._assemble(
+            transformer.float(), tokenizer, has_shapes="shape_embedding.weight" in state
+        )
+        try:
+            self.module.load_state_dict(state)
+        except RuntimeError as error:
+            raise ValueError(f"{source}: {WEIGHTS_FILE} does not fit {CONFIG_FILE}: {error}") from error
+        return self
+
+    def to_bytes(self) -> bytes:
+        return srsly.msgpack_dumps(self.to_files())
+
+    def from_bytes(self, data: bytes) -> "EncoderShim":
+        return self.from_files(srsly.msgpack_loads(data), "encoder")
+
+    # Running the network
+
+    @property
+    def width(self) -> int:
+        return self.module.width
+
+    def encode(
+        self,
+        docs: list[Doc],
+        *,
+        is_train: bool,
+        precision: str,
+        budget: int,
+        projections: Optional[dict[int, Projection]] = None,
+        keep_words: bool = True,
+    ) -> PackedBatch:
+        """Encode a batch of docs in length-sorted micro-batches.
+
+        docs (List[Doc]): Any docs, empty ones too.
+        is_train (bool): Whether to keep the graph for backpropagation.
+        precision (str): "float32" or "bfloat16".
+        budget (int): Most padded pieces in a micro-batch.
+        projections (Optional[Dict[int, Projection]]): Heads to apply to the words of each
+            micro-batch at once, keyed by listener; prediction only.
+        keep_words (bool): Whether the batch gets word vectors besides.
+        RETURNS (PackedBatch): One row per token, in order. Tokens without pieces get zeros.
+        """
+        network = self.module
+        network.train(is_train)
+        device = self.device
+        lengths = np.fromiter(map(len, docs), np.int64, len(docs))
+        n_words = int(lengths.sum())
+        orths = [doc.to_array(ORTH) for doc, n in zip(docs, lengths) if n]
+        if orths:
+            flat = np.concatenate(orths)
+            first = (np.cumsum(lengths) - lengths)[lengths > 0]
+            pieces = self.cache.lookup(flat, first, docs[0].vocab.strings)
+        else:
+            empty = np.zeros(0, np.int64)
+            pieces = Pieces(empty, empty, empty, empty)
+        windows = cut_windows(pieces.starts, pieces.counts, lengths, self.capacity, self.overlap)
+        piece_shapes = np.repeat(pieces.shapes, pieces.counts)
+        collect = _Collector(
+            n_words, len(docs), self.width, device, is_train, projections or {}, keep_words
+        )
+        n_extra = len(self.prefix) + len(self.suffix)
+        context = torch.enable_grad() if is_train else torch.no_grad()
+        with context:
+            for group in micro_batches(windows.size, n_extra, budget):
+                ids, shapes, mask = self._inputs(pieces.ids, piece_shapes, windows, group)
+                with torch.autocast(
+                    device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"
+                ):
+                    hidden = network(
+                        torch.from_numpy(ids).to(device, non_blocking=True),
+                        torch.from_numpy(shapes).to(device, non_blocking=True),
+                        None if mask is None else torch.from_numpy(mask).to(device),
+                    )
+                self._pool(hidden.float(), mask, pieces, windows, group, collect)
+            return collect.batch(docs, lengths)
+
+    def _inputs(
+        self, ids: np.ndarray, shapes: np.ndarray, windows: Windows, group: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, Optional[np.ndarray]]:
+        """RETURNS (tuple): ids, shapes and mask (None if nothing is padded), all int64 of shape
+        (n_windows, n_pieces with special ones)."""
+        sizes, starts = windows.size[group], windows.start[group]
+        n_prefix, n_suffix = len(self.prefix), len(self.suffix)
+        longest = int(sizes[0])
+        columns = np.arange(longest)
+        inside = columns < sizes[:, None]
+        places = np.where(inside, starts[:, None] + columns, 0)
+        total = longest + n_prefix + n_suffix
+        out = np.full((len(group), total), self.pad, np.int64)
+        out_shapes = np.full((len(group), total), NO_WORD, np.int64)
+        out[:, :n_prefix] = self.prefix
+        body = slice(n_prefix, n_prefix + longest)
+        out[:, body] = np.where(inside, ids[places], self.pad)
+        out_shapes[:, body] = np.where(inside, shapes[places], NO_WORD)
+        at = (n_prefix + sizes)[:, None] + np.arange(n_suffix)
+        np.put_along_axis(out, at, np.broadcast_to(self.suffix, at.shape), axis=1)
+        if sizes[-1] == longest:
+            return out, out_shapes, None
+        mask = (np.arange(total) < (sizes + n_prefix + n_suffix)[:, None]).astype(np.int64)
+        return out, out_shapes, mask
+
+    def _pool(
+        self,
+        hidden: Tensor,
+        mask: Optional[np.ndarray],
+        pieces: Pieces,
+        windows: Windows,
+        group: np.ndarray,
+        collect: "_Collector",
+    ) -> None:
+        """Reduce piece vectors (n_windows, n_pieces, width) to the words that the windows own."""
+        device = hidden.device
+        n_windows, n_columns, width = hidden.shape
+        rows, window_of_row = _ranges(windows.own_start[group], windows.own_end[group])
+        counts = pieces.counts[rows]
+        if not counts.all():
+            rows, window_of_row, counts = (a[counts > 0] for a in (rows, window_of_row, counts))
+        column = pieces.starts[rows] - windows.start[group][window_of_row] + len(self.prefix)
+        place = window_of_row * n_columns + column
+        flat = hidden.reshape(-1, width)
+        if self.pooling == "mean":
+            every, word = _ranges(place, place + counts)
+            every, word = torch.from_numpy(every).to(device), torch.from_numpy(word).to(device)
+            vectors = flat.new_zeros(len(rows), width).index_add(0, word, flat[every])
+            vectors = vectors / torch.from_numpy(counts).to(device)[:, None]
+        else:
+            if self.pooling == "last":
+                place = place + counts - 1
+            vectors = flat[torch.from_numpy(place).to(device)]
+        if self.doc_pooling == "cls":
+            sums = hidden[:, 0]
+            weights = np.ones(n_windows)
+        elif mask is None:
+            sums = hidden.sum(1)
+            weights = np.full(n_windows, n_columns)
+        else:
+            factors = torch.from_numpy(mask).to(device, hidden.dtype)
+            sums = torch.bmm(factors[:, None], hidden)[:, 0]
+            weights = mask.sum(1)
+        collect.add(vectors, rows, sums, weights, windows.doc[group])
+
+
+class _Collector:
+    """Puts the micro-batches' results, which come sorted by length, back into order."""
+
+    def __init__(
+        self,
+        n_words: int,
+        n_docs: int,
+        width: int,
+        device: torch.device,
+        is_train: bool,
+        projections: dict[int, Projection],
+        keep_words: bool,
+    ):
+        self.n_words, self.n_docs, self.width, self.device = n_words, n_docs, width, device
+        self.is_train = is_train
+        self.projections = projections
+        self.projected: dict[int, Tensor] = {}
+        self.words: Optional[Tensor] = None
+        self.parts: list[Tensor] = []
+        self.rows: list[np.ndarray] = []
+        self.sums: list[Tensor] = []
+        self.docs: list[np.ndarray] = []
+        self.weights = np.zeros(n_docs)
+        if is_train:
+            return
+        if keep_words:
+            self.words = torch.zeros(n_words, width, device=device)
+        with torch.no_grad():
+            nothing = torch.zeros(1, width, device=device)
+            for key, projection in projections.items():
+                # Words without pieces have a zero vector; the head sees that, too.
+                self.projected[key] = projection(nothing).float().repeat(n_words, 1)
+
+    def add(
+        self,
+        vectors: Tensor,
+        rows: np.ndarray,
+        sums: Tensor,
+        weights: np.ndarray,
+        docs: np.ndarray,
+    ) -> None:
+        np.add.at(self.weights, docs, weights)
+        self.sums.append(sums)
+        self.docs.append(docs)
+        if self.is_train:
+            self.parts.append(vectors)
+            self.rows.append(rows)
+            return
+        index = torch.from_numpy(rows).to(self.device)
+        if self.words is not None:
+            self.words.index_copy_(0, index, vectors)
+        for key, projection in self.projections.items():
+            self.projected[key].index_copy_(0, index, projection(vectors).float())
+
+    def batch(self, docs: list[Doc], lengths: np.ndarray) -> PackedBatch:
+        doc_vectors = torch.zeros(self.n_docs, self.width, device=self.device)
+        if self.docs:
+            index = torch.from_numpy(np.concatenate(self.docs)).to(self.device)
+            doc_vectors = doc_vectors.index_add(0, index, torch.cat(self.sums))
+            weights = torch.from_numpy(np.maximum(self.weights, 1.0)).to(self.device)
+            doc_vectors = doc_vectors / weights[:, None].float()
+        if not self.is_train:
+            return PackedBatch(docs, lengths, self.words, doc_vectors, projected=self.projected)
+        # Row of each word among the parts; words without pieces take the row of zeros at the end.
+        zeros = torch.zeros(1, self.width, device=self.device)
+        n_rows = sum(map(len, self.rows))
+        source = np.full(self.n_words, n_rows, np.int64)
+        if self.rows:
+            source[np.concatenate(self.rows)] = np.arange(n_rows)
+        words = torch.cat([*self.parts, zeros])[torch.from_numpy(source).to(self.device)]
+        leaves = [t.detach().requires_grad_() for t in (words, doc_vectors)]
+        graph = (words, doc_vectors) if words.requires_grad and n_rows else None
+        return PackedBatch(docs, lengths, *leaves, graph=graph)
+
+
+def _ranges(starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """RETURNS (Tuple[ndarray, ndarray]): All integers of the ranges [start, end), end to end, and
+    for each the index of its range."""
+    sizes = ends - starts
+    which = np.repeat(np.arange(len(sizes)), sizes)
+    before = np.cumsum(sizes) - sizes
+    return np.arange(len(which)) - before[which] + starts[which], which
+
+
+def _special_pieces(tokenizer: Any) -> tuple[np.ndarray, np.ndarray]:
+    """RETURNS (Tuple[ndarray, ndarray]): Ids the tokenizer puts before and after a text."""
+    arguments = dict(is_split_into_words=True)
+    bare = tokenizer(["a"], add_special_tokens=False, **arguments)["input_ids"]
+    full = tokenizer(["a"], add_special_tokens=True, **arguments)["input_ids"]
+    at = next(i for i in range(len(full)) if full[i : i + len(bare)] == bare)
+    return np.array(full[:at], np.int64), np.array(full[at + len(bare) :], np.int64)
+
+
+def _longest_input(transformer: nn.Module, tokenizer: Any) -> int:
+    """RETURNS (int): Most pieces that the model takes at once, special ones included."""
+    limits = [512 if tokenizer.model_max_length > 1e6 else tokenizer.model_max_length]
+    positions = getattr(transformer.config, "max_position_embeddings", None)
+    if positions and positions > 0:
+        # RoBERTa counts positions from after the padding id.
+        offset = getattr(getattr(transformer, "embeddings", None), "padding_idx", None)
+        limits.append(positions - (offset + 1 if offset is not None else 0))
+    return min(limits)
+

@@ -1,0 +1,81 @@
+"""The shared transformer as a torch module: piece ids in, one vector per piece out."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Optional
+
+import torch
+from torch import Tensor, nn
+
+PRECISIONS = ("float32", "bfloat16")
+
+
+class TransformerNetwork(nn.Module):
+    """A pretrained transformer with an optional embedding of word shapes at its input.
+
+    The shape embedding starts at zero, so an untrained network gives just what the pretrained one
+    gives. It is added to the pieces' input embeddings, so that every layer and every head sees it.
+    """
+
+    is_encoder = True  # the optimizer gives this module the encoder's learning rate
+
+    def __init__(
+        self, transformer: nn.Module, *, n_shapes: int = 0, layers: Optional[list[int]] = None
+    ):
+        """
+        transformer (nn.Module): A Hugging Face encoder model.
+        n_shapes (int): Size of the word shape embedding; 0 leaves it out.
+        layers (Optional[List[int]]): Hidden layers to mix with learned weights, 0 being the
+            embeddings; None takes the last.
+        RAISES (ValueError): If a layer does not exist.
+        """
+        super().__init__()
+        # The pooler belongs to the pretraining task; heads have their own.
+        if getattr(transformer, "pooler", None) is not None:
+            transformer.pooler = None
+        self.transformer = transformer
+        self.width: int = transformer.config.hidden_size
+        n_layers = transformer.config.num_hidden_layers
+        self.layers = None if layers is None else [i if i >= 0 else n_layers + 1 + i for i in layers]
+        if self.layers is not None:
+            if not self.layers or any(not 0 <= i <= n_layers for i in self.layers):
+                raise ValueError(
+                    f"Can't mix layers {layers}: this encoder has layers 0 (embeddings) "
+                    f"to {n_layers}."
+                )
+            self.layer_weights = nn.Parameter(torch.zeros(len(self.layers)))
+        self.shape_embedding: Optional[nn.Embedding] = None
+        if n_shapes:
+            embedding_width = transformer.get_input_embeddings().embedding_dim
+            self.shape_embedding = nn.Embedding(n_shapes, embedding_width)
+            nn.init.zeros_(self.shape_embedding.weight)
+
+    def forward(self, ids: Tensor, shapes: Tensor, mask: Optional[Tensor]) -> Tensor:
+        """Encode windows of pieces.
+
+        ids (Tensor): Piece ids, shape (n_windows, n_pieces).
+        shapes (Tensor): Word shape id of each piece, shape (n_windows, n_pieces).
+        mask (Optional[Tensor]): 1 for pieces, 0 for padding, shape (n_windows, n_pieces);
+            None where nothing is padded.
+        RETURNS (Tensor): Piece vectors, shape (n_windows, n_pieces, width).
+        """
+        arguments: dict[str, Any] = {"attention_mask": mask}
+        if self.shape_embedding is None:
+            arguments["input_ids"] = ids
+        else:
+            embeddings = self.transformer.get_input_embeddings()(ids) + self.shape_embedding(shapes)
+            arguments["inputs_embeds"] = embeddings
+        if self.layers is None:
+            return self.transformer(**arguments).last_hidden_state
+        hidden = self.transformer(**arguments, output_hidden_states=True).hidden_states
+        weights = torch.softmax(self.layer_weights, dim=0)
+        return sum(w * hidden[i] for w, i in zip(weights, self.layers))
+
+    def depth_from_top(self, name: str) -> int:
+        """RETURNS (int): Layers between a parameter and the top, for layer-wise decay."""
+        n_layers = self.transformer.config.num_hidden_layers
+        if not name.startswith("transformer."):
+            return n_layers + 1 if name.startswith("shape_embedding") else 0
+        match = re.search(r"\.layers?\.(\d+)\.", name)
+        return n_layers - 1 - int(match.group(1)) if match else n_layers

@@ -1,0 +1,138 @@
+"""The bridge between a torch module and thinc: parameters, optimizer steps and serialisation."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any, Callable, Optional
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from thinc.api import Optimizer, get_torch_default_device, torch2xp, xp2torch
+from thinc.shims.shim import Shim
+from torch import nn
+
+from ..training.optimizer import AdamW
+
+
+class TorchShim(Shim):
+    """Holds a torch module that may not exist yet: its shape is known only from data or a file.
+
+    `build` makes the module from the state read from bytes; the component sets the module itself
+    when it initialises. Weights travel as safetensors, so that loading runs no pickle.
+    """
+
+    def __init__(
+        self,
+        module: Optional[nn.Module] = None,
+        build: Optional[Callable[[dict[str, torch.Tensor], dict[str, Any]], nn.Module]] = None,
+        config: Optional[dict[str, Any]] = None,
+    ):
+        super().__init__(None, config)
+        self._build = build
+        if module is not None:
+            self.set_module(module)
+
+    @property
+    def module(self) -> nn.Module:
+        """RETURNS (nn.Module): The module.
+        RAISES (ValueError): If the pipeline was neither initialised nor loaded.
+        """
+        if self._model is None:
+            raise ValueError(
+                "This model has no weights yet. Call nlp.initialize() to train it, "
+                "or load a trained pipeline with spacy.load()."
+            )
+        return self._model
+
+    @property
+    def has_module(self) -> bool:
+        return self._model is not None
+
+    @property
+    def device(self) -> torch.device:
+        parameter = next(self.module.parameters(), None)
+        return get_torch_default_device() if parameter is None else parameter.device
+
+    def set_module(self, module: nn.Module) -> None:
+        self._model = module.to(get_torch_default_device())
+
+    def finish_update(self, optimizer: Optimizer) -> None:
+        """Take one optimizer step with the accumulated gradients, then clear them."""
+        if isinstance(optimizer, AdamW):
+            optimizer.step_module(self.id, self.module)
+            return
+        for name, parameter in self.module.named_parameters():
+            if parameter.grad is None:
+                continue
+            weights, _ = optimizer(
+                (self.id, name), torch2xp(parameter.data), torch2xp(parameter.grad)
+            )
+            parameter.data = xp2torch(weights, device=parameter.device)
+            parameter.grad = None
+
+    @contextlib.contextmanager
+    def use_params(self, params: dict):
+        """Swap in other weights (an optimizer's averages), keyed (shim id, parameter name)."""
+        own = {
+            name: params[self.id, name]
+            for name, _ in (self._model.named_parameters() if self._model is not None else ())
+            if (self.id, name) in params
+        }
+        if not own:
+            yield
+            return
+        backup = {}
+        with torch.no_grad():
+            for name, parameter in self.module.named_parameters():
+                if name in own:
+                    backup[name] = parameter.detach().clone()
+                    value = own[name]
+                    parameter.copy_(value if torch.is_tensor(value) else xp2torch(value))
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for name, parameter in self.module.named_parameters():
+                    if name in backup:
+                        parameter.copy_(backup[name])
+
+    def to_device(self, device_type: str, device_id: int) -> None:
+        if self._model is not None:
+            self._model.to("cpu" if device_type == "cpu" else f"cuda:{device_id}")
+
+    def to_bytes(self) -> bytes:
+        """RETURNS (bytes): The module's tensors as safetensors; empty if there is no module."""
+        return b"" if self._model is None else tensors_to_bytes(self._model)
+
+    def from_bytes(self, data: bytes) -> "TorchShim":
+        if data:
+            self.load_state(tensors_from_bytes(data, "the model's weights"))
+        return self
+
+    def load_state(self, state: dict[str, torch.Tensor]) -> None:
+        if self._build is not None:
+            self._model = self._build(state, self.cfg)
+        self.module.load_state_dict(state)
+        self.set_module(self.module)
+
+
+def tensors_to_bytes(module: nn.Module) -> bytes:
+    """RETURNS (bytes): The module's state as safetensors. Tied weights are written once each."""
+    return save_tensors({k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()})
+
+
+def tensors_from_bytes(data: bytes, source: str) -> dict[str, torch.Tensor]:
+    """Read safetensors.
+
+    source (str): What the error message calls the data: a file name.
+    RAISES (ValueError): If the data is cut off or not safetensors.
+    """
+    try:
+        return load_tensors(data)
+    except SafetensorError as error:
+        raise ValueError(
+            f"Can't read {source}: {error}. The file is damaged or was cut off; "
+            "copy or download the pipeline again."
+        ) from error

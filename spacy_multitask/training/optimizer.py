@@ -1,0 +1,141 @@
+"""AdamW with one learning rate for the encoder and one for everything else."""
+
+from __future__ import annotations
+
+from typing import Iterator, Optional, Union
+
+import torch
+from spacy.util import registry
+from thinc.api import Optimizer
+from torch import nn
+
+FloatOrSchedule = Union[float, Iterator[float]]
+
+
+@registry.optimizers("spacy_multitask.AdamW.v1")
+def make_adamw(
+    learn_rate: FloatOrSchedule = 3e-4,
+    head_learn_rate: FloatOrSchedule = 1e-3,
+    weight_decay: float = 0.01,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    eps: float = 1e-8,
+    grad_clip: float = 1.0,
+    layer_decay: float = 1.0,
+    use_averages: bool = False,
+) -> "AdamW":
+    """Build the optimizer of `[training.optimizer]`.
+
+    learn_rate (float or schedule): For modules that hold a pretrained encoder.
+    head_learn_rate (float or schedule): For the heads and for spaCy's own components.
+    weight_decay (float): Decoupled decay; never on biases, layer norms and other vectors.
+    grad_clip (float): Largest gradient norm of one component; 0 leaves gradients alone.
+    layer_decay (float): Factor on the rate for each encoder layer further from the top; 1 is off.
+    use_averages (bool): Keep an average of the weights; spaCy scores and saves that.
+
+    Source: Loshchilov and Hutter (2019), https://arxiv.org/abs/1711.05101
+    """
+    return AdamW(
+        learn_rate,
+        head_learn_rate,
+        weight_decay=weight_decay,
+        beta1=beta1,
+        beta2=beta2,
+        eps=eps,
+        grad_clip=grad_clip,
+        layer_decay=layer_decay,
+        use_averages=use_averages,
+    )
+
+
+class AdamW(Optimizer):
+    """thinc's optimizer interface; torch modules are stepped by torch's fused AdamW.
+
+    Components built from thinc layers (spaCy's parser, say) call it once per array as they call
+    any thinc optimizer, and get the heads' learning rate.
+    """
+
+    def __init__(
+        self,
+        learn_rate: FloatOrSchedule,
+        head_learn_rate: FloatOrSchedule,
+        *,
+        weight_decay: float,
+        beta1: float,
+        beta2: float,
+        eps: float,
+        grad_clip: float,
+        layer_decay: float,
+        use_averages: bool,
+    ):
+        super().__init__(
+            learn_rate,
+            L2=weight_decay,
+            beta1=beta1,
+            beta2=beta2,
+            eps=eps,
+            grad_clip=grad_clip,
+            use_averages=use_averages,
+            L2_is_weight_decay=True,
+        )
+        self._set_attr_or_schedule("head_learn_rate", head_learn_rate)
+        self.layer_decay = layer_decay
+        self._torch: dict[int, torch.optim.AdamW] = {}
+
+    def __call__(self, key, weights, gradient, *, lr_scale: float = 1.0):
+        scale = self.head_learn_rate / self.learn_rate if self.learn_rate else 0.0
+        return super().__call__(key, weights, gradient, lr_scale=lr_scale * scale)
+
+    def step_module(self, key: int, module: nn.Module) -> None:
+        """Take one step with the gradients on a module's parameters, then clear them.
+
+        key (int): Names the module; its moments are kept under it.
+        module (nn.Module): Parameters without a gradient are left alone.
+        """
+        parameters = [p for p in module.parameters() if p.grad is not None]
+        if not parameters:
+            return
+        optimizer = self._torch.get(key)
+        if optimizer is None:
+            optimizer = self._torch[key] = self._build(module)
+        if self.grad_clip:
+            nn.utils.clip_grad_norm_(parameters, self.grad_clip)
+        rate = self.learn_rate if getattr(module, "is_encoder", False) else self.head_learn_rate
+        for group in optimizer.param_groups:
+            group["lr"] = rate * group["scale"]
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        if self.averages is not None:
+            self._average(key, module)
+
+    def _build(self, module: nn.Module) -> torch.optim.AdamW:
+        groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
+        for name, parameter in module.named_parameters():
+            if parameter.requires_grad:
+                # Biases and layer norms are the vectors: decaying them only costs accuracy.
+                decays = parameter.ndim > 1
+                groups.setdefault((decays, self._scale(module, name)), []).append(parameter)
+        return torch.optim.AdamW(
+            [
+                {"params": params, "weight_decay": self.L2 if decays else 0.0, "scale": scale}
+                for (decays, scale), params in groups.items()
+            ],
+            lr=0.0,
+            betas=(self.b1, self.b2),
+            eps=self.eps,
+            fused=True,
+        )
+
+    def _scale(self, module: nn.Module, name: str) -> float:
+        depth: Optional[int] = getattr(module, "depth_from_top", lambda _: None)(name)
+        return 1.0 if depth is None else self.layer_decay**depth
+
+    def _average(self, key: int, module: nn.Module) -> None:
+        for name, parameter in module.named_parameters():
+            self.nr_update[key, name] += 1
+            step = self.nr_update[key, name]
+            if (key, name) not in self.averages:
+                self.averages[key, name] = parameter.detach().clone()
+            # The same growing window as thinc's update_averages.
+            decay = min((1.0 + step) / (10.0 + step), 0.9999)
+            self.averages[key, name].lerp_(parameter.detach(), 1.0 - decay)
