@@ -150,6 +150,13 @@ def read_patch(path: PathLike) -> list[Hunk]:
             n_before = int(new1) if kind == "d" else int(new1) - 1
             if min(n_old, n_new, start, n_before) < 0 or n_old + n_new == 0:
                 raise error_at(path, line_no, f"the line numbers of {line!r} run backwards.")
+            if hunks and start < hunks[-1].start + hunks[-1].n_old:
+                raise error_at(
+                    path,
+                    line_no,
+                    f"the change {line!r} begins before the end of the one above it. "
+                    "Download the patch again.",
+                )
             hunks.append(Hunk(line_no, start, n_before, n_old, n_new))
         elif hunks and line.startswith("<") and line[1:2] in ("", " "):
             hunks[-1].old.append((line_no, line[2:]))

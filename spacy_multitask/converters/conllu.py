@@ -80,6 +80,9 @@ def read_sentences(path: PathLike, report: ConversionReport) -> Iterator[ConlluS
                 sentence = ConlluSentence()
             elif sentence.ranges:
                 check_sentence(path, sentence)
+            else:
+                # Comments without words: a "# text" there is not the next sentence's.
+                sentence.text = None
         elif line.startswith("#") and not sentence.rows:
             if re.match(r"#\s*newdoc\b", line):
                 sentence.starts_doc = True
@@ -105,12 +108,12 @@ def add_line(
             "between; a blank line ends a sentence and comments stand before it.",
         )
     n_words = len(sentence.rows)
-    if re.fullmatch(r"\d+\.\d+", row[ID]):
+    if re.fullmatch(r"[0-9]+\.[0-9]+", row[ID]):
         report.add_cause("empty node of the enhanced graph: not a token", path, line_no)
         return
     if not row[FORM]:
         raise error_at(path, line_no, "the form is empty. Write '_' for an unknown form.")
-    word_range = re.fullmatch(r"(\d+)-(\d+)", row[ID])
+    word_range = re.fullmatch(r"([0-9]+)-([0-9]+)", row[ID])
     if word_range:
         start, end = int(word_range[1]) - 1, int(word_range[2])
         covered = max((e for e, _, _ in sentence.ranges.values()), default=0)
@@ -138,14 +141,23 @@ def add_line(
             "Check that UPOS is the fourth column.",
         )
     if row[FEATS] != "_":
-        for feature in row[FEATS].split("|"):
+        features = row[FEATS].split("|")
+        names = [feature.partition("=")[0] for feature in features]
+        if len(set(names)) < len(names):
+            raise error_at(
+                path,
+                line_no,
+                f"the features {row[FEATS]!r} have one name twice. "
+                "Write several values of a feature as Name=Value1,Value2.",
+            )
+        for feature in features:
             if not re.fullmatch(r"[^=\s]+=[^=\s]+", feature):
                 raise error_at(
                     path,
                     line_no,
                     f"feature {feature!r} is not Name=Value. Check that FEATS is the sixth column.",
                 )
-    if row[HEAD] != "_" and not re.fullmatch(r"\d+", row[HEAD]):
+    if row[HEAD] != "_" and not re.fullmatch(r"[0-9]+", row[HEAD]):
         raise error_at(
             path,
             line_no,

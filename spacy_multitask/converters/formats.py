@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import spacy
+from spacy.language import Language
 from spacy.tokens import Doc, DocBin
 
 from .ag_news import read_ag_news
@@ -84,7 +85,7 @@ def convert(
     # Only annotations are stored: user data would need pickling when docs are made elsewhere.
     doc_bin = DocBin(store_user_data=False)
     rng = random.Random(seed)
-    for doc in FORMATS[format](path, spacy.blank(lang), report, **options):
+    for doc in FORMATS[format](path, make_blank(lang), report, **options):
         if sample < 1.0 and rng.random() >= sample:
             report.add_cause(f"doc left out by sample {sample:g} (seed {seed})")
             continue
@@ -99,6 +100,14 @@ def convert(
         )
     write_aside(output, doc_bin.to_bytes())
     return report
+
+
+def make_blank(lang: str) -> Language:
+    """RAISES (ConversionError): If spaCy lacks the language, or a package that it needs."""
+    try:
+        return spacy.blank(lang)
+    except ImportError as err:
+        raise ConversionError(f"the language {lang!r} cannot be loaded: {err}") from err
 
 
 def check_output(output: PathLike, inputs: list[Path]) -> Path:

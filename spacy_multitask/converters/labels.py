@@ -3,13 +3,14 @@
 Source: https://fasttext.cc/docs/en/supervised-tutorial.html
 """
 
+import re
 from collections.abc import Iterator, Sequence
 
 from spacy.language import Language
 from spacy.tokens import Doc
 
 from .ag_news import clean_text
-from .base import ConversionReport, PathLike, error_at, make_text_doc, read_lines
+from .base import ConversionError, ConversionReport, PathLike, error_at, make_text_doc, read_lines
 
 PREFIX = "__label__"
 
@@ -38,6 +39,10 @@ def read_labels(
         for _, line_labels, _ in read_labelled_lines(path):
             found.update(dict.fromkeys(line_labels))
         labels = sorted(found)
+    elif not all(labels) or len(set(labels)) < len(labels):
+        raise ConversionError(
+            f"labels is {', '.join(labels)!r}, but must be different names that are not empty."
+        )
     for line_no, line_labels, text in read_labelled_lines(path):
         for label in line_labels:
             if label not in labels:
@@ -61,7 +66,7 @@ def read_labelled_lines(path: PathLike) -> Iterator[tuple[int, list[str], str]]:
             continue
         labels: list[str] = []
         while line.startswith(PREFIX):
-            label, _, line = line.partition(" ")
+            label, line = re.match("([^ \t]*)[ \t]?(.*)", line, re.DOTALL).groups()
             labels.append(label[len(PREFIX) :])
         if not labels or not all(labels):
             raise error_at(

@@ -1,0 +1,59 @@
+import gzip
+
+import pytest
+
+from spacy_multitask.converters import ConversionError, base
+from spacy_multitask.converters.base import read_lines
+
+
+def test_lines_of_plain_and_gzipped_files_are_numbered_from_one(write):
+    assert list(read_lines(write("a\n\nb"))) == [(1, "a"), (2, ""), (3, "b")]
+    assert list(read_lines(write("a\n\nb", "c.gz"))) == [(1, "a"), (2, ""), (3, "b")]
+
+
+def test_gzip_is_recognised_without_its_suffix(write):
+    assert list(read_lines(write(gzip.compress(b"a\n")))) == [(1, "a")]
+
+
+def test_windows_line_breaks_and_byte_order_mark_are_dropped(write):
+    assert list(read_lines(write(b"\xef\xbb\xbfa\r\nb\r\n"))) == [(1, "a"), (2, "b")]
+
+
+def test_line_breaks_of_unicode_do_not_end_a_line(write):
+    text = "a\u2028b\x0bc\x85d\x1ce"
+    assert list(read_lines(write(text))) == [(1, text)]
+
+
+@pytest.mark.parametrize(
+    "data, message",
+    [
+        (b"a\nb\xe9b\n", r"corpus.txt:2: byte 0xe9 at byte 2 of the line is not UTF-8"),
+        (b"a\nb\0\n", r"corpus.txt:2: the line has a NUL byte"),
+        ("a\n".encode("utf16"), r"corpus.txt:1: the line has a NUL byte"),
+        (gzip.compress(b"a\n" * 5000)[:-9], r"corpus.txt:\d+: the gzip file is damaged"),
+        (gzip.compress(b"a\nb\n")[:12] + b"xxxxxxxxxxxx", r"corpus.txt:\d: the gzip file is dam"),
+    ],
+)
+def test_bytes_that_are_not_text_are_errors_with_their_line(write, data, message):
+    with pytest.raises(ConversionError, match=message):
+        list(read_lines(write(data)))
+
+
+def test_an_absurdly_long_line_is_an_error(write, monkeypatch):
+    monkeypatch.setattr(base, "MAX_LINE_LENGTH", 5)
+    with pytest.raises(ConversionError, match=r"corpus.txt:2: the line is longer than 5 bytes"):
+        list(read_lines(write("12345\n123456\n")))
+
+
+def test_a_missing_file_and_a_directory_are_errors(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        list(read_lines(tmp_path / "none.txt"))
+    with pytest.raises(ConversionError, match=r"is a directory\. Convert its files one by one"):
+        list(read_lines(tmp_path))
+
+
+def test_the_report_counts_causes_and_keeps_the_first_place(report):
+    report.add_cause("cut", "a.txt", 3)
+    report.add_cause("cut", "a.txt", 9)
+    assert report.causes["cut"].count == 2
+    assert "2 x cut (first at a.txt:3)" in report.render()
