@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Callable
+from typing import Callable, Optional
 
 import numpy as np
 import torch
 from spacy.tokens import Doc
 from thinc.api import Model, torch2xp, xp2torch
 
-from .batch import PackedBatch
+from .batch import PackedBatch, Projection
 from .listener import EncoderListener
 
 
@@ -46,9 +46,12 @@ def pack(
     return PackedBatch(docs, lengths, words, leaf), finish
 
 
-def connect_projection(tok2vec: Model, projection: Callable) -> None:
-    """Let the encoder apply a head inside its micro-batches, where the layer is our listener."""
+def listen_without_words(tok2vec: Model, projection: Optional[Projection] = None) -> None:
+    """Say that a head reads no word vectors in prediction, only document vectors or, if given,
+    this projection of the words, which the encoder computes while it has a micro-batch in hand.
+    For layers other than our listener this changes nothing."""
     if isinstance(tok2vec, EncoderListener):
+        tok2vec.needs_words = False
         tok2vec.projection = projection
 
 

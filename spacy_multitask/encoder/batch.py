@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
 import numpy as np
 import torch
 from spacy.tokens import Doc
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from .listener import EncoderListener
 
 # A map from word vectors (n_words, width) to a head's logits (n_words, n_labels).
 Projection = Callable[[Tensor], Tensor]
@@ -66,6 +69,14 @@ class PackedBatch:
         """
         return len(docs) == len(self.docs) and all(
             a is b and len(a) == n for a, b, n in zip(docs, self.docs, self.lengths)
+        )
+
+    def serves(self, listener: "EncoderListener") -> bool:
+        """RETURNS (bool): Whether the batch has what a listener's head reads."""
+        if self.words is not None:
+            return True
+        return not listener.needs_words and (
+            listener.projection is None or id(listener) in self.projected
         )
 
     def project(self, key: int, projection: Projection) -> Tensor:

@@ -192,7 +192,7 @@ class MultitaskTransformer(TrainablePipe):
             # With neither listener nor tensor the vectors are what the caller came for.
             keep_words=keep_words
             or self.keep_vectors
-            or len(projections) < len(listeners)
+            or any(m.needs_words for m in listeners)
             or not listeners,
         )
         batch.version = self._version
@@ -203,6 +203,8 @@ class MultitaskTransformer(TrainablePipe):
 
     def set_annotations(self, docs: Iterable[Doc], batch: PackedBatch) -> None:
         """Hold the batch for the heads; put vectors on the docs only if asked to."""
+        if batch is self._training:
+            return
         nlp = self._nlp()
         batch.waiting = {
             id(listener)
@@ -240,7 +242,7 @@ class MultitaskTransformer(TrainablePipe):
                 self._local.frozen = batch
             return batch
         batch = self._held("predicted", docs)
-        if batch is None or (batch.words is None and id(listener) not in batch.projected):
+        if batch is None or not batch.serves(listener):
             frozen = self._held("frozen", docs)
             if frozen is not None:
                 return frozen

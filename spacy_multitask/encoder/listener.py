@@ -39,7 +39,8 @@ class EncoderListener(Model):
         super().__init__(self.name, forward, dims={"nO": None})
         self.upstream_name = upstream
         self.encoder: Optional[MultitaskTransformer] = None
-        # Set by heads that need nothing of the words but this map of them.
+        # Heads that take less than the word vectors in prediction say so here.
+        self.needs_words = True
         self.projection: Optional[Projection] = None
 
     def packed(self, docs: list[Doc], is_train: bool) -> PackedBatch:

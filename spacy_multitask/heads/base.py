@@ -1,0 +1,275 @@
+"""What all heads share: training on known gold only, prediction, labels, saving."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, Callable, Iterable, Iterator, Optional
+
+import numpy as np
+import torch
+from spacy.attrs import ORTH
+from spacy.language import Language
+from spacy.pipeline import TrainablePipe
+from spacy.tokens import Doc
+from spacy.training import Example, validate_examples, validate_get_examples
+from spacy.vocab import Vocab
+from thinc.api import Config, Model, Optimizer, set_dropout_rate
+from torch import Tensor
+
+from ..encoder.adapter import listen_without_words, pack, touch
+from ..encoder.batch import PackedBatch
+from ..encoder.listener import EncoderListener
+from ..layers.classifier import Classifier
+from ..layers.shim import TorchShim
+
+UNKNOWN = -1
+
+DEFAULT_TOKEN_MODEL = Config().from_str("""
+[model]
+@architectures = "spacy_multitask.TokenClassifier.v1"
+
+[model.tok2vec]
+@architectures = "spacy_multitask.EncoderListener.v1"
+""")["model"]
+
+
+class Head(TrainablePipe):
+    """A component with one trained layer on top of vectors that it shares with others.
+
+    A doc without gold for the head's task is unknown, not negative: it costs no work, gives no
+    gradient, and does not count in the score.
+
+    Subclasses say how many outputs there are, where the gold is, what the loss is, and how
+    predictions are written.
+    """
+
+    labels_doc = "labels"  # what `initialize` looks for, in error messages
+
+    def __init__(
+        self,
+        vocab: Vocab,
+        model: Model,
+        name: str,
+        *,
+        loss_weight: float,
+        label_smoothing: float,
+        scorer: Optional[Callable],
+    ):
+        if loss_weight < 0:
+            raise ValueError(f"loss_weight = {loss_weight} of {name!r} must not be negative.")
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(f"label_smoothing = {label_smoothing} of {name!r} must be in [0, 1).")
+        self.vocab = vocab
+        self.model = model
+        self.name = name
+        self.loss_weight = loss_weight
+        self.label_smoothing = label_smoothing
+        self.scorer = scorer
+        self.cfg: dict[str, Any] = {}
+        self._warned: set[str] = set()
+
+    @property
+    def tok2vec(self) -> Model:
+        return self.model.get_ref("tok2vec")
+
+    @property
+    def module(self) -> Classifier:
+        return self.model.shims[0].module
+
+    # What a head is
+
+    @property
+    def n_out(self) -> int:
+        """RETURNS (int): Number of outputs."""
+        raise NotImplementedError
+
+    def collect_labels(self, examples: Iterable[Example]) -> dict[str, list[str]]:
+        """RETURNS (Dict[str, List[str]]): Sorted labels found in gold, by entry of `cfg`."""
+        raise NotImplementedError
+
+    def gold(self, examples: list[Example]) -> Optional[Any]:
+        """RETURNS (Optional[Any]): The known gold of a batch in the form that `loss` takes; None
+        if there is none."""
+        raise NotImplementedError
+
+    def loss(self, module: Classifier, batch: PackedBatch, gold: Any) -> Tensor:
+        """RETURNS (Tensor): Mean loss per gold item, a scalar."""
+        raise NotImplementedError
+
+    # Training
+
+    def initialize(
+        self,
+        get_examples: Callable[[], Iterable[Example]],
+        *,
+        nlp: Optional[Language] = None,
+        labels: Optional[dict[str, list[str]]] = None,
+    ) -> None:
+        """Set the labels and make the trained layer.
+
+        get_examples (Callable): Returns training examples; those without gold are passed over.
+        labels (Optional[Dict[str, List[str]]]): What `spacy init labels` wrote, to save the pass.
+        RAISES (ValueError): If no example has gold for this head.
+        """
+        validate_get_examples(get_examples, f"{type(self).__name__}.initialize")
+        self.cfg.update(self.collect_labels(get_examples()) if labels is None else labels)
+        if not any(self.label_data.values()):
+            raise ValueError(
+                f"No training example has gold for the component {self.name!r}: it learns from "
+                f"{self.labels_doc}. Add a corpus that annotates it, or take the component out "
+                "of [nlp] pipeline."
+            )
+        if nlp is not None and isinstance(self.tok2vec, EncoderListener):
+            nlp._link_components()
+        width = self._init_tok2vec(get_examples)
+        self.model.set_dim("nO", self.n_out, force=True)
+        self.model.shims[0].set_module(Classifier(width, self.n_out))
+
+    def _init_tok2vec(self, get_examples: Callable[[], Iterable[Example]]) -> int:
+        """RETURNS (int): Width of the token vectors."""
+        tok2vec = self.tok2vec
+        if isinstance(tok2vec, EncoderListener):
+            if tok2vec.encoder is None or not tok2vec.has_dim("nO"):
+                tok2vec.packed([], False)  # says what is missing
+                raise ValueError(
+                    f"The encoder {tok2vec.encoder.name!r} that {self.name!r} listens to has no "
+                    "weights yet; it must come before the head in [nlp] pipeline."
+                )
+            return tok2vec.get_dim("nO")
+        sample = []
+        for example in get_examples():
+            if len(example.x):
+                sample.append(example.x)
+            if len(sample) == 10:
+                break
+        tok2vec.initialize(X=sample)
+        if tok2vec.has_dim("nO"):
+            return tok2vec.get_dim("nO")
+        return tok2vec.predict(sample)[0].shape[1]
+
+    def update(
+        self,
+        examples: Iterable[Example],
+        *,
+        drop: float = 0.0,
+        sgd: Optional[Optimizer] = None,
+        losses: Optional[dict[str, float]] = None,
+    ) -> dict[str, float]:
+        """Learn from the examples that have gold for this head.
+
+        drop (float): Dropout rate on the vectors.
+        losses (Optional[Dict[str, float]]): Gets the mean loss per gold item added, unweighted.
+        """
+        losses = {} if losses is None else losses
+        losses.setdefault(self.name, 0.0)
+        examples = list(examples)
+        validate_examples(examples, f"{type(self).__name__}.update")
+        docs = [eg.predicted for eg in examples]
+        gold = self.gold(examples) if any(map(len, docs)) else None
+        if gold is None:
+            touch(self.tok2vec, docs)
+        else:
+            set_dropout_rate(self.model, drop)
+            module = self.module
+            module.train()
+            module.set_dropout(drop)
+            batch, backprop = pack(self.tok2vec, docs, is_train=True)
+            with torch.enable_grad():
+                loss = self.loss(module, batch, gold)
+                (loss * self.loss_weight).backward()
+            backprop()
+            losses[self.name] += float(loss.detach())
+        if sgd not in (None, False):
+            self.finish_update(sgd)
+        return losses
+
+    def finish_update(self, sgd: Optimizer) -> None:
+        self.model.finish_update(sgd)
+        if isinstance(self.tok2vec, EncoderListener) and self.tok2vec.encoder is not None:
+            self.tok2vec.encoder.head_finished(self.name)
+
+    def cross_entropy(self, logits: Tensor, targets: np.ndarray) -> Tensor:
+        """RETURNS (Tensor): Mean cross entropy of logits (n, nO) with class indices (n,)."""
+        return torch.nn.functional.cross_entropy(
+            logits,
+            torch.from_numpy(targets).to(logits.device),
+            label_smoothing=self.label_smoothing,
+        )
+
+    def warn_once(self, kind: str, message: str) -> None:
+        if kind not in self._warned:
+            self._warned.add(kind)
+            warnings.warn(message, stacklevel=3)
+
+    # Prediction
+
+    def packed(self, docs: list[Doc]) -> PackedBatch:
+        with torch.no_grad():
+            return pack(self.tok2vec, docs, is_train=False)[0]
+
+    def word_logits(self, docs: list[Doc]) -> tuple[Tensor, np.ndarray]:
+        """RETURNS (Tuple[Tensor, ndarray]): Logits (n_words, nO), and words per doc (n_docs,)."""
+        module = self.module  # says so if there are no weights
+        batch = self.packed(docs)
+        with torch.no_grad():
+            return batch.project(id(self.tok2vec), module.project), batch.lengths
+
+    # Labels and saving
+
+    @property
+    def label_data(self) -> dict[str, list[str]]:
+        """RETURNS (Dict[str, List[str]]): What `initialize` takes as `labels`."""
+        raise NotImplementedError
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return tuple(label for labels in self.label_data.values() for label in labels)
+
+    def add_label(self, label: str) -> int:
+        raise NotImplementedError(
+            f"Labels of {self.name!r} come from the training data. To fix them beforehand, run "
+            "`spacy init labels` or set [initialize.components] labels."
+        )
+
+    def score(self, examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
+        if self.scorer is None:
+            return {}
+        return self.scorer(examples, **self.score_options(), **kwargs)
+
+    def score_options(self) -> dict[str, Any]:
+        """RETURNS (Dict[str, Any]): What the scorer must know of this head."""
+        return {}
+
+
+def link_word_projection(model: Model) -> None:
+    """Let the encoder compute a token head's logits while it has a micro-batch in hand."""
+    shim: TorchShim = model.shims[0]
+    listen_without_words(model.get_ref("tok2vec"), _Projection(shim))
+
+
+class _Projection:
+    """Looks the module up at each call: it is replaced when a pipeline is loaded."""
+
+    def __init__(self, shim: TorchShim):
+        self.shim = shim
+
+    def __call__(self, X: Tensor) -> Tensor:
+        return self.shim.module.project(X)
+
+
+def same_tokens(example: Example) -> bool:
+    """RETURNS (bool): Whether predicted and reference doc have the same tokens."""
+    x, y = example.predicted, example.reference
+    return len(x) == len(y) and bool(np.array_equal(x.to_array(ORTH), y.to_array(ORTH)))
+
+
+def pack_targets(parts: Iterator[np.ndarray]) -> Optional[tuple[np.ndarray, np.ndarray]]:
+    """Join the docs' targets.
+
+    parts (Iterator[ndarray]): Class index or UNKNOWN per token of each doc.
+    RETURNS (Optional[Tuple[ndarray, ndarray]]): Rows with gold and their classes, both int64
+        (n_gold,); None if there are none.
+    """
+    targets = np.concatenate(list(parts))
+    rows = np.flatnonzero(targets != UNKNOWN)
+    return (rows, targets[rows]) if len(rows) else None

@@ -1,0 +1,107 @@
+"""Syntactic chunks: flat, labelled spans in `doc.spans`."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Iterable, Optional
+
+from spacy.language import Language
+from spacy.tokens import Doc, Span, SpanGroup
+from spacy.training import Example
+from spacy.vocab import Vocab
+from thinc.api import Model
+
+from .base import DEFAULT_TOKEN_MODEL, same_tokens
+from .spans import SpanHead, SpanPredictions, SpanTuple, align_spans
+
+
+@Language.factory(
+    "multitask_chunker",
+    assigns=["doc.spans"],
+    default_config={
+        "model": DEFAULT_TOKEN_MODEL,
+        "spans_key": "np",
+        "loss_weight": 1.0,
+        "label_smoothing": 0.0,
+        "scorer": {"@scorers": "spacy_multitask.chunk_scorer.v1"},
+    },
+    default_score_weights={"spans_np_f": 1.0, "spans_np_p": 0.0, "spans_np_r": 0.0},
+)
+def make_chunker(
+    nlp: Language,
+    name: str,
+    model: Model,
+    spans_key: str,
+    loss_weight: float,
+    label_smoothing: float,
+    scorer: Optional[Callable],
+) -> "Chunker":
+    """Create a chunker that writes flat, labelled spans to `doc.spans[spans_key]`.
+
+    model (Model): See `spacy_multitask.TokenClassifier.v1`.
+    spans_key (str): Key of `doc.spans`, for gold and for predictions.
+    loss_weight (float): Factor on this head's loss.
+    label_smoothing (float): Probability mass spread over all labels in training.
+    scorer (Optional[Callable]): Scores examples.
+    """
+    return Chunker(
+        nlp.vocab,
+        model,
+        name,
+        spans_key=spans_key,
+        loss_weight=loss_weight,
+        label_smoothing=label_smoothing,
+        scorer=scorer,
+    )
+
+
+class Chunker(SpanHead):
+    """Finds chunks (NP, VP, PP ...) that do not overlap.
+
+    A doc without `doc.spans[spans_key]` is unknown and neither trains nor counts; one where the
+    group is empty has no chunks.
+    """
+
+    def __init__(
+        self,
+        vocab: Vocab,
+        model: Model,
+        name: str,
+        *,
+        spans_key: str,
+        loss_weight: float,
+        label_smoothing: float,
+        scorer: Optional[Callable],
+    ):
+        super().__init__(
+            vocab,
+            model,
+            name,
+            loss_weight=loss_weight,
+            label_smoothing=label_smoothing,
+            scorer=scorer,
+        )
+        self.spans_key = spans_key
+        self.labels_doc = f'doc.spans["{spans_key}"]'
+
+    def score_options(self) -> dict[str, Any]:
+        return {"spans_key": self.spans_key}
+
+    def gold_labels(self, doc: Doc) -> set[str]:
+        return {span.label_ for span in doc.spans.get(self.spans_key, [])}
+
+    def gold_spans(self, example: Example) -> Optional[tuple[list[SpanTuple], list[int]]]:
+        spans = example.reference.spans.get(self.spans_key)
+        if spans is None:
+            return None
+        if same_tokens(example):
+            return [(span.start, span.end, span.label_) for span in spans], []
+        return align_spans(example, spans)
+
+    def set_annotations(self, docs: Iterable[Doc], predictions: SpanPredictions) -> None:
+        """Write the predicted chunks into the docs."""
+        for doc, spans in self.doc_spans(docs, predictions):
+            doc.spans[self.spans_key] = SpanGroup(
+                doc,
+                name=self.spans_key,
+                spans=[Span(doc, start, end, label=label) for start, end, label in spans],
+            )

@@ -1,0 +1,189 @@
+"""Flat labelled spans as BIOES labels: what chunker and entity recogniser share."""
+
+from __future__ import annotations
+
+from typing import Callable, Iterable, Iterator, NamedTuple, Optional
+
+import numpy as np
+import torch
+from spacy.tokens import Doc, Span
+from spacy.training import Example
+from spacy.vocab import Vocab
+from thinc.api import Model
+from torch import Tensor
+
+from ..encoder.batch import PackedBatch
+from ..layers import bioes
+from ..layers.classifier import Classifier
+from .base import UNKNOWN, Head, pack_targets
+
+# (first token, end token, label)
+SpanTuple = tuple[int, int, str]
+
+
+class SpanPredictions(NamedTuple):
+    """Spans of a batch.
+
+    spans (bioes.Spans): Over the batch's packed rows.
+    first (ndarray): Index of each doc's first span, and the end of the last, shape (n_docs + 1,).
+    starts (ndarray): First row of each doc, shape (n_docs,).
+    """
+
+    spans: bioes.Spans
+    first: np.ndarray
+    starts: np.ndarray
+
+
+class SpanHead(Head):
+    """Finds non-overlapping spans. Subclasses say where they stand in a doc."""
+
+    def __init__(
+        self,
+        vocab: Vocab,
+        model: Model,
+        name: str,
+        *,
+        loss_weight: float,
+        label_smoothing: float,
+        scorer: Optional[Callable],
+    ):
+        super().__init__(
+            vocab,
+            model,
+            name,
+            loss_weight=loss_weight,
+            label_smoothing=label_smoothing,
+            scorer=scorer,
+        )
+        self.cfg["labels"] = []
+
+    # To be said by subclasses
+
+    def gold_labels(self, doc: Doc) -> set[str]:
+        """RETURNS (Set[str]): Labels of the spans in a gold doc."""
+        raise NotImplementedError
+
+    def gold_spans(self, example: Example) -> Optional[tuple[list[SpanTuple], list[int]]]:
+        """RETURNS (Optional[tuple]): Spans over the predicted doc's tokens, and tokens about which
+        nothing is known; None if the doc has no gold at all."""
+        raise NotImplementedError
+
+    # Training
+
+    @property
+    def label_data(self) -> dict[str, list[str]]:
+        return {"labels": self.cfg["labels"]}
+
+    @property
+    def n_out(self) -> int:
+        return bioes.n_labels(len(self.cfg["labels"]))
+
+    def collect_labels(self, examples: Iterable[Example]) -> dict[str, list[str]]:
+        return {"labels": sorted(set().union(*(self.gold_labels(eg.y) for eg in examples)))}
+
+    def gold(self, examples: list[Example]) -> Optional[tuple[np.ndarray, np.ndarray]]:
+        return pack_targets(self._targets(examples))
+
+    def _targets(self, examples: list[Example]) -> Iterator[np.ndarray]:
+        """YIELDS (ndarray): BIOES label or UNKNOWN per token of each predicted doc."""
+        index = {label: k for k, label in enumerate(self.cfg["labels"])}
+        for example in examples:
+            found = self.gold_spans(example)
+            targets = np.zeros(len(example.predicted), np.int64)
+            if found is None:
+                targets[:] = UNKNOWN
+                yield targets
+                continue
+            spans, unknown = found
+            targets[unknown] = UNKNOWN
+            for start, end, label in spans:
+                if label in index:
+                    bioes.write_span(targets, start, end, index[label])
+                else:
+                    targets[start:end] = UNKNOWN
+                    self.warn_once(
+                        label,
+                        f"The training data has the label {label!r}, which {self.name!r} did not "
+                        "see when it was initialised. Such spans are left out.",
+                    )
+            yield targets
+
+    def loss(
+        self, module: Classifier, batch: PackedBatch, gold: tuple[np.ndarray, np.ndarray]
+    ) -> Tensor:
+        rows, targets = gold
+        words = batch.words[torch.from_numpy(rows).to(batch.words.device)]
+        return self.cross_entropy(module(words), targets)
+
+    # Prediction
+
+    def predict(self, docs: Iterable[Doc]) -> SpanPredictions:
+        """RETURNS (SpanPredictions): The best legal spans of each doc."""
+        logits, lengths = self.word_logits(list(docs))
+        starts = np.cumsum(lengths) - lengths
+        labels = logits.argmax(1).cpu().numpy()
+        docs_with_words = starts[lengths > 0]
+        if len(labels) and bioes.illegal(labels, docs_with_words).any():
+            labels = bioes.decode(logits.cpu().numpy(), labels, lengths)
+        spans = bioes.read_spans(labels)
+        ends = np.append(starts, labels.shape[0])
+        return SpanPredictions(spans, np.searchsorted(spans.start, ends), starts)
+
+    def probs(self, docs: Iterable[Doc]) -> list[np.ndarray]:
+        """RETURNS (List[ndarray]): Per doc, the probability of each BIOES label of each token,
+        shape (n_tokens, 1 + 4 * n_labels); label order as in `layers/bioes.py`."""
+        logits, lengths = self.word_logits(list(docs))
+        return np.split(logits.softmax(1).cpu().numpy(), np.cumsum(lengths)[:-1])
+
+    def span_probs(self, doc: Doc, spans: Iterable[Span]) -> list[float]:
+        """Get the probability of spans: that of their least probable token.
+
+        spans (Iterable[Span]): Spans of the doc with labels that this head knows.
+        RETURNS (List[float]): One per span.
+        """
+        (probs,) = self.probs([doc])
+        index = {label: k for k, label in enumerate(self.cfg["labels"])}
+        result = []
+        for span in spans:
+            labels = np.zeros(len(doc), np.int64)
+            bioes.write_span(labels, span.start, span.end, index[span.label_])
+            rows = np.arange(span.start, span.end)
+            result.append(float(probs[rows, labels[rows]].min()))
+        return result
+
+    def doc_spans(
+        self, docs: Iterable[Doc], predictions: SpanPredictions
+    ) -> Iterator[tuple[Doc, list[tuple[int, int, int]]]]:
+        """YIELDS (tuple): Each doc with (first token, end token, label hash) of its spans."""
+        hashes = [self.vocab.strings.add(label) for label in self.cfg["labels"]]
+        start = predictions.spans.start.tolist()
+        end = predictions.spans.end.tolist()
+        labels = [hashes[k] for k in predictions.spans.type.tolist()]
+        first = predictions.first.tolist()
+        for i, (doc, offset) in enumerate(zip(docs, predictions.starts.tolist())):
+            which = range(first[i], first[i + 1])
+            yield doc, [(start[j] - offset, end[j] - offset, labels[j]) for j in which]
+
+
+def align_spans(
+    example: Example, spans: Iterable[Span]
+) -> tuple[list[SpanTuple], list[int]]:
+    """Bring gold spans onto the predicted doc's tokens.
+
+    RETURNS (tuple): The spans that fall on token borders, and the predicted tokens that the others
+        touch: about those nothing is known.
+    """
+    found, unknown = [], set()
+    y2x = example.alignment.y2x
+    for span in spans:
+        tokens = sorted({int(i) for j in range(span.start, span.end) for i in y2x[j]})
+        if not tokens:
+            continue
+        start, end = tokens[0], tokens[-1] + 1
+        covered = example.predicted[start:end].text
+        same = "".join(covered.split()) == "".join(span.text.split())
+        if same and end - start == len(tokens):
+            found.append((start, end, span.label_))
+        else:
+            unknown.update(tokens)
+    return found, sorted(unknown)

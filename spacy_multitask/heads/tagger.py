@@ -1,0 +1,165 @@
+"""Part-of-speech tags: `token.tag_` and `token.pos_`."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Iterable, Iterator, Optional
+
+import numpy as np
+import torch
+from spacy.attrs import POS, TAG
+from spacy.language import Language
+from spacy.tokens import Doc
+from spacy.training import Example
+from thinc.api import Model
+from torch import Tensor
+
+from ..encoder.batch import PackedBatch
+from ..layers.classifier import Classifier
+from .base import DEFAULT_TOKEN_MODEL, UNKNOWN, Head, pack_targets, same_tokens
+
+# cfg entry -> attribute of the doc
+LAYERS = {"tags": TAG, "pos": POS}
+
+
+@Language.factory(
+    "multitask_tagger",
+    assigns=["token.tag", "token.pos"],
+    default_config={
+        "model": DEFAULT_TOKEN_MODEL,
+        "loss_weight": 1.0,
+        "label_smoothing": 0.0,
+        "scorer": {"@scorers": "spacy_multitask.tagger_scorer.v1"},
+    },
+    default_score_weights={"tag_acc": 1.0, "pos_acc": 0.0},
+)
+def make_tagger(
+    nlp: Language,
+    name: str,
+    model: Model,
+    loss_weight: float,
+    label_smoothing: float,
+    scorer: Optional[Callable],
+) -> "Tagger":
+    """Create a tagger for fine-grained tags and coarse parts of speech.
+
+    model (Model): See `spacy_multitask.TokenClassifier.v1`.
+    loss_weight (float): Factor on this head's loss.
+    label_smoothing (float): Probability mass spread over all tags in training.
+    scorer (Optional[Callable]): Scores examples.
+    """
+    return Tagger(
+        nlp.vocab,
+        model,
+        name,
+        loss_weight=loss_weight,
+        label_smoothing=label_smoothing,
+        scorer=scorer,
+    )
+
+
+class Tagger(Head):
+    """Labels each token with a tag, a part of speech, or both: what the training data has.
+
+    A token without tag is unknown: it is left out of the loss and of the score, for each of the
+    two layers on its own. Tokens that have no counterpart in the gold tokenization, too.
+    """
+
+    labels_doc = "token.tag_ or token.pos_"
+
+    @property
+    def label_data(self) -> dict[str, list[str]]:
+        return {layer: self.cfg.get(layer, []) for layer in LAYERS}
+
+    @property
+    def n_out(self) -> int:
+        return sum(map(len, self.label_data.values()))
+
+    def collect_labels(self, examples: Iterable[Example]) -> dict[str, list[str]]:
+        found: dict[str, set[int]] = {layer: set() for layer in LAYERS}
+        strings = self.vocab.strings
+        for example in examples:
+            for layer, attr in LAYERS.items():
+                found[layer].update(np.unique(example.reference.to_array(attr)).tolist())
+        return {layer: sorted(strings[i] for i in ids if i) for layer, ids in found.items()}
+
+    def gold(self, examples: list[Example]) -> Optional[dict[str, tuple[np.ndarray, np.ndarray]]]:
+        gold = {}
+        for layer, attr in LAYERS.items():
+            if self.cfg.get(layer):
+                targets = pack_targets(self._targets(examples, layer, attr))
+                if targets is not None:
+                    gold[layer] = targets
+        return gold or None
+
+    def _targets(self, examples: list[Example], layer: str, attr: int) -> Iterator[np.ndarray]:
+        """YIELDS (ndarray): Class index or UNKNOWN per token of each predicted doc."""
+        index = {self.vocab.strings[label]: i for i, label in enumerate(self.cfg[layer])}
+        index[0] = UNKNOWN
+        for example in examples:
+            values = example.reference.to_array(attr)
+            if not values.any():
+                yield np.full(len(example.predicted), UNKNOWN)
+                continue
+            if not same_tokens(example):
+                name = "TAG" if attr == TAG else "POS"
+                values = [v or 0 for v in example.get_aligned(name)]
+            try:
+                yield np.array([index[int(v)] for v in values], np.int64)
+            except KeyError as error:
+                label = self.vocab.strings[error.args[0]]
+                self.warn_once(
+                    label,
+                    f"The training data has the label {label!r}, which {self.name!r} did not see "
+                    "when it was initialised. Such tokens are left out.",
+                )
+                yield np.array([index.get(int(v), UNKNOWN) for v in values], np.int64)
+
+    def loss(
+        self,
+        module: Classifier,
+        batch: PackedBatch,
+        gold: dict[str, tuple[np.ndarray, np.ndarray]],
+    ) -> Tensor:
+        total: Any = 0.0
+        for layer, (rows, targets) in gold.items():
+            words = batch.words[torch.from_numpy(rows).to(batch.words.device)]
+            logits = module(words)[:, self._columns(layer)]
+            total = total + self.cross_entropy(logits, targets)
+        return total
+
+    def _columns(self, layer: str) -> slice:
+        n_tags = len(self.cfg.get("tags", []))
+        return slice(0, n_tags) if layer == "tags" else slice(n_tags, self.n_out)
+
+    def predict(self, docs: Iterable[Doc]) -> dict[str, np.ndarray]:
+        """RETURNS (Dict[str, ndarray]): Class index of every word of the batch, int64 (n_words,),
+        per layer."""
+        logits, _ = self.word_logits(list(docs))
+        layers = [layer for layer in LAYERS if self.cfg.get(layer)]
+        best = torch.stack([logits[:, self._columns(layer)].argmax(1) for layer in layers])
+        return dict(zip(layers, best.cpu().numpy()))
+
+    def probs(self, docs: Iterable[Doc]) -> dict[str, list[np.ndarray]]:
+        """RETURNS (Dict[str, List[ndarray]]): Per layer and doc, shape (n_tokens, n_labels)."""
+        logits, lengths = self.word_logits(list(docs))
+        cuts = np.cumsum(lengths)[:-1]
+        return {
+            layer: np.split(logits[:, self._columns(layer)].softmax(1).cpu().numpy(), cuts)
+            for layer in LAYERS
+            if self.cfg.get(layer)
+        }
+
+    def set_annotations(self, docs: Iterable[Doc], predictions: dict[str, np.ndarray]) -> None:
+        """Write the predicted tags into the docs."""
+        strings = self.vocab.strings
+        attrs = [LAYERS[layer] for layer in predictions]
+        columns = [
+            np.array([strings.add(label) for label in self.cfg[layer]], np.uint64)[best]
+            for layer, best in predictions.items()
+        ]
+        array = np.stack(columns, axis=1) if columns else None
+        start = 0
+        for doc in docs:
+            if len(doc):
+                doc.from_array(attrs, array[start : start + len(doc)])
+            start += len(doc)

@@ -1,0 +1,184 @@
+"""Topics and other labels of whole documents: `doc.cats`."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Iterable, Optional
+
+import numpy as np
+import torch
+from spacy.language import Language
+from spacy.tokens import Doc
+from spacy.training import Example
+from spacy.vocab import Vocab
+from thinc.api import Config, Model
+from torch import Tensor
+
+from ..encoder.batch import PackedBatch
+from ..layers.classifier import Classifier
+from .base import Head
+
+DEFAULT_DOC_MODEL = Config().from_str("""
+[model]
+@architectures = "spacy_multitask.DocClassifier.v1"
+
+[model.tok2vec]
+@architectures = "spacy_multitask.EncoderListener.v1"
+""")["model"]
+
+
+@Language.factory(
+    "multitask_textcat",
+    assigns=["doc.cats"],
+    default_config={
+        "model": DEFAULT_DOC_MODEL,
+        "exclusive_classes": True,
+        "threshold": 0.5,
+        "loss_weight": 1.0,
+        "label_smoothing": 0.0,
+        "scorer": {"@scorers": "spacy_multitask.textcat_scorer.v1"},
+    },
+    default_score_weights={
+        "cats_score": 1.0,
+        "cats_acc": 0.0,
+        "cats_micro_f": 0.0,
+        "cats_macro_f": 0.0,
+        "cats_score_desc": None,
+    },
+)
+def make_textcat(
+    nlp: Language,
+    name: str,
+    model: Model,
+    exclusive_classes: bool,
+    threshold: float,
+    loss_weight: float,
+    label_smoothing: float,
+    scorer: Optional[Callable],
+) -> "TextCategorizer":
+    """Create a text categorizer that writes `doc.cats`.
+
+    model (Model): See `spacy_multitask.DocClassifier.v1`.
+    exclusive_classes (bool): Whether exactly one label is true of each doc.
+    threshold (float): Probability from which a label counts as true where several may be.
+    loss_weight (float): Factor on this head's loss.
+    label_smoothing (float): Probability mass spread over all labels in training.
+    scorer (Optional[Callable]): Scores examples.
+    """
+    return TextCategorizer(
+        nlp.vocab,
+        model,
+        name,
+        exclusive_classes=exclusive_classes,
+        threshold=threshold,
+        loss_weight=loss_weight,
+        label_smoothing=label_smoothing,
+        scorer=scorer,
+    )
+
+
+class TextCategorizer(Head):
+    """Gives each doc a probability per label: they sum to one, or each stands for itself.
+
+    A label that is absent from `doc.cats` is unknown. With exclusive classes a doc trains and
+    counts if one of its labels is true; else each label that is present, true or false, does.
+    """
+
+    labels_doc = "doc.cats"
+
+    def __init__(
+        self,
+        vocab: Vocab,
+        model: Model,
+        name: str,
+        *,
+        exclusive_classes: bool,
+        threshold: float,
+        loss_weight: float,
+        label_smoothing: float,
+        scorer: Optional[Callable],
+    ):
+        super().__init__(
+            vocab,
+            model,
+            name,
+            loss_weight=loss_weight,
+            label_smoothing=label_smoothing,
+            scorer=scorer,
+        )
+        if not 0 <= threshold <= 1:
+            raise ValueError(f"threshold = {threshold} of {name!r} must be in [0, 1].")
+        self.exclusive_classes = exclusive_classes
+        self.cfg.update(labels=[], threshold=threshold)
+
+    @property
+    def label_data(self) -> dict[str, list[str]]:
+        return {"labels": self.cfg["labels"]}
+
+    @property
+    def n_out(self) -> int:
+        return len(self.cfg["labels"])
+
+    def score_options(self) -> dict[str, Any]:
+        return {
+            "labels": self.labels,
+            "multi_label": not self.exclusive_classes,
+            "threshold": self.cfg["threshold"],
+        }
+
+    def collect_labels(self, examples: Iterable[Example]) -> dict[str, list[str]]:
+        return {"labels": sorted(set().union(*(eg.reference.cats for eg in examples)))}
+
+    def gold(self, examples: list[Example]) -> Optional[tuple[np.ndarray, np.ndarray]]:
+        """RETURNS (Optional[tuple]): Rows of docs with gold, int64 (n,), and their values per
+        label, float32 (n, n_labels), NaN where unknown."""
+        labels = self.cfg["labels"]
+        values = np.full((len(examples), len(labels)), np.nan, np.float32)
+        for row, example in enumerate(examples):
+            cats = example.reference.cats
+            if not cats or not len(example.predicted):
+                continue
+            for column, label in enumerate(labels):
+                if label in cats:
+                    values[row, column] = cats[label]
+            if not cats.keys() <= set(labels):
+                self.warn_once(
+                    "label",
+                    f"The training data has labels {sorted(cats.keys() - set(labels))} that "
+                    f"{self.name!r} did not see when it was initialised. They are left out.",
+                )
+        if self.exclusive_classes:
+            rows = np.flatnonzero((np.nan_to_num(values) > 0).any(axis=1))
+        else:
+            rows = np.flatnonzero(~np.isnan(values).all(axis=1))
+        return (rows, values[rows]) if len(rows) else None
+
+    def loss(
+        self, module: Classifier, batch: PackedBatch, gold: tuple[np.ndarray, np.ndarray]
+    ) -> Tensor:
+        rows, values = gold
+        device = batch.doc_vectors.device
+        logits = module(batch.doc_vectors[torch.from_numpy(rows).to(device)])
+        targets = torch.from_numpy(values).to(device)
+        if self.exclusive_classes:
+            targets = targets.nan_to_num(0.0)
+            targets = targets / targets.sum(1, keepdim=True)
+            return torch.nn.functional.cross_entropy(
+                logits, targets, label_smoothing=self.label_smoothing
+            )
+        known = ~targets.isnan()
+        smooth = targets[known] * (1 - self.label_smoothing) + self.label_smoothing / 2
+        return torch.nn.functional.binary_cross_entropy_with_logits(logits[known], smooth)
+
+    def predict(self, docs: Iterable[Doc]) -> np.ndarray:
+        """RETURNS (ndarray): Probabilities, float32 (n_docs, n_labels)."""
+        module = self.module
+        vectors = self.packed(list(docs)).doc_vectors
+        logits = module.project(vectors)
+        probs = logits.softmax(1) if self.exclusive_classes else logits.sigmoid()
+        return probs.cpu().numpy()
+
+    def set_annotations(self, docs: Iterable[Doc], probs: np.ndarray) -> None:
+        """Write the probabilities into the docs."""
+        labels = self.cfg["labels"]
+        for doc, row in zip(docs, probs.tolist()):
+            doc.cats = {**doc.cats, **dict(zip(labels, row))}

@@ -1,0 +1,67 @@
+"""Batches of about equal size in words, and the number of steps that a training will take."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Iterable, Iterator, Optional
+
+from spacy.training import Example
+from spacy.util import registry
+
+from ..corpus.reader import corpus_of
+
+
+class Plan:
+    """What the batcher finds out and the schedules want to know.
+
+    spaCy builds batcher and optimizer apart from each other, so this is where they meet.
+    """
+
+    steps_per_epoch: Optional[int] = None
+
+
+PLAN = Plan()
+
+
+@registry.batchers("spacy_multitask.batch_by_words.v1")
+def make_batcher(
+    max_words: int = 400, max_docs: int = 32, homogeneous: bool = False
+) -> Callable[[Iterable[Example]], Iterator[list[Example]]]:
+    """Group examples, in the order they come.
+
+    max_words (int): Most words in a batch; a longer doc is a batch of its own.
+    max_docs (int): Most docs in a batch.
+    homogeneous (bool): Whether a batch holds examples of one corpus only.
+    """
+    if max_words < 1 or max_docs < 1:
+        raise ValueError(f"max_words = {max_words} and max_docs = {max_docs} must be at least 1.")
+
+    def batches(examples: Iterable[Example]) -> Iterator[list[Example]]:
+        grouped = _group(examples, max_words, max_docs, homogeneous)
+        if isinstance(examples, list):
+            # All of an epoch is here, so its number of steps is known before the first of them.
+            grouped = list(grouped)
+            PLAN.steps_per_epoch = len(grouped)
+        else:
+            PLAN.steps_per_epoch = None
+        yield from grouped
+
+    return batches
+
+
+def _group(
+    examples: Iterable[Example], max_words: int, max_docs: int, homogeneous: bool
+) -> Any:
+    open_batches: dict[str, list[Example]] = {}
+    n_words: dict[str, int] = {}
+    for example in examples:
+        key = corpus_of(example) if homogeneous else ""
+        batch = open_batches.setdefault(key, [])
+        n = len(example.predicted)
+        if batch and (n_words[key] + n > max_words or len(batch) >= max_docs):
+            yield batch
+            batch = open_batches[key] = []
+        if not batch:
+            n_words[key] = 0
+        batch.append(example)
+        n_words[key] += n
+    yield from (batch for batch in open_batches.values() if batch)
