@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Callable, Iterator, Optional
+from typing import Any
 
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin
@@ -25,7 +26,7 @@ def make_multi_corpus(
     mixing: str = "proportional",
     temperature: float = 0.5,
     seed: int = 0,
-) -> "MultiCorpus":
+) -> MultiCorpus:
     """Read several corpora, for training or for evaluation.
 
     corpora (Dict[str, Dict]): Options per corpus name: `path` (a .spacy file or a folder of them),
@@ -118,7 +119,7 @@ class MultiCorpus:
             )
         return n
 
-    def _docs(self, name: str, nlp: Optional[Language]) -> Iterator[Doc]:
+    def _docs(self, name: str, nlp: Language | None) -> Iterator[Doc]:
         from spacy.vocab import Vocab
 
         vocab = Vocab() if nlp is None else nlp.vocab

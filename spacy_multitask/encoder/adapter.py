@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, Optional
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -46,7 +46,7 @@ def pack(
     return PackedBatch(docs, lengths, words, leaf), finish
 
 
-def listen_without_words(tok2vec: Model, projection: Optional[Projection] = None) -> None:
+def listen_without_words(tok2vec: Model, projection: Projection | None = None) -> None:
     """Say that a head reads no word vectors in prediction, only document vectors or, if given,
     this projection of the words, which the encoder computes while it has a micro-batch in hand.
     For layers other than our listener this changes nothing."""

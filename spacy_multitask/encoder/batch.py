@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Optional
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -37,11 +38,11 @@ class PackedBatch:
         self,
         docs: list[Doc],
         lengths: np.ndarray,
-        words: Optional[Tensor],
+        words: Tensor | None,
         doc_vectors: Tensor,
         *,
-        projected: Optional[dict[int, Tensor]] = None,
-        graph: Optional[tuple[Tensor, Tensor]] = None,
+        projected: dict[int, Tensor] | None = None,
+        graph: tuple[Tensor, Tensor] | None = None,
     ):
         self.docs = docs
         self.lengths = lengths
@@ -54,8 +55,8 @@ class PackedBatch:
         self.version = 0
         self.touched = False
         self.waiting: set[int] = set()
-        self.deferred: Optional[tuple[Any, float]] = None
-        self.losses: Optional[dict[str, float]] = None
+        self.deferred: tuple[Any, float] | None = None
+        self.losses: dict[str, float] | None = None
 
     @property
     def starts(self) -> np.ndarray:
@@ -71,7 +72,7 @@ class PackedBatch:
             a is b and len(a) == n for a, b, n in zip(docs, self.docs, self.lengths)
         )
 
-    def serves(self, listener: "EncoderListener") -> bool:
+    def serves(self, listener: EncoderListener) -> bool:
         """RETURNS (bool): Whether the batch has what a listener's head reads."""
         if self.words is not None:
             return True

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Callable, Iterable, Iterator, Optional, Union
+from typing import Any
 
 import srsly
 from spacy.language import Language
@@ -45,9 +46,9 @@ def make_transformer(
     name: str,
     model: Model,
     precision: str,
-    max_batch_pieces: Optional[int],
+    max_batch_pieces: int | None,
     keep_vectors: bool,
-) -> "MultitaskTransformer":
+) -> MultitaskTransformer:
     """Create the shared encoder.
 
     model (Model): The encoder, see `spacy_multitask.Encoder.v1`.
@@ -84,7 +85,7 @@ class MultitaskTransformer(TrainablePipe):
         name: str,
         *,
         precision: str,
-        max_batch_pieces: Optional[int],
+        max_batch_pieces: int | None,
         keep_vectors: bool,
     ):
         if precision not in PRECISIONS:
@@ -254,7 +255,7 @@ class MultitaskTransformer(TrainablePipe):
             self._local.predicted = None
         return batch
 
-    def _held(self, name: str, docs: list[Doc]) -> Optional[PackedBatch]:
+    def _held(self, name: str, docs: list[Doc]) -> PackedBatch | None:
         batch = getattr(self._local, name, None)
         if batch is None or batch.version != self._version or not batch.holds(docs):
             return None
@@ -263,7 +264,7 @@ class MultitaskTransformer(TrainablePipe):
     # Training
 
     @property
-    def _training(self) -> Optional[PackedBatch]:
+    def _training(self) -> PackedBatch | None:
         return getattr(self._local, "training", None)
 
     def update(
@@ -271,8 +272,8 @@ class MultitaskTransformer(TrainablePipe):
         examples: Iterable[Example],
         *,
         drop: float = 0.0,
-        sgd: Optional[Optimizer] = None,
-        losses: Optional[dict[str, float]] = None,
+        sgd: Optimizer | None = None,
+        losses: dict[str, float] | None = None,
     ) -> dict[str, float]:
         """Encode a batch for the heads to learn from.
 
@@ -344,7 +345,7 @@ class MultitaskTransformer(TrainablePipe):
         self._version += 1
 
     def initialize(
-        self, get_examples: Callable[[], Iterable[Example]], *, nlp: Optional[Language] = None
+        self, get_examples: Callable[[], Iterable[Example]], *, nlp: Language | None = None
     ) -> None:
         """Load the pretrained weights, and tell the heads how wide the vectors are."""
         self._settle(force=True)
@@ -365,7 +366,7 @@ class MultitaskTransformer(TrainablePipe):
 
     # Saving and loading
 
-    def to_disk(self, path: Union[str, Path], *, exclude: Iterable[str] = ()) -> None:
+    def to_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> None:
         """Write weights (safetensors), config and tokenizer as files into a folder."""
         self._settle(force=True)
         path = Path(path)
@@ -377,9 +378,7 @@ class MultitaskTransformer(TrainablePipe):
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_bytes(data)
 
-    def from_disk(
-        self, path: Union[str, Path], *, exclude: Iterable[str] = ()
-    ) -> "MultitaskTransformer":
+    def from_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> MultitaskTransformer:
         """Load what `to_disk` wrote.
 
         RAISES (ValueError): If a file is missing or damaged; it is named.
@@ -400,7 +399,7 @@ class MultitaskTransformer(TrainablePipe):
         files = {} if "model" in exclude else self.shim.to_files()
         return srsly.msgpack_dumps({"cfg": self.cfg, "model": files})
 
-    def from_bytes(self, bytes_data: bytes, *, exclude: Iterable[str] = ()) -> "MultitaskTransformer":
+    def from_bytes(self, bytes_data: bytes, *, exclude: Iterable[str] = ()) -> MultitaskTransformer:
         data = srsly.msgpack_loads(bytes_data)
         if "model" not in exclude:
             self._load(data["model"], f"component {self.name}")
@@ -414,4 +413,3 @@ class MultitaskTransformer(TrainablePipe):
         self._version += 1
         for listener in self.listeners:
             listener.set_dim("nO", self.shim.width, force=True)
-

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Callable, Optional
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 from spacy.tokens import Doc
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @registry.architectures("spacy_multitask.EncoderListener.v1")
-def build_listener(upstream: str = "*") -> "EncoderListener":
+def build_listener(upstream: str = "*") -> EncoderListener:
     """Build the layer that connects a head to the `multitask_transformer` before it.
 
     upstream (str): Name of the encoder component, or "*" for any. Where several encoders come
@@ -38,10 +39,10 @@ class EncoderListener(Model):
     def __init__(self, upstream: str):
         super().__init__(self.name, forward, dims={"nO": None})
         self.upstream_name = upstream
-        self.encoder: Optional[MultitaskTransformer] = None
+        self.encoder: MultitaskTransformer | None = None
         # Heads that take less than the word vectors in prediction say so here.
         self.needs_words = True
-        self.projection: Optional[Projection] = None
+        self.projection: Projection | None = None
 
     def packed(self, docs: list[Doc], is_train: bool) -> PackedBatch:
         """RETURNS (PackedBatch): The encoder's output for the docs.

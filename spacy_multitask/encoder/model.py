@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, Optional
+from collections.abc import Callable
 
 import torch
 from spacy.tokens import Doc
@@ -18,11 +18,11 @@ def build_encoder(
     name: str,
     pooling: str = "first",
     doc_pooling: str = "mean",
-    layers: Optional[list[int]] = None,
+    layers: list[int] | None = None,
     window: int = 512,
     overlap: int = 64,
-    word_shapes: Optional[bool] = None,
-    dropout: Optional[float] = None,
+    word_shapes: bool | None = None,
+    dropout: float | None = None,
     gradient_checkpointing: bool = False,
 ) -> Model[list[Doc], list[Floats2d]]:
     """Build a pretrained transformer encoder. Its weights are loaded by `nlp.initialize()`.
@@ -62,7 +62,7 @@ def build_encoder(
     return Model("multitask_encoder", forward, init=init, dims={"nO": None}, shims=[shim])
 
 
-def init(model: Model, X: Optional[list[Doc]] = None, Y: None = None) -> None:
+def init(model: Model, X: list[Doc] | None = None, Y: None = None) -> None:
     shim: EncoderShim = model.shims[0]
     if not shim.has_module:
         shim.load_pretrained()

@@ -11,9 +11,6 @@ from spacy.strings import StringStore
 
 from .shapes import word_shape
 
-# A word in front of the one asked for, so that it is not the first. Any word does.
-ANCHOR = "a"
-
 
 class _Table(NamedTuple):
     """One immutable state of the cache; readers in other threads keep the one they took."""
@@ -46,9 +43,8 @@ class Pieces(NamedTuple):
 class PieceCache:
     """Looks up pieces per `token.orth` for a whole batch at once.
 
-    Gives what `tokenizer(words, is_split_into_words=True, add_special_tokens=False)` gives. Some
-    tokenizers (SentencePiece with its marker at the start of the text) cut a word differently at
-    the start of a text; those get a second table for first words.
+    Gives what `tokenizer(words, is_split_into_words=True, add_special_tokens=False)` gives. There
+    each word is cut by itself, wherever it stands, whatever the kind of tokenizer.
     """
 
     def __init__(self, tokenizer: Any, *, max_words: int = 500_000, max_word_pieces: int = 256):
@@ -62,15 +58,12 @@ class PieceCache:
         self.max_word_pieces = max_word_pieces
         self._lock = threading.Lock()
         self._table = _EMPTY
-        self._first_table = _EMPTY
-        self._n_anchor = len(self._tokenize([[ANCHOR]])[0])
-        self.depends_on_position = self._probe_position()
 
     def __getstate__(self) -> dict[str, Any]:
         # The cache is rebuilt on use; locks can't be pickled.
         state = self.__dict__.copy()
         del state["_lock"]
-        state["_table"] = state["_first_table"] = _EMPTY
+        state["_table"] = _EMPTY
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -78,56 +71,40 @@ class PieceCache:
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        return len(self._table.keys) + len(self._first_table.keys)
+        return len(self._table.keys)
 
-    def lookup(self, orths: np.ndarray, first: np.ndarray, strings: StringStore) -> Pieces:
+    def lookup(self, orths: np.ndarray, strings: StringStore) -> Pieces:
         """Get the pieces of words.
 
         orths (ndarray): `token.orth` of each word, uint64, shape (n_words,).
-        first (ndarray): Indices of the words that start a text, int64.
         strings (StringStore): Resolves the orths.
         RETURNS (Pieces): Arrays over all words and all their pieces.
         """
-        table = self._fill("_table", orths, strings)
+        table = self._fill(orths, strings)
         index = np.searchsorted(table.keys, orths)
         starts, counts, shapes = table.starts[index], table.counts[index], table.shapes[index]
-        flat = table.flat
-        if self.depends_on_position and len(first):
-            first_table = self._fill("_first_table", orths[first], strings)
-            index = np.searchsorted(first_table.keys, orths[first])
-            starts[first] = first_table.starts[index] + len(flat)
-            counts[first] = first_table.counts[index]
-            flat = np.concatenate([flat, first_table.flat])
         ends = np.cumsum(counts)
         own_starts = ends - counts
         # For each piece: its place in flat is its word's start plus its rank within the word.
         places = np.repeat(starts - own_starts, counts) + np.arange(ends[-1] if len(ends) else 0)
-        return Pieces(flat[places].astype(np.int64), own_starts, counts, shapes)
+        return Pieces(table.flat[places].astype(np.int64), own_starts, counts, shapes)
 
-    def _fill(self, name: str, orths: np.ndarray, strings: StringStore) -> _Table:
+    def _fill(self, orths: np.ndarray, strings: StringStore) -> _Table:
         """Add the words that are missing. RETURNS (_Table): One that holds all of them."""
-        table: _Table = getattr(self, name)
-        missing = _missing(table, orths)
-        if not len(missing):
+        table = self._table
+        if not len(_missing(table, orths)):
             return table
         with self._lock:
-            table = getattr(self, name)
+            table = self._table
+            missing = _missing(table, orths)
             if len(table.keys) + len(missing) > self.max_words:
                 table = _EMPTY
-            missing = _missing(table, orths)
+                missing = _missing(table, orths)
             words = [strings[int(orth)] for orth in missing]
-            pieces = self.word_pieces(words, first=name == "_first_table")
+            pieces = [ids[: self.max_word_pieces] for ids in self._tokenize([[w] for w in words])]
             table = _merge(table, missing, pieces, [word_shape(word) for word in words])
-            setattr(self, name, table)
+            self._table = table
         return table
-
-    def word_pieces(self, words: list[str], *, first: bool) -> list[list[int]]:
-        """Ask the tokenizer. RETURNS (List[List[int]]): Piece ids per word."""
-        if first or not self.depends_on_position:
-            pieces = self._tokenize([[word] for word in words])
-        else:
-            pieces = [ids[self._n_anchor :] for ids in self._tokenize([[ANCHOR, w] for w in words])]
-        return [ids[: self.max_word_pieces] for ids in pieces]
 
     def _tokenize(self, texts: list[list[str]]) -> list[list[int]]:
         return self.tokenizer(
@@ -139,12 +116,6 @@ class PieceCache:
             truncation=False,
             verbose=False,
         )["input_ids"]
-
-    def _probe_position(self) -> bool:
-        words = [ANCHOR, "Words", "of", "a", "text", "1996", ",", "été", "中"]
-        alone = self._tokenize([[word] for word in words])
-        later = [ids[self._n_anchor :] for ids in self._tokenize([[ANCHOR, w] for w in words])]
-        return alone != later
 
 
 def load_tokenizer(name: str, **kwargs: Any) -> Any:
@@ -190,9 +161,7 @@ def _missing(table: _Table, orths: np.ndarray) -> np.ndarray:
     return np.unique(orths[absent]) if absent.any() else orths[:0]
 
 
-def _merge(
-    table: _Table, orths: np.ndarray, pieces: list[list[int]], shapes: list[int]
-) -> _Table:
+def _merge(table: _Table, orths: np.ndarray, pieces: list[list[int]], shapes: list[int]) -> _Table:
     """RETURNS (_Table): The table with new words; orths must be sorted, distinct and absent."""
     counts = np.fromiter(map(len, pieces), np.int64, len(pieces))
     starts = len(table.flat) + np.cumsum(counts) - counts

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 import srsly
@@ -36,11 +36,11 @@ class EncoderShim(TorchShim):
         *,
         pooling: str,
         doc_pooling: str,
-        layers: Optional[list[int]],
+        layers: list[int] | None,
         window: int,
         overlap: int,
-        word_shapes: Optional[bool],
-        dropout: Optional[float],
+        word_shapes: bool | None,
+        dropout: float | None,
         gradient_checkpointing: bool,
     ):
         super().__init__()
@@ -54,7 +54,7 @@ class EncoderShim(TorchShim):
         self.dropout = dropout
         self.gradient_checkpointing = gradient_checkpointing
         self.tokenizer: Any = None
-        self.cache: Optional[PieceCache] = None
+        self.cache: PieceCache | None = None
 
     # Making the network
 
@@ -122,7 +122,7 @@ class EncoderShim(TorchShim):
         files[WEIGHTS_FILE] = tensors_to_bytes(self.module)
         return files
 
-    def from_files(self, files: dict[str, bytes], source: str) -> "EncoderShim":
+    def from_files(self, files: dict[str, bytes], source: str) -> EncoderShim:
         """Load what `to_files` gave.
 
         source (str): Where the files come from, for error messages.
@@ -152,19 +152,19 @@ class EncoderShim(TorchShim):
             tokenizer = load_tokenizer(folder, local_files_only=True)
         with torch.random.fork_rng(devices=[]):  # its random start is thrown away at once
             transformer = AutoModel.from_config(config, trust_remote_code=False)
-        self._assemble(
-            transformer.float(), tokenizer, has_shapes="shape_embedding.weight" in state
-        )
+        self._assemble(transformer.float(), tokenizer, has_shapes="shape_embedding.weight" in state)
         try:
             self.module.load_state_dict(state)
         except RuntimeError as error:
-            raise ValueError(f"{source}: {WEIGHTS_FILE} does not fit {CONFIG_FILE}: {error}") from error
+            raise ValueError(
+                f"{source}: {WEIGHTS_FILE} does not fit {CONFIG_FILE}: {error}"
+            ) from error
         return self
 
     def to_bytes(self) -> bytes:
         return srsly.msgpack_dumps(self.to_files())
 
-    def from_bytes(self, data: bytes) -> "EncoderShim":
+    def from_bytes(self, data: bytes) -> EncoderShim:
         return self.from_files(srsly.msgpack_loads(data), "encoder")
 
     # Running the network
@@ -180,7 +180,7 @@ class EncoderShim(TorchShim):
         is_train: bool,
         precision: str,
         budget: int,
-        projections: Optional[dict[int, Projection]] = None,
+        projections: dict[int, Projection] | None = None,
         keep_words: bool = True,
     ) -> PackedBatch:
         """Encode a batch of docs in length-sorted micro-batches.
@@ -201,9 +201,7 @@ class EncoderShim(TorchShim):
         n_words = int(lengths.sum())
         orths = [doc.to_array(ORTH) for doc, n in zip(docs, lengths) if n]
         if orths:
-            flat = np.concatenate(orths)
-            first = (np.cumsum(lengths) - lengths)[lengths > 0]
-            pieces = self.cache.lookup(flat, first, docs[0].vocab.strings)
+            pieces = self.cache.lookup(np.concatenate(orths), docs[0].vocab.strings)
         else:
             empty = np.zeros(0, np.int64)
             pieces = Pieces(empty, empty, empty, empty)
@@ -230,7 +228,7 @@ class EncoderShim(TorchShim):
 
     def _inputs(
         self, ids: np.ndarray, shapes: np.ndarray, windows: Windows, group: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, Optional[np.ndarray]]:
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """RETURNS (tuple): ids, shapes and mask (None if nothing is padded), all int64 of shape
         (n_windows, n_pieces with special ones)."""
         sizes, starts = windows.size[group], windows.start[group]
@@ -256,11 +254,11 @@ class EncoderShim(TorchShim):
     def _pool(
         self,
         hidden: Tensor,
-        mask: Optional[np.ndarray],
+        mask: np.ndarray | None,
         pieces: Pieces,
         windows: Windows,
         group: np.ndarray,
-        collect: "_Collector",
+        collect: _Collector,
     ) -> None:
         """Reduce piece vectors (n_windows, n_pieces, width) to the words that the windows own."""
         device = hidden.device
@@ -311,7 +309,7 @@ class _Collector:
         self.is_train = is_train
         self.projections = projections
         self.projected: dict[int, Tensor] = {}
-        self.words: Optional[Tensor] = None
+        self.words: Tensor | None = None
         self.parts: list[Tensor] = []
         self.rows: list[np.ndarray] = []
         self.sums: list[Tensor] = []
@@ -380,7 +378,7 @@ def _ranges(starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 def _special_pieces(tokenizer: Any) -> tuple[np.ndarray, np.ndarray]:
     """RETURNS (Tuple[ndarray, ndarray]): Ids the tokenizer puts before and after a text."""
-    arguments = dict(is_split_into_words=True)
+    arguments = {"is_split_into_words": True}
     bare = tokenizer(["a"], add_special_tokens=False, **arguments)["input_ids"]
     full = tokenizer(["a"], add_special_tokens=True, **arguments)["input_ids"]
     at = next(i for i in range(len(full)) if full[i : i + len(bare)] == bare)
@@ -396,4 +394,3 @@ def _longest_input(transformer: nn.Module, tokenizer: Any) -> int:
         offset = getattr(getattr(transformer, "embeddings", None), "padding_idx", None)
         limits.append(positions - (offset + 1 if offset is not None else 0))
     return min(limits)
-

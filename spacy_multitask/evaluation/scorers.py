@@ -5,7 +5,8 @@ Counting is spaCy's; these scorers choose what it may count.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from spacy.scorer import Scorer, get_ner_prf
 from spacy.tokens import Doc

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, Callable, Iterable, Iterator, Optional
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,7 +54,7 @@ class Head(TrainablePipe):
         *,
         loss_weight: float,
         label_smoothing: float,
-        scorer: Optional[Callable],
+        scorer: Callable | None,
     ):
         if loss_weight < 0:
             raise ValueError(f"loss_weight = {loss_weight} of {name!r} must not be negative.")
@@ -87,7 +88,7 @@ class Head(TrainablePipe):
         """RETURNS (Dict[str, List[str]]): Sorted labels found in gold, by entry of `cfg`."""
         raise NotImplementedError
 
-    def gold(self, examples: list[Example]) -> Optional[Any]:
+    def gold(self, examples: list[Example]) -> Any | None:
         """RETURNS (Optional[Any]): The known gold of a batch in the form that `loss` takes; None
         if there is none."""
         raise NotImplementedError
@@ -102,8 +103,8 @@ class Head(TrainablePipe):
         self,
         get_examples: Callable[[], Iterable[Example]],
         *,
-        nlp: Optional[Language] = None,
-        labels: Optional[dict[str, list[str]]] = None,
+        nlp: Language | None = None,
+        labels: dict[str, list[str]] | None = None,
     ) -> None:
         """Set the labels and make the trained layer.
 
@@ -152,8 +153,8 @@ class Head(TrainablePipe):
         examples: Iterable[Example],
         *,
         drop: float = 0.0,
-        sgd: Optional[Optimizer] = None,
-        losses: Optional[dict[str, float]] = None,
+        sgd: Optimizer | None = None,
+        losses: dict[str, float] | None = None,
     ) -> dict[str, float]:
         """Learn from the examples that have gold for this head.
 
@@ -263,7 +264,7 @@ def same_tokens(example: Example) -> bool:
     return len(x) == len(y) and bool(np.array_equal(x.to_array(ORTH), y.to_array(ORTH)))
 
 
-def pack_targets(parts: Iterator[np.ndarray]) -> Optional[tuple[np.ndarray, np.ndarray]]:
+def pack_targets(parts: Iterator[np.ndarray]) -> tuple[np.ndarray, np.ndarray] | None:
     """Join the docs' targets.
 
     parts (Iterator[ndarray]): Class index or UNKNOWN per token of each doc.

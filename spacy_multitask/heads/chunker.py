@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Iterable, Optional
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from spacy.language import Language
 from spacy.tokens import Doc, Span, SpanGroup
@@ -33,8 +34,8 @@ def make_chunker(
     spans_key: str,
     loss_weight: float,
     label_smoothing: float,
-    scorer: Optional[Callable],
-) -> "Chunker":
+    scorer: Callable | None,
+) -> Chunker:
     """Create a chunker that writes flat, labelled spans to `doc.spans[spans_key]`.
 
     model (Model): See `spacy_multitask.TokenClassifier.v1`.
@@ -70,7 +71,7 @@ class Chunker(SpanHead):
         spans_key: str,
         loss_weight: float,
         label_smoothing: float,
-        scorer: Optional[Callable],
+        scorer: Callable | None,
     ):
         super().__init__(
             vocab,
@@ -89,7 +90,7 @@ class Chunker(SpanHead):
     def gold_labels(self, doc: Doc) -> set[str]:
         return {span.label_ for span in doc.spans.get(self.spans_key, [])}
 
-    def gold_spans(self, example: Example) -> Optional[tuple[list[SpanTuple], list[int]]]:
+    def gold_spans(self, example: Example) -> tuple[list[SpanTuple], list[int]] | None:
         spans = example.reference.spans.get(self.spans_key)
         if spans is None:
             return None

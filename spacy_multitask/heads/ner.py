@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, Iterable, Optional
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from spacy.attrs import ENT_IOB, ENT_TYPE
@@ -40,8 +40,8 @@ def make_ner(
     model: Model,
     loss_weight: float,
     label_smoothing: float,
-    scorer: Optional[Callable],
-) -> "EntityRecognizer":
+    scorer: Callable | None,
+) -> EntityRecognizer:
     """Create an entity recogniser that writes `doc.ents`.
 
     model (Model): See `spacy_multitask.TokenClassifier.v1`.
@@ -72,7 +72,7 @@ class EntityRecognizer(SpanHead):
     def gold_labels(self, doc: Doc) -> set[str]:
         return {ent.label_ for ent in doc.ents}
 
-    def gold_spans(self, example: Example) -> Optional[tuple[list[SpanTuple], list[int]]]:
+    def gold_spans(self, example: Example) -> tuple[list[SpanTuple], list[int]] | None:
         iob = example.reference.to_array(ENT_IOB)
         if not iob.any():
             return None

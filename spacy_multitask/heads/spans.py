@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Callable, Iterable, Iterator, NamedTuple, Optional
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -45,7 +46,7 @@ class SpanHead(Head):
         *,
         loss_weight: float,
         label_smoothing: float,
-        scorer: Optional[Callable],
+        scorer: Callable | None,
     ):
         super().__init__(
             vocab,
@@ -63,7 +64,7 @@ class SpanHead(Head):
         """RETURNS (Set[str]): Labels of the spans in a gold doc."""
         raise NotImplementedError
 
-    def gold_spans(self, example: Example) -> Optional[tuple[list[SpanTuple], list[int]]]:
+    def gold_spans(self, example: Example) -> tuple[list[SpanTuple], list[int]] | None:
         """RETURNS (Optional[tuple]): Spans over the predicted doc's tokens, and tokens about which
         nothing is known; None if the doc has no gold at all."""
         raise NotImplementedError
@@ -81,7 +82,7 @@ class SpanHead(Head):
     def collect_labels(self, examples: Iterable[Example]) -> dict[str, list[str]]:
         return {"labels": sorted(set().union(*(self.gold_labels(eg.y) for eg in examples)))}
 
-    def gold(self, examples: list[Example]) -> Optional[tuple[np.ndarray, np.ndarray]]:
+    def gold(self, examples: list[Example]) -> tuple[np.ndarray, np.ndarray] | None:
         return pack_targets(self._targets(examples))
 
     def _targets(self, examples: list[Example]) -> Iterator[np.ndarray]:
@@ -165,9 +166,7 @@ class SpanHead(Head):
             yield doc, [(start[j] - offset, end[j] - offset, labels[j]) for j in which]
 
 
-def align_spans(
-    example: Example, spans: Iterable[Span]
-) -> tuple[list[SpanTuple], list[int]]:
+def align_spans(example: Example, spans: Iterable[Span]) -> tuple[list[SpanTuple], list[int]]:
     """Bring gold spans onto the predicted doc's tokens.
 
     RETURNS (tuple): The spans that fall on token borders, and the predicted tokens that the others

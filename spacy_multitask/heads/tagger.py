@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Iterable, Iterator, Optional
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,8 +39,8 @@ def make_tagger(
     model: Model,
     loss_weight: float,
     label_smoothing: float,
-    scorer: Optional[Callable],
-) -> "Tagger":
+    scorer: Callable | None,
+) -> Tagger:
     """Create a tagger for fine-grained tags and coarse parts of speech.
 
     model (Model): See `spacy_multitask.TokenClassifier.v1`.
@@ -82,7 +83,7 @@ class Tagger(Head):
                 found[layer].update(np.unique(example.reference.to_array(attr)).tolist())
         return {layer: sorted(strings[i] for i in ids if i) for layer, ids in found.items()}
 
-    def gold(self, examples: list[Example]) -> Optional[dict[str, tuple[np.ndarray, np.ndarray]]]:
+    def gold(self, examples: list[Example]) -> dict[str, tuple[np.ndarray, np.ndarray]] | None:
         gold = {}
         for layer, attr in LAYERS.items():
             if self.cfg.get(layer):

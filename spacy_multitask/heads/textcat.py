@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Iterable, Optional
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,8 +54,8 @@ def make_textcat(
     threshold: float,
     loss_weight: float,
     label_smoothing: float,
-    scorer: Optional[Callable],
-) -> "TextCategorizer":
+    scorer: Callable | None,
+) -> TextCategorizer:
     """Create a text categorizer that writes `doc.cats`.
 
     model (Model): See `spacy_multitask.DocClassifier.v1`.
@@ -95,7 +96,7 @@ class TextCategorizer(Head):
         threshold: float,
         loss_weight: float,
         label_smoothing: float,
-        scorer: Optional[Callable],
+        scorer: Callable | None,
     ):
         super().__init__(
             vocab,
@@ -128,7 +129,7 @@ class TextCategorizer(Head):
     def collect_labels(self, examples: Iterable[Example]) -> dict[str, list[str]]:
         return {"labels": sorted(set().union(*(eg.reference.cats for eg in examples)))}
 
-    def gold(self, examples: list[Example]) -> Optional[tuple[np.ndarray, np.ndarray]]:
+    def gold(self, examples: list[Example]) -> tuple[np.ndarray, np.ndarray] | None:
         """RETURNS (Optional[tuple]): Rows of docs with gold, int64 (n,), and their values per
         label, float32 (n, n_labels), NaN where unknown."""
         labels = self.cfg["labels"]

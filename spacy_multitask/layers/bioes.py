@@ -174,9 +174,7 @@ def viterbi(logits: np.ndarray) -> np.ndarray:
     state = np.full(n_sequences, -1)
     for t in range(n_tokens - 1, -1, -1):
         k = np.maximum(state, 0)
-        label = np.where(
-            state < 0, to_outside[t], 1 + 4 * k + np.where(goes_on[t, rows, k], I, B)
-        )
+        label = np.where(state < 0, to_outside[t], 1 + 4 * k + np.where(goes_on[t, rows, k], I, B))
         labels[t] = label
         state = _open_before(label)
     return labels

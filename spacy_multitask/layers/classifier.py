@@ -20,7 +20,7 @@ class Classifier(nn.Module):
         return self.linear(self.dropout(X))
 
     @classmethod
-    def from_state(cls, state: dict[str, Tensor], config: dict[str, Any]) -> "Classifier":
+    def from_state(cls, state: dict[str, Tensor], config: dict[str, Any]) -> Classifier:
         """RETURNS (Classifier): One of the size that the saved weights have."""
         n_out, n_in = state["linear.weight"].shape
         return cls(n_in, n_out)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Optional
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,7 @@ class TransformerNetwork(nn.Module):
     is_encoder = True  # the optimizer gives this module the encoder's learning rate
 
     def __init__(
-        self, transformer: nn.Module, *, n_shapes: int = 0, layers: Optional[list[int]] = None
+        self, transformer: nn.Module, *, n_shapes: int = 0, layers: list[int] | None = None
     ):
         """
         transformer (nn.Module): A Hugging Face encoder model.
@@ -37,7 +37,9 @@ class TransformerNetwork(nn.Module):
         self.transformer = transformer
         self.width: int = transformer.config.hidden_size
         n_layers = transformer.config.num_hidden_layers
-        self.layers = None if layers is None else [i if i >= 0 else n_layers + 1 + i for i in layers]
+        self.layers = (
+            None if layers is None else [i if i >= 0 else n_layers + 1 + i for i in layers]
+        )
         if self.layers is not None:
             if not self.layers or any(not 0 <= i <= n_layers for i in self.layers):
                 raise ValueError(
@@ -45,13 +47,13 @@ class TransformerNetwork(nn.Module):
                     f"to {n_layers}."
                 )
             self.layer_weights = nn.Parameter(torch.zeros(len(self.layers)))
-        self.shape_embedding: Optional[nn.Embedding] = None
+        self.shape_embedding: nn.Embedding | None = None
         if n_shapes:
             embedding_width = transformer.get_input_embeddings().embedding_dim
             self.shape_embedding = nn.Embedding(n_shapes, embedding_width)
             nn.init.zeros_(self.shape_embedding.weight)
 
-    def forward(self, ids: Tensor, shapes: Tensor, mask: Optional[Tensor]) -> Tensor:
+    def forward(self, ids: Tensor, shapes: Tensor, mask: Tensor | None) -> Tensor:
         """Encode windows of pieces.
 
         ids (Tensor): Piece ids, shape (n_windows, n_pieces).

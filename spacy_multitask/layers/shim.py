@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any, Callable, Optional
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -25,9 +26,9 @@ class TorchShim(Shim):
 
     def __init__(
         self,
-        module: Optional[nn.Module] = None,
-        build: Optional[Callable[[dict[str, torch.Tensor], dict[str, Any]], nn.Module]] = None,
-        config: Optional[dict[str, Any]] = None,
+        module: nn.Module | None = None,
+        build: Callable[[dict[str, torch.Tensor], dict[str, Any]], nn.Module] | None = None,
+        config: dict[str, Any] | None = None,
     ):
         super().__init__(None, config)
         self._build = build
@@ -106,7 +107,7 @@ class TorchShim(Shim):
         """RETURNS (bytes): The module's tensors as safetensors; empty if there is no module."""
         return b"" if self._model is None else tensors_to_bytes(self._model)
 
-    def from_bytes(self, data: bytes) -> "TorchShim":
+    def from_bytes(self, data: bytes) -> TorchShim:
         if data:
             self.load_state(tensors_from_bytes(data, "the model's weights"))
         return self

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Iterable, Iterator, Optional
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from spacy.training import Example
 from spacy.util import registry
@@ -16,7 +17,7 @@ class Plan:
     spaCy builds batcher and optimizer apart from each other, so this is where they meet.
     """
 
-    steps_per_epoch: Optional[int] = None
+    steps_per_epoch: int | None = None
 
 
 PLAN = Plan()
@@ -48,9 +49,7 @@ def make_batcher(
     return batches
 
 
-def _group(
-    examples: Iterable[Example], max_words: int, max_docs: int, homogeneous: bool
-) -> Any:
+def _group(examples: Iterable[Example], max_words: int, max_docs: int, homogeneous: bool) -> Any:
     open_batches: dict[str, list[Example]] = {}
     n_words: dict[str, int] = {}
     for example in examples:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Iterator, Optional, Union
+from collections.abc import Iterator
 
 import torch
 from spacy.util import registry
 from thinc.api import Optimizer
 from torch import nn
 
-FloatOrSchedule = Union[float, Iterator[float]]
+FloatOrSchedule = float | Iterator[float]
 
 
 @registry.optimizers("spacy_multitask.AdamW.v1")
@@ -23,7 +23,7 @@ def make_adamw(
     grad_clip: float = 1.0,
     layer_decay: float = 1.0,
     use_averages: bool = False,
-) -> "AdamW":
+) -> AdamW:
     """Build the optimizer of `[training.optimizer]`.
 
     learn_rate (float or schedule): For modules that hold a pretrained encoder.
@@ -127,7 +127,7 @@ class AdamW(Optimizer):
         )
 
     def _scale(self, module: nn.Module, name: str) -> float:
-        depth: Optional[int] = getattr(module, "depth_from_top", lambda _: None)(name)
+        depth: int | None = getattr(module, "depth_from_top", lambda _: None)(name)
         return 1.0 if depth is None else self.layer_decay**depth
 
     def _average(self, key: int, module: nn.Module) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Iterator, Optional
+from collections.abc import Iterator
 
 from spacy.util import registry
 
@@ -43,7 +43,7 @@ def warmup_linear(
 
 
 def _total_steps(max_epochs: int, max_steps: int) -> int:
-    known: list[Optional[int]] = [max_steps or None]
+    known: list[int | None] = [max_steps or None]
     if max_epochs > 0 and PLAN.steps_per_epoch:
         known.append(max_epochs * PLAN.steps_per_epoch)
     steps = [n for n in known if n]

@@ -1,0 +1,58 @@
+"""The command `spacy multitask evaluate`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import app
+
+
+@app.command("evaluate", no_args_is_help=True)
+def evaluate_cli(
+    model: Annotated[str, typer.Argument(help="Pipeline: a package's name or a folder.")],
+    corpus: Annotated[
+        list[str],
+        typer.Option("--corpus", "-c", metavar="NAME=PATH", help="Corpus; may be repeated."),
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="JSON file to write.")
+    ] = None,
+    gpu_id: Annotated[int, typer.Option("--gpu-id", "-g", help="GPU, or -1 for CPU.")] = -1,
+) -> None:
+    """Score a pipeline on several corpora, each for the tasks that it annotates.
+
+    Example: python -m spacy multitask evaluate en_multitask --corpus pos=corpus/pos/test.spacy
+    """
+    import spacy
+    import srsly
+    from spacy.cli._util import setup_gpu
+    from wasabi import msg, table
+
+    from ..evaluation.evaluate import evaluate, main_scores
+
+    paths = {}
+    for item in corpus:
+        name, _, path = item.partition("=")
+        if not path or not Path(path).exists():
+            msg.fail(f"--corpus {item}: give NAME=PATH, where PATH exists.", exits=1)
+        paths[name] = path
+    setup_gpu(gpu_id, silent=True)
+    scores = evaluate(spacy.load(model), paths)
+    rows = [
+        (name, key, f"{100 * value:.2f}", result["docs"], result["words"])
+        for name, result in scores.items()
+        for key, value in main_scores(result).items()
+    ]
+    print(
+        table(
+            rows,
+            header=("corpus", "score", "value", "docs", "words"),
+            divider=True,
+            aligns=("l", "l", "r", "r", "r"),
+        )
+    )
+    if output is not None:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        srsly.write_json(output, scores)
+        msg.good(f"Saved to {output}")

@@ -1,0 +1,53 @@
+"""The command `spacy multitask split`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import app
+
+
+@app.command("split", no_args_is_help=True)
+def split_cli(
+    input_path: Annotated[Path, typer.Argument(metavar="IN", help=".spacy file to split.")],
+    train_path: Annotated[Path, typer.Argument(metavar="TRAIN", help=".spacy file to write.")],
+    dev_path: Annotated[Path, typer.Argument(metavar="DEV", help=".spacy file to write.")],
+    fraction: Annotated[float, typer.Option("--fraction", help="Part of the docs for DEV.")] = 0.1,
+    sample: Annotated[
+        float, typer.Option("--sample", help="Part of the other docs to keep for TRAIN.")
+    ] = 1.0,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the draw.")] = 0,
+) -> None:
+    """Hold out a random part of a corpus that comes without a development set.
+
+    Example: python -m spacy multitask split corpus/all.spacy corpus/train.spacy corpus/dev.spacy
+    """
+    import random
+
+    from spacy.tokens import DocBin
+    from spacy.vocab import Vocab
+
+    if not input_path.is_file():
+        typer.echo(f"Error: there is no file {input_path}.", err=True)
+        raise typer.Exit(1)
+    if not 0 < fraction < 1:
+        typer.echo(f"Error: --fraction {fraction} must be between 0 and 1.", err=True)
+        raise typer.Exit(1)
+    if not 0 < sample <= 1:
+        typer.echo(f"Error: --sample {sample} must be more than 0 and at most 1.", err=True)
+        raise typer.Exit(1)
+    docs = list(DocBin().from_disk(input_path).get_docs(Vocab()))
+    order = list(range(len(docs)))
+    random.Random(seed).shuffle(order)
+    n_dev = max(1, round(fraction * len(docs)))
+    n_train = max(1, round(sample * (len(docs) - n_dev)))
+    held_out, kept = set(order[:n_dev]), set(order[n_dev : n_dev + n_train])
+    for path, chosen in ((train_path, kept), (dev_path, held_out)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        DocBin(docs=[doc for i, doc in enumerate(docs) if i in chosen]).to_disk(path)
+    left_out = len(docs) - len(kept) - len(held_out)
+    typer.echo(
+        f"{input_path}: {len(kept)} docs -> {train_path}, {len(held_out)} docs -> {dev_path}, "
+        f"{left_out} left out by --sample"
+    )

@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+
+from spacy_multitask.encoder.windows import cut_windows, micro_batches
+
+
+def make(counts, lengths):
+    counts = np.array(counts, np.int64)
+    return np.cumsum(counts) - counts, counts, np.array(lengths, np.int64)
+
+
+def test_short_documents_are_one_window_each_and_empty_ones_none():
+    windows = cut_windows(*make([1, 2, 1, 0], [2, 0, 1, 1]), capacity=8, overlap=2)
+    assert windows.doc.tolist() == [0, 2]
+    assert windows.start.tolist() == [0, 3]
+    assert windows.size.tolist() == [3, 1]
+    assert list(zip(windows.own_start, windows.own_end)) == [(0, 2), (2, 3)]
+
+
+def test_a_long_document_is_cut_with_overlap_and_words_go_where_context_is():
+    # Ten words of one piece, windows of 6, overlap 4: [0, 6), [2, 8), [4, 10).
+    windows = cut_windows(*make([1] * 10, [10]), capacity=6, overlap=4)
+    assert list(zip(windows.start, windows.start + windows.size)) == [(0, 6), (2, 8), (4, 10)]
+    # Word 4 has one piece after it in the first window, two before it in the second.
+    assert list(zip(windows.own_start, windows.own_end)) == [(0, 4), (4, 6), (6, 10)]
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_every_word_is_owned_once_and_seen_whole_by_its_window(seed):
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(0, 60, size=5)
+    starts, counts, lengths = make(rng.integers(0, 5, size=lengths.sum()), lengths)
+    capacity = int(rng.integers(12, 30))
+    overlap = int(rng.integers(0, capacity - 5))
+    windows = cut_windows(starts, counts, lengths, capacity, overlap)
+    assert (windows.size <= capacity).all()
+    owners = np.zeros(len(counts), int)
+    for i in range(len(windows.doc)):
+        owned = slice(windows.own_start[i], windows.own_end[i])
+        owners[owned] += 1
+        assert (starts[owned] >= windows.start[i]).all()
+        assert (starts[owned] + counts[owned] <= windows.start[i] + windows.size[i]).all()
+    has_window = np.repeat(np.isin(np.arange(len(lengths)), windows.doc), lengths)
+    assert owners.tolist() == has_window.astype(int).tolist()
+
+
+def test_micro_batches_keep_to_the_budget_and_lose_nothing():
+    sizes = np.array([3, 30, 5, 8, 8, 1, 100])
+    groups = [group.tolist() for group in micro_batches(sizes, 2, 40)]
+    assert sorted(i for group in groups for i in group) == list(range(7))
+    for group in groups:
+        padded = (sizes[group].max() + 2) * len(group)
+        assert padded <= 40 or len(group) == 1
+    assert groups[0] == [6]
