@@ -120,7 +120,7 @@ class MultitaskTransformer(TrainablePipe):
 
     @property
     def model(self) -> Model:
-        """RETURNS (Model): The encoder, with every step taken that the heads' gradients call for."""
+        """RETURNS (Model): The encoder, with every step taken that the heads call for."""
         self._settle()
         return self._model
 
