@@ -1,0 +1,215 @@
+"""The encoder component: rows per token, batches and memory."""
+
+import numpy as np
+import pytest
+import spacy
+from spacy.tokens import Doc
+
+from spacy_multitask.encoder.listener import EncoderListener
+from tests.conftest import ALL_HEADS, corpus, make_nlp, predictions
+
+ODD = [
+    [],
+    [" ", "\n", "  "],
+    ["\x07", "\x00", "\u200d", "\ufe0f"],
+    ["Mr", "\ufe0f", "Smith", " ", "loves"],
+    ["x" * 300],
+    ["word"] * 500,
+    ["🙂", "中文", "e\u0301", "\U0010ffff"],
+]
+
+
+def docs_of(nlp, texts):
+    return [Doc(nlp.vocab, words=words) for words in texts]
+
+
+def test_every_token_owns_a_row(nlp):
+    encoder = nlp.get_pipe("transformer")
+    batch = encoder.shim.encode(docs_of(nlp, ODD), is_train=False, precision="float32", budget=100)
+    assert batch.words.shape == (sum(map(len, ODD)), 32)
+    assert batch.doc_vectors.shape == (len(ODD), 32)
+    assert bool(batch.words.isfinite().all())
+
+
+def test_odd_docs_alone_and_in_a_batch_get_the_same_predictions(trained):
+    nlp = trained
+    alone = predictions(nlp(doc) for doc in docs_of(nlp, ODD))
+    for size in (1, 3, 100):
+        assert predictions(nlp.pipe(docs_of(nlp, ODD), batch_size=size)) == alone
+    assert predictions(reversed(list(nlp.pipe(docs_of(nlp, ODD[::-1]))))) == alone
+
+
+@pytest.mark.parametrize("pooling", ["first", "last", "mean"])
+def test_poolings_agree_with_the_plain_transformer(encoder_path, pooling):
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    nlp = make_nlp(encoder_path, ["tagger"], model={"pooling": pooling})
+    nlp.initialize(lambda: corpus(nlp))
+    words = ["Unaffability", "playoffs", "of", "Lyonnais", "won", "."]
+    shim = nlp.get_pipe("transformer").shim
+    batch = shim.encode(docs_of(nlp, [words]), is_train=False, precision="float32", budget=100)
+    encoding = AutoTokenizer.from_pretrained(encoder_path)(
+        words, is_split_into_words=True, return_tensors="pt"
+    )
+    model = AutoModel.from_pretrained(encoder_path).eval()
+    with torch.no_grad():
+        hidden = model(**encoding).last_hidden_state[0]
+    assert len(encoding.word_ids()) > len(words) + 2, "some word must have several pieces"
+    for i in range(len(words)):
+        rows = hidden[[p for p, word in enumerate(encoding.word_ids()) if word == i]]
+        expected = {"first": rows[0], "last": rows[-1], "mean": rows.mean(0)}[pooling]
+        assert torch.allclose(batch.words[i], expected, atol=1e-5)
+    assert torch.allclose(batch.doc_vectors[0], hidden.mean(0), atol=1e-5)
+
+
+def test_a_learned_mix_starts_as_the_mean_of_its_layers(encoder_path):
+    import torch
+
+    nlp = make_nlp(encoder_path, ["tagger"], model={"layers": [-1, -2]})
+    nlp.initialize(lambda: corpus(nlp))
+    network = nlp.get_pipe("transformer").shim.module
+    ids = torch.tensor([[2, 10, 11, 3]])
+    hidden = network.transformer(input_ids=ids, output_hidden_states=True).hidden_states
+    mixed = network(ids, torch.full_like(ids, 60), None)
+    assert torch.allclose(mixed, (hidden[-1] + hidden[-2]) / 2, atol=1e-6)
+    nlp.update(corpus(nlp), sgd=nlp.create_optimizer())
+    assert network.layer_weights.abs().sum() > 0
+
+
+def test_long_documents_get_each_word_with_context_from_both_sides(nlp):
+    """Far from its ends a window gives nearly what a longer context would: the same rows come out
+    for a document however it starts."""
+    shim = nlp.get_pipe("transformer").shim
+    words = ["Smith"] * 200
+    batch = shim.encode(docs_of(nlp, [words]), is_train=False, precision="float32", budget=1000)
+    assert len(batch.words) == 200
+    assert bool((batch.words.abs().sum(1) > 0).all())
+
+
+def test_the_encoder_runs_once_per_batch(trained, monkeypatch):
+    calls = []
+    shim = trained.get_pipe("transformer").shim
+    encode = shim.encode
+    monkeypatch.setattr(shim, "encode", lambda *a, **k: calls.append(1) or encode(*a, **k))
+    list(trained.pipe(["Mr Smith loves New York"] * 10, batch_size=4))
+    assert len(calls) == 3
+
+
+def test_no_vectors_stay_behind(trained):
+    encoder = trained.get_pipe("transformer")
+    docs = list(trained.pipe(["Mr Smith loves New York"] * 3))
+    assert encoder._local.predicted is None
+    assert all(doc.tensor.size == 0 and not doc.user_data for doc in docs)
+
+
+def test_no_vectors_stay_behind_when_a_head_is_disabled(trained):
+    encoder = trained.get_pipe("transformer")
+    with trained.select_pipes(disable=["textcat"]):
+        trained("Mr Smith loves New York")
+    assert encoder._local.predicted is None
+
+
+def test_vectors_are_kept_if_asked_for(encoder_path):
+    nlp = make_nlp(encoder_path, keep_vectors=True)
+    nlp.initialize(lambda: corpus(nlp))
+    doc = nlp("Mr Smith loves New York")
+    assert doc.tensor.shape == (5, 32)
+    assert np.abs(doc.tensor).sum() > 0
+
+
+def test_heads_that_batch_otherwise_get_the_right_vectors(trained):
+    texts = ["Mr Smith loves New York", "IBM made a lot of profit .", "The old town"] * 3
+    expected = predictions(trained.pipe(texts))
+    config = {
+        "transformer": {"batch_size": 4},
+        "ner": {"batch_size": 5},
+        "tagger": {"batch_size": 2},
+    }
+    assert predictions(trained.pipe(texts, component_cfg=config)) == expected
+
+
+def test_a_component_that_merges_tokens_in_between_is_noticed(trained, encoder_path):
+    nlp = make_nlp(encoder_path).from_bytes(trained.to_bytes())
+
+    @spacy.Language.component("merge_first_two")
+    def merge(doc):
+        with doc.retokenize() as retokenizer:
+            retokenizer.merge(doc[0:2])
+        return doc
+
+    nlp.add_pipe("merge_first_two", after="transformer")
+    doc = nlp("Mr Smith loves New York")
+    assert len(doc) == 4
+    assert all(token.tag_ for token in doc)
+
+
+def test_bfloat16_is_close_to_float32(trained, encoder_path):
+    texts = ["Mr Smith loves New York", "IBM made a lot of profit ."]
+    exact = predictions(trained.pipe(texts))
+    nlp = make_nlp(encoder_path, precision="bfloat16").from_bytes(trained.to_bytes())
+    rough = predictions(nlp.pipe(texts))
+    assert [p[:2] for p in rough] == [p[:2] for p in exact]
+
+
+def test_precision_is_an_option_of_loading(trained, tmp_path):
+    trained.to_disk(tmp_path)
+    nlp = spacy.load(tmp_path, config={"components.transformer.precision": "bfloat16"})
+    assert nlp.get_pipe("transformer").precision == "bfloat16"
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"precision": "float8"}, "precision = 'float8' is not one of float32, bfloat16"),
+        ({"max_batch_pieces": 0}, "max_batch_pieces = 0 must be at least 1"),
+        ({"model": {"pooling": "max"}}, "pooling = 'max' is not one of first, last, mean"),
+        ({"model": {"overlap": 600}}, "overlap = 600 must be"),
+    ],
+)
+def test_bad_options_are_refused_when_the_pipeline_is_built(encoder_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        make_nlp(encoder_path, **options)
+
+
+def test_a_layer_that_does_not_exist_is_refused(encoder_path):
+    nlp = make_nlp(encoder_path, model={"layers": [5]})
+    with pytest.raises(ValueError, match="layers 0 .embeddings. to 2"):
+        nlp.initialize(lambda: corpus(nlp))
+
+
+def test_an_encoder_that_is_not_there_is_named():
+    nlp = make_nlp("no/such/folder")
+    with pytest.raises(ValueError, match="Can't load the encoder 'no/such/folder'"):
+        nlp.initialize(lambda: corpus(nlp))
+
+
+def test_a_head_without_encoder_says_what_is_missing():
+    nlp = spacy.blank("en")
+    nlp.add_pipe("multitask_ner", name="ner")
+    with pytest.raises(ValueError, match="has found no encoder"):
+        nlp.initialize(lambda: corpus(nlp))
+
+
+def test_a_pipeline_without_weights_says_so(encoder_path):
+    with pytest.raises(ValueError, match="no weights yet"):
+        make_nlp(encoder_path)("Mr Smith")
+
+
+@pytest.mark.parametrize("head", ALL_HEADS)
+def test_a_head_without_gold_in_any_corpus_is_refused(encoder_path, head):
+    from tests.conftest import example
+
+    nlp = make_nlp(encoder_path, [head])
+    with pytest.raises(
+        ValueError, match=f"No training example has gold for the component '{head}'"
+    ):
+        nlp.initialize(lambda: [example(nlp, ["Mr", "Smith"])])
+
+
+def test_replaced_listeners_work_on_their_own_copy(trained, encoder_path):
+    nlp = make_nlp(encoder_path).from_bytes(trained.to_bytes())
+    expected = predictions([nlp("Mr Smith loves New York")])
+    nlp.replace_listeners("transformer", "ner", ["model.tok2vec"])
+    assert not any(isinstance(n, EncoderListener) for n in nlp.get_pipe("ner").model.walk())
+    assert predictions([nlp("Mr Smith loves New York")]) == expected
