@@ -13,6 +13,8 @@ from spacy.training import Example
 from spacy.training.corpus import FILE_TYPE, walk_corpus
 from spacy.util import logger, registry
 
+from ..training.plan import PLAN
+
 MIXINGS = ("proportional", "uniform", "temperature", "round_robin")
 # Options of one corpus, with their defaults.
 OPTIONS: dict[str, Any] = {"path": None, "limit": 0, "max_length": 0, "gold_tokens": True}
@@ -82,6 +84,7 @@ class MultiCorpus:
         """YIELDS (Example): Examples in the order of the mixing.
         RAISES (ValueError): If a path does not exist or a corpus is empty.
         """
+        PLAN.read(nlp)
         rng = random.Random(f"{self.seed} {self.epoch}")
         self.epoch += 1
         sizes = {name: self._count(name) for name in self.corpora}

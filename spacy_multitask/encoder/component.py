@@ -107,14 +107,17 @@ class MultitaskTransformer(TrainablePipe):
         self._version = 0
         self._local = threading.local()
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __reduce__(self) -> tuple:
+        # The base class, made by Cython, would pickle threads' state and the pipeline, too.
         self._settle(force=True)
         state = self.__dict__.copy()
         del state["_local"], state["_nlp"]
-        return state
+        state.update(vocab=self.vocab, name=self.name, cfg=self.cfg)
+        return _bare, (type(self),), state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+        for name, value in state.items():
+            setattr(self, name, value)
         self._local = threading.local()
         self._nlp = lambda: None
 
@@ -413,3 +416,7 @@ class MultitaskTransformer(TrainablePipe):
         self._version += 1
         for listener in self.listeners:
             listener.set_dim("nO", self.shim.width, force=True)
+
+
+def _bare(cls: type[MultitaskTransformer]) -> MultitaskTransformer:
+    return cls.__new__(cls)

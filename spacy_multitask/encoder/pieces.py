@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from spacy.strings import StringStore
 
+from .forks import tokenizers_without_threads
 from .shapes import word_shape
 
 
@@ -107,15 +108,16 @@ class PieceCache:
         return table
 
     def _tokenize(self, texts: list[list[str]]) -> list[list[int]]:
-        return self.tokenizer(
-            texts,
-            is_split_into_words=True,
-            add_special_tokens=False,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-            truncation=False,
-            verbose=False,
-        )["input_ids"]
+        with tokenizers_without_threads():
+            return self.tokenizer(
+                texts,
+                is_split_into_words=True,
+                add_special_tokens=False,
+                return_attention_mask=False,
+                return_token_type_ids=False,
+                truncation=False,
+                verbose=False,
+            )["input_ids"]
 
 
 def load_tokenizer(name: str, **kwargs: Any) -> Any:

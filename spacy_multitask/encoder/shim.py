@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ..layers.network import TransformerNetwork
 from ..layers.shim import TorchShim, tensors_from_bytes, tensors_to_bytes
 from .batch import PackedBatch, Projection
+from .forks import tokenizers_without_threads, use_one_thread_if_forked
 from .pieces import PieceCache, Pieces, is_uncased, load_tokenizer
 from .shapes import N_SHAPES, NO_WORD
 from .windows import Windows, cut_windows, micro_batches
@@ -194,6 +195,7 @@ class EncoderShim(TorchShim):
         keep_words (bool): Whether the batch gets word vectors besides.
         RETURNS (PackedBatch): One row per token, in order. Tokens without pieces get zeros.
         """
+        use_one_thread_if_forked()
         network = self.module
         network.train(is_train)
         device = self.device
@@ -379,8 +381,9 @@ def _ranges(starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarra
 def _special_pieces(tokenizer: Any) -> tuple[np.ndarray, np.ndarray]:
     """RETURNS (Tuple[ndarray, ndarray]): Ids the tokenizer puts before and after a text."""
     arguments = {"is_split_into_words": True}
-    bare = tokenizer(["a"], add_special_tokens=False, **arguments)["input_ids"]
-    full = tokenizer(["a"], add_special_tokens=True, **arguments)["input_ids"]
+    with tokenizers_without_threads():
+        bare = tokenizer(["a"], add_special_tokens=False, **arguments)["input_ids"]
+        full = tokenizer(["a"], add_special_tokens=True, **arguments)["input_ids"]
     at = next(i for i in range(len(full)) if full[i : i + len(bare)] == bare)
     return np.array(full[:at], np.int64), np.array(full[at + len(bare) :], np.int64)
 

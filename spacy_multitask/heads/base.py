@@ -232,6 +232,19 @@ class Head(TrainablePipe):
             "`spacy init labels` or set [initialize.components] labels."
         )
 
+    def from_disk(self, path: Any, *, exclude: Iterable[str] = ()) -> Head:
+        """Load what `to_disk` wrote.
+
+        RAISES (ValueError): If the folder is incomplete or damaged.
+        """
+        try:
+            return super().from_disk(path, exclude=exclude)
+        except (ValueError, EOFError, KeyError, TypeError, FileNotFoundError) as error:
+            raise ValueError(
+                f"Can't load the component {self.name!r} from {path}: {error}. The folder is "
+                "incomplete or damaged; copy or train it again."
+            ) from error
+
     def score(self, examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
         if self.scorer is None:
             return {}

@@ -1,4 +1,4 @@
-"""Batches of about equal size in words, and the number of steps that a training will take."""
+"""Batches of about equal size in words."""
 
 from __future__ import annotations
 
@@ -9,18 +9,7 @@ from spacy.training import Example
 from spacy.util import registry
 
 from ..corpus.reader import corpus_of
-
-
-class Plan:
-    """What the batcher finds out and the schedules want to know.
-
-    spaCy builds batcher and optimizer apart from each other, so this is where they meet.
-    """
-
-    steps_per_epoch: int | None = None
-
-
-PLAN = Plan()
+from .plan import PLAN
 
 
 @registry.batchers("spacy_multitask.batch_by_words.v1")

@@ -6,23 +6,18 @@ from collections.abc import Iterator
 
 from spacy.util import registry
 
-from .batching import PLAN
+from .plan import PLAN
 
 
 @registry.schedules("spacy_multitask.warmup_linear.v1")
-def warmup_linear(
-    learn_rate: float,
-    warmup: float = 0.1,
-    max_epochs: int = 0,
-    max_steps: int = 0,
-    final: float = 0.0,
-) -> Iterator[float]:
+def warmup_linear(learn_rate: float, warmup: float = 0.1, final: float = 0.0) -> Iterator[float]:
     """Yield rates that rise linearly from zero and then fall linearly.
+
+    The number of steps follows from [training] max_epochs and max_steps and from the batches, which
+    `spacy_multitask.MultiCorpus.v1` and `spacy_multitask.batch_by_words.v1` look up and count.
 
     learn_rate (float): The highest rate.
     warmup (float): Share of the steps in which the rate rises.
-    max_epochs, max_steps (int): As in [training]; the steps of an epoch are counted by
-        `spacy_multitask.batch_by_words.v1`.
     final (float): The last rate, as a share of the highest.
     YIELDS (float): The rate of each step.
     RAISES (ValueError): If the number of steps can't be known.
@@ -33,24 +28,16 @@ def warmup_linear(
     yield 0.0  # asked for before the first batch is made
     while True:
         step += 1
-        total = _total_steps(max_epochs, max_steps)
+        total = PLAN.total_steps()
+        if total is None:
+            raise ValueError(
+                "The number of training steps is not known. Set [training] max_steps, or "
+                "max_epochs, together with the reader spacy_multitask.MultiCorpus.v1 and the "
+                "batcher spacy_multitask.batch_by_words.v1."
+            )
         rising = max(1.0, warmup * total)
         if step < rising:
             yield learn_rate * step / rising
         else:
             left = max(0.0, (total - step) / max(1.0, total - rising))
             yield learn_rate * (final + (1 - final) * left)
-
-
-def _total_steps(max_epochs: int, max_steps: int) -> int:
-    known: list[int | None] = [max_steps or None]
-    if max_epochs > 0 and PLAN.steps_per_epoch:
-        known.append(max_epochs * PLAN.steps_per_epoch)
-    steps = [n for n in known if n]
-    if not steps:
-        raise ValueError(
-            "The number of training steps is not known. Set [training] max_steps, or max_epochs "
-            "together with the batcher spacy_multitask.batch_by_words.v1, and pass both on to the "
-            "schedule (max_epochs = ${training.max_epochs})."
-        )
-    return min(steps)

@@ -1,0 +1,32 @@
+"""The number of steps that a training will take."""
+
+from __future__ import annotations
+
+from spacy.language import Language
+
+
+class Plan:
+    """What reader and batcher find out and the schedules want to know.
+
+    spaCy builds them apart from each other, so this is where they meet.
+    """
+
+    steps_per_epoch: int | None = None
+    max_epochs: int = 0
+    max_steps: int = 0
+
+    def read(self, nlp: Language) -> None:
+        """Take over the limits of [training]."""
+        training = nlp.config.interpolate().get("training", {})
+        self.max_epochs = training.get("max_epochs", 0)
+        self.max_steps = training.get("max_steps", 0)
+
+    def total_steps(self) -> int | None:
+        """RETURNS (Optional[int]): Steps of the whole training, if they can be known."""
+        limits = [self.max_steps]
+        if self.steps_per_epoch:
+            limits.append(self.max_epochs * self.steps_per_epoch)
+        return min((n for n in limits if n > 0), default=None)
+
+
+PLAN = Plan()

@@ -1,0 +1,98 @@
+"""The same pipeline after it was saved and loaded, in whatever way."""
+
+import copy
+import pickle
+
+import pytest
+import spacy
+from spacy.tokens import DocBin
+
+from tests.conftest import ALL_HEADS, TEXTS, make_nlp, predictions
+
+
+def test_disk(trained, tmp_path):
+    trained.to_disk(tmp_path)
+    assert predictions(spacy.load(tmp_path).pipe(TEXTS)) == predictions(trained.pipe(TEXTS))
+
+
+def test_bytes(trained, encoder_path):
+    data = trained.to_bytes()
+    other = make_nlp(encoder_path).from_bytes(data)
+    assert predictions(other.pipe(TEXTS)) == predictions(trained.pipe(TEXTS))
+    assert predictions(pickle.loads(pickle.dumps(trained)).pipe(TEXTS)) == predictions(
+        trained.pipe(TEXTS)
+    )
+
+
+def test_disk_holds_one_encoder_and_no_pickle(trained, tmp_path):
+    trained.to_disk(tmp_path)
+    assert len(list(tmp_path.rglob("*.safetensors"))) == 1
+    sizes = {head: (tmp_path / head / "model").stat().st_size for head in ALL_HEADS}
+    assert max(sizes.values()) < 10_000, "a head holds its own layer only"
+    files = {p.name for p in tmp_path.rglob("*") if p.is_file()}
+    assert not [name for name in files if name.endswith((".pt", ".pkl", ".pickle", ".py"))]
+    assert not [p for p in tmp_path.rglob("model") if p.is_file() and p.read_bytes()[:1] == b"\x80"]
+
+
+def test_copies_share_nothing(trained):
+    other = copy.deepcopy(trained.get_pipe("tagger"))
+    assert other.module is not trained.get_pipe("tagger").module
+
+
+def test_predictions_survive_a_docbin(trained):
+    docs = list(trained.pipe(TEXTS))
+    data = DocBin(docs=docs, attrs=["TAG", "POS", "ENT_IOB", "ENT_TYPE"], store_user_data=True)
+    again = list(DocBin().from_bytes(data.to_bytes()).get_docs(trained.vocab))
+    assert predictions(again) == predictions(docs)
+
+
+def test_a_truncated_weights_file_is_named(trained, tmp_path):
+    trained.to_disk(tmp_path)
+    file = next(tmp_path.rglob("model.safetensors"))
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(ValueError, match=r"model\.safetensors"):
+        spacy.load(tmp_path)
+
+
+@pytest.mark.parametrize("head", ["tagger", "chunker", "ner", "textcat"])
+def test_a_truncated_head_is_named(trained, tmp_path, head):
+    trained.to_disk(tmp_path)
+    file = tmp_path / head / "model"
+    file.write_bytes(file.read_bytes()[:-20])
+    with pytest.raises(ValueError, match=head):
+        spacy.load(tmp_path)
+
+
+def test_a_missing_weights_file_is_named(trained, tmp_path):
+    trained.to_disk(tmp_path)
+    next(tmp_path.rglob("model.safetensors")).unlink()
+    with pytest.raises((ValueError, OSError), match=r"model\.safetensors"):
+        spacy.load(tmp_path)
+
+
+def test_heads_can_be_left_out_when_loading(trained, tmp_path):
+    trained.to_disk(tmp_path)
+    nlp = spacy.load(tmp_path, exclude=["chunker", "textcat"])
+    doc = nlp(TEXTS[0])
+    assert "np" not in doc.spans and doc.cats == {}
+    assert [t.tag_ for t in doc] == [t.tag_ for t in trained(TEXTS[0])]
+    spacy.load(tmp_path, exclude=["tagger", "chunker", "ner", "textcat"])(TEXTS[0])
+
+
+def test_precision_can_be_chosen_when_loading(trained, tmp_path):
+    trained.to_disk(tmp_path)
+    config = {"components": {"transformer": {"precision": "bfloat16"}}}
+    nlp = spacy.load(tmp_path, config=config)
+    assert nlp.get_pipe("transformer").precision == "bfloat16"
+    same = [
+        a.tag_ == b.tag_
+        for text in TEXTS
+        for a, b in zip(nlp(text), trained(text), strict=True)
+    ]
+    assert sum(same) > 0.9 * len(same)
+
+
+def test_vectors_are_not_kept(trained):
+    doc = trained(TEXTS[0])
+    assert doc.tensor.size == 0
+    assert not doc.user_data

@@ -1,0 +1,69 @@
+"""Every shipped config and every registered name."""
+
+import configparser
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import spacy
+from spacy.training.initialize import init_nlp
+from spacy.training.loop import train
+from spacy.util import load_config, registry
+
+from tests.integration.conftest import write_corpora
+
+ROOT = Path(__file__).parents[1]
+CONFIGS = sorted((ROOT / "configs").glob("*.cfg"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+def test_shipped_configs_train(path, encoder_path, tmp_path, capsys):
+    write_corpora(tmp_path / "corpus")
+    config = load_config(path)
+    config["paths"].update(encoder=encoder_path, corpus=str(tmp_path / "corpus"))
+    config["components"]["transformer"]["model"]["overlap"] = 8
+    config["training"].update(max_epochs=1, eval_frequency=2)
+    # Nothing is filled in: the file is complete.
+    nlp = spacy.util.load_model_from_config(config, auto_fill=False)
+    assert nlp.pipe_names == config["nlp"]["pipeline"]
+    nlp = init_nlp(config)
+    (tmp_path / "out").mkdir()
+    train(nlp, tmp_path / "out")
+    doc = spacy.load(tmp_path / "out" / "model-last")("Mr Smith loves New York")
+    assert len(doc) == 5
+    assert abs(sum(v or 0 for v in config["training"]["score_weights"].values()) - 1) < 1e-6
+
+
+def entry_points() -> list[tuple[str, str, str]]:
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg")
+    rows = []
+    for group, lines in parser["options.entry_points"].items():
+        for line in lines.strip().splitlines():
+            name, target = (part.strip() for part in line.split("="))
+            rows.append((group, name, target))
+    return rows
+
+
+@pytest.mark.parametrize(("group", "name", "target"), entry_points())
+def test_registered_names_resolve(group, name, target):
+    module, _, attribute = target.partition(":")
+    found = import_module(module)
+    if attribute:
+        found = getattr(found, attribute)
+    kind = group.removeprefix("spacy_").removeprefix("thinc_")
+    if kind == "factories":
+        assert name in registry.factories
+    else:
+        assert registry.get(kind, name) is not None
+
+
+def test_every_decorated_function_has_an_entry_point():
+    """Without one, a pipeline would load only where something else imports the module."""
+    import re
+
+    named = {name for _, name, _ in entry_points()}
+    for path in (ROOT / "spacy_multitask").rglob("*.py"):
+        pattern = r'@(?:registry\.\w+|Language\.factory)\(\s*"([^"]+)"'
+        for name in re.findall(pattern, path.read_text()):
+            assert name in named, f"{name} in {path.name}"
