@@ -1,0 +1,1 @@
+"""Measurements: `make bench`, or one by one, `python -m benchmarks.speed --help`."""
