@@ -178,7 +178,9 @@ def main() -> None:
 def quantize(folder: Path):
     """RETURNS (Optional[Language]): The pipeline in int8, where ONNX Runtime is installed."""
     try:
-        from spacy_multitask.encoder.onnx import quantize
+        import onnxruntime  # noqa: F401
+
+        from spacy_multitask.encoder.quantize import quantize
     except ImportError:
         return None
     quantize(folder / "model", folder / "int8")

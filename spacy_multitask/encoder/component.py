@@ -410,6 +410,7 @@ class MultitaskTransformer(TrainablePipe):
 
     def _load(self, files: dict[str, bytes], source: str) -> None:
         self.shim.from_files(files, source)
+        self.shim.check_precision(self.precision)
         if self.shim.has_module:
             self._model.set_dim("nO", self.shim.width, force=True)
         self._local = threading.local()

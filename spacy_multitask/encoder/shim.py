@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import tempfile
 from pathlib import Path
@@ -15,6 +16,7 @@ from spacy.tokens import Doc
 from torch import Tensor, nn
 
 from ..layers.network import TransformerNetwork
+from ..layers.onnx import OnnxNetwork, export, quantize_graph
 from ..layers.shim import TorchShim, tensors_from_bytes, tensors_to_bytes
 from .batch import PackedBatch, Projection
 from .forks import tokenizers_without_threads, use_one_thread_if_forked
@@ -26,6 +28,8 @@ POOLINGS = ("first", "last", "mean")
 DOC_POOLINGS = ("mean", "cls")
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
+GRAPH_FILE = "model.int8.onnx"
+GRAPH_CONFIG_FILE = "onnx.json"
 
 
 class EncoderShim(TorchShim):
@@ -92,11 +96,15 @@ class EncoderShim(TorchShim):
                     part.p = self.dropout
         if self.gradient_checkpointing:
             transformer.gradient_checkpointing_enable()
+        self._set_network(network, tokenizer, _longest_input(transformer, tokenizer))
+
+    def _set_network(self, network: nn.Module, tokenizer: Any, longest_input: int) -> None:
         self.set_module(network)
         self.tokenizer = tokenizer
+        self.longest_input = longest_input
         self.prefix, self.suffix = _special_pieces(tokenizer)
         self.pad = int(tokenizer.pad_token_id or 0)
-        limit = min(self.window, _longest_input(transformer, tokenizer))
+        limit = min(self.window, longest_input)
         self.capacity = limit - len(self.prefix) - len(self.suffix)
         if self.capacity <= self.overlap:
             raise ValueError(
@@ -117,6 +125,11 @@ class EncoderShim(TorchShim):
             for path in sorted(Path(folder).rglob("*")):
                 if path.is_file():
                     files[path.relative_to(folder).as_posix()] = path.read_bytes()
+        if self.is_quantized:
+            settings = {"width": self.width, "longest_input": self.longest_input}
+            files[GRAPH_CONFIG_FILE] = srsly.json_dumps(settings, indent=2).encode("utf8")
+            files[GRAPH_FILE] = self.module.graph
+            return files
         config = self.module.transformer.config.to_dict()
         config.pop("_name_or_path", None)  # a path of the machine that trained means nothing later
         files[CONFIG_FILE] = srsly.json_dumps(config, indent=2, sort_keys=True).encode("utf8")
@@ -133,24 +146,29 @@ class EncoderShim(TorchShim):
 
         if not files:
             return self
-        for name in (CONFIG_FILE, WEIGHTS_FILE):
+        quantized = GRAPH_CONFIG_FILE in files
+        config_file, weights_file = (
+            (GRAPH_CONFIG_FILE, GRAPH_FILE) if quantized else (CONFIG_FILE, WEIGHTS_FILE)
+        )
+        for name in (config_file, weights_file):
             if name not in files:
                 raise ValueError(f"{source}: the file {name} is missing. Copy the pipeline again.")
-        state = tensors_from_bytes(files[WEIGHTS_FILE], f"{source}: {WEIGHTS_FILE}")
         try:
-            settings = json.loads(files[CONFIG_FILE])
+            settings = json.loads(files[config_file])
         except ValueError as error:
-            raise ValueError(f"{source}: {CONFIG_FILE} is damaged: {error}") from error
+            raise ValueError(f"{source}: {config_file} is damaged: {error}") from error
+        tokenizer = _tokenizer_from_files(
+            {name: data for name, data in files.items() if name != weights_file}, source
+        )
+        if quantized:
+            try:
+                network = OnnxNetwork(files[GRAPH_FILE], **settings)
+            except (ValueError, TypeError) as error:
+                raise ValueError(f"{source}: {GRAPH_FILE} is damaged: {error}") from error
+            self._set_network(network, tokenizer, network.longest_input)
+            return self
+        state = tensors_from_bytes(files[WEIGHTS_FILE], f"{source}: {WEIGHTS_FILE}")
         config = AutoConfig.for_model(**settings)
-        with tempfile.TemporaryDirectory() as folder:
-            for name, data in files.items():
-                if name != WEIGHTS_FILE:
-                    path = Path(folder, name)
-                    if not path.resolve().is_relative_to(Path(folder).resolve()):
-                        raise ValueError(f"{source}: the file name {name!r} leaves its folder.")
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    path.write_bytes(data)
-            tokenizer = load_tokenizer(folder, local_files_only=True)
         with torch.random.fork_rng(devices=[]):  # its random start is thrown away at once
             transformer = AutoModel.from_config(config, trust_remote_code=False)
         self._assemble(transformer.float(), tokenizer, has_shapes="shape_embedding.weight" in state)
@@ -169,6 +187,28 @@ class EncoderShim(TorchShim):
         return self.from_files(srsly.msgpack_loads(data), "encoder")
 
     # Running the network
+
+    @property
+    def is_quantized(self) -> bool:
+        """RETURNS (bool): Whether it holds an int8 graph in place of weights."""
+        return self.has_module and isinstance(self.module, OnnxNetwork)
+
+    def check_precision(self, precision: str) -> None:
+        """RAISES (ValueError): If the weights that are here can't be run so."""
+        if self.has_module and self.is_quantized != (precision == "int8"):
+            raise ValueError(
+                f"precision = {precision!r}, but this pipeline holds an int8 graph and no weights. "
+                "Use the pipeline that it was made from."
+                if self.is_quantized
+                else "precision = 'int8' needs a quantized pipeline. Make one with "
+                "`spacy multitask quantize MODEL OUT` and load that."
+            )
+
+    def quantize(self, **options: Any) -> None:
+        """Put an int8 graph in place of the weights; options as for `quantize_graph`."""
+        network = copy.deepcopy(self.module).to("cpu")
+        graph = quantize_graph(export(network), **options)
+        self.set_module(OnnxNetwork(graph, width=self.width, longest_input=self.longest_input))
 
     @property
     def width(self) -> int:
@@ -196,6 +236,12 @@ class EncoderShim(TorchShim):
         RETURNS (PackedBatch): One row per token, in order. Tokens without pieces get zeros.
         """
         use_one_thread_if_forked()
+        self.check_precision(precision)
+        if is_train and self.is_quantized:
+            raise ValueError(
+                "A quantized pipeline can't be trained. Train the one that it was made from, "
+                "or freeze its encoder and annotate with it."
+            )
         network = self.module
         network.train(is_train)
         device = self.device
@@ -376,6 +422,17 @@ def _ranges(starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarra
     which = np.repeat(np.arange(len(sizes)), sizes)
     before = np.cumsum(sizes) - sizes
     return np.arange(len(which)) - before[which] + starts[which], which
+
+
+def _tokenizer_from_files(files: dict[str, bytes], source: str) -> Any:
+    with tempfile.TemporaryDirectory() as folder:
+        for name, data in files.items():
+            path = Path(folder, name)
+            if not path.resolve().is_relative_to(Path(folder).resolve()):
+                raise ValueError(f"{source}: the file name {name!r} leaves its folder.")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        return load_tokenizer(folder, local_files_only=True)
 
 
 def _special_pieces(tokenizer: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -26,7 +26,9 @@ def write_corpora(folder: Path) -> None:
     for name, part in parts.items():
         assert part
         for split, times in (("train", 6), ("dev", 1)):
-            DocBin(docs=part * times, store_user_data=True).to_disk(folder / f"{name}-{split}.spacy")
+            DocBin(docs=part * times, store_user_data=True).to_disk(
+                folder / f"{name}-{split}.spacy"
+            )
 
 
 @pytest.fixture(scope="session")

@@ -85,9 +85,7 @@ def test_precision_can_be_chosen_when_loading(trained, tmp_path):
     nlp = spacy.load(tmp_path, config=config)
     assert nlp.get_pipe("transformer").precision == "bfloat16"
     same = [
-        a.tag_ == b.tag_
-        for text in TEXTS
-        for a, b in zip(nlp(text), trained(text), strict=True)
+        a.tag_ == b.tag_ for text in TEXTS for a, b in zip(nlp(text), trained(text), strict=True)
     ]
     assert sum(same) > 0.9 * len(same)
 

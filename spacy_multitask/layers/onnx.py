@@ -1,0 +1,145 @@
+"""A transformer as an ONNX graph, run by ONNX Runtime on the CPU. Prediction only."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+_INPUTS = ("ids", "shapes", "mask")
+_abandoned: list[Any] = []  # sessions of a parent process, see OnnxNetwork.session
+
+
+class OnnxNetwork(nn.Module):
+    """Stands in for `TransformerNetwork` in a quantized pipeline; it has no parameters."""
+
+    is_encoder = True
+
+    def __init__(self, graph: bytes, *, width: int, longest_input: int):
+        """
+        graph (bytes): What `export` made.
+        width (int): Width of a piece vector.
+        longest_input (int): Most pieces at once, special ones included.
+        RAISES (ImportError): If ONNX Runtime is not installed.
+        RAISES (ValueError): If the graph is damaged.
+        """
+        super().__init__()
+        self.graph = graph
+        self.width = width
+        self.longest_input = longest_input
+        self._session: Any = None
+        self._owner: tuple[int, int] | None = None
+        self.session()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_session": None, "_owner": None}
+
+    def session(self) -> Any:
+        """RETURNS (InferenceSession): One with as many threads as torch uses."""
+        owner = (os.getpid(), torch.get_num_threads())
+        if self._session is None or self._owner != owner:
+            if self._owner is not None and self._owner[0] != owner[0]:
+                # After a fork its threads are gone, and taking it down would wait for them.
+                _abandoned.append(self._session)
+            self._session = _make_session(self.graph, owner[1])
+            self._owner = owner
+        return self._session
+
+    def forward(self, ids: Tensor, shapes: Tensor, mask: Tensor | None) -> Tensor:
+        """As `TransformerNetwork.forward`."""
+        session = self.session()
+        values = (ids, shapes, torch.ones_like(ids) if mask is None else mask)
+        # A graph without word shapes does not have that input.
+        wanted = {node.name for node in session.get_inputs()}
+        feed = {n: v.cpu().numpy() for n, v in zip(_INPUTS, values, strict=True) if n in wanted}
+        return torch.from_numpy(session.run(None, feed)[0]).to(ids.device)
+
+
+def _make_session(graph: bytes, n_threads: int) -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ImportError(
+            "This pipeline is quantized and needs ONNX Runtime: pip install 'spacy_multitask[onnx]'"
+        ) from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = n_threads
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # it has no common base class for its errors
+        raise ValueError(f"ONNX Runtime can't read the graph: {error}") from error
+
+
+def export(network: nn.Module) -> bytes:
+    """Turn a `TransformerNetwork` into an ONNX graph in float32.
+
+    RETURNS (bytes): The graph, with the inputs ids, shapes and mask of any size.
+    """
+    import warnings
+
+    network = network.eval()
+    sizes = {0: torch.export.Dim("windows"), 1: torch.export.Dim("pieces")}
+    # Sizes of 1 would be taken for constants.
+    example = tuple(torch.ones(3, 9, dtype=torch.long) for _ in _INPUTS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            network,
+            example,
+            input_names=list(_INPUTS),
+            output_names=["hidden"],
+            dynamic_shapes=(sizes, sizes, sizes),
+            dynamo=True,
+            verbose=False,
+        )
+    return program.model_proto.SerializeToString()
+
+
+def quantize_graph(
+    graph: bytes, *, per_channel: bool = True, down_projections: bool = True
+) -> bytes:
+    """Store the weights of matrix products in 8 bits; activations follow at run time.
+
+    graph (bytes): What `export` made.
+    per_channel (bool): Whether each column of a matrix has its own scale.
+    down_projections (bool): Whether to quantize matrices with more rows than columns, too; their
+        inputs, the activations of the feed-forward layers, have the largest outliers.
+    RETURNS (bytes): The quantized graph.
+    """
+    import logging
+    import tempfile
+    from pathlib import Path
+
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    with tempfile.TemporaryDirectory() as folder:
+        source, prepared, target = (str(Path(folder, n)) for n in ("a.onnx", "b.onnx", "c.onnx"))
+        Path(source).write_bytes(graph)
+        quant_pre_process(source, prepared, skip_symbolic_shape=True)
+        model = onnx.load(prepared).graph
+        tall = {w.name for w in model.initializer if len(w.dims) == 2 and w.dims[0] > w.dims[1]}
+        skipped = [
+            node.name
+            for node in model.node
+            if node.op_type == "MatMul" and not down_projections and node.input[1] in tall
+        ]
+        level = logging.getLogger().level
+        logging.getLogger().setLevel(logging.ERROR)
+        try:
+            quantize_dynamic(
+                prepared,
+                target,
+                op_types_to_quantize=["MatMul"],
+                per_channel=per_channel,
+                weight_type=QuantType.QInt8,
+                nodes_to_exclude=skipped,
+                extra_options={"MatMulConstBOnly": True},
+            )
+        finally:
+            logging.getLogger().setLevel(level)
+        return Path(target).read_bytes()

@@ -1,0 +1,88 @@
+"""Pipelines in int8: small, close to the original, prediction only."""
+
+import pytest
+import spacy
+
+from tests.conftest import TEXTS, corpus, predictions
+
+pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
+from spacy_multitask.encoder.quantize import quantize
+from spacy_multitask.layers.onnx import OnnxNetwork, export
+
+
+@pytest.fixture(scope="module")
+def folders(trained, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("quantized")
+    trained.to_disk(folder / "float")
+    before, after = quantize(folder / "float", folder / "int8")
+    assert after < before
+    return folder
+
+
+def test_the_exported_graph_is_the_network(trained):
+    import torch
+
+    network = trained.get_pipe("transformer").shim.module.eval()
+    graph = OnnxNetwork(export(network), width=32, longest_input=64)
+    ids = torch.randint(4, 100, (5, 13))
+    shapes = torch.randint(0, 5, (5, 13))
+    mask = torch.ones_like(ids)
+    mask[2:, 7:] = 0
+    with torch.no_grad():
+        for rows, columns, m in ((5, 13, mask), (1, 13, None), (2, 4, None), (5, 1, None)):
+            inputs = (ids[:rows, :columns], shapes[:rows, :columns], m)
+            real = slice(None) if m is None else slice(0, 7)
+            theirs, ours = network(*inputs), graph(*inputs)
+            assert torch.allclose(ours[:, real], theirs[:, real], atol=1e-4)
+
+
+def test_int8_loads_as_any_other_and_holds_the_graph_alone(folders, trained):
+    files = {path.name for path in (folders / "int8").rglob("*") if path.is_file()}
+    assert "model.int8.onnx" in files and "model.safetensors" not in files
+    nlp = spacy.load(folders / "int8")
+    assert nlp.get_pipe("transformer").precision == "int8"
+    ours, theirs = predictions(nlp.pipe(TEXTS)), predictions(trained.pipe(TEXTS))
+    tags = [
+        a == b for x, y in zip(ours, theirs, strict=True) for a, b in zip(x[0], y[0], strict=True)
+    ]
+    assert sum(tags) > 0.9 * len(tags)
+    again = make_int8_copy(nlp)
+    assert predictions(again.pipe(TEXTS)) == ours
+
+
+def make_int8_copy(nlp):
+    copy = spacy.blank("en").from_config(nlp.config)
+    return copy.from_bytes(nlp.to_bytes())
+
+
+def test_int8_does_not_train(folders):
+    nlp = spacy.load(folders / "int8")
+    with pytest.raises(ValueError, match="can't be trained"):
+        nlp.update(corpus(nlp), sgd=nlp.resume_training())
+
+
+def test_precision_must_fit_what_is_stored(folders):
+    config = {"components": {"transformer": {"precision": "float32"}}}
+    with pytest.raises(ValueError, match="made from"):
+        spacy.load(folders / "int8", config=config)
+    config = {"components": {"transformer": {"precision": "int8"}}}
+    with pytest.raises(ValueError, match="multitask quantize"):
+        spacy.load(folders / "float", config=config)
+
+
+def test_a_damaged_graph_is_named(folders, tmp_path):
+    import shutil
+
+    shutil.copytree(folders / "int8", tmp_path / "m")
+    file = next((tmp_path / "m").rglob("model.int8.onnx"))
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    with pytest.raises(ValueError, match=r"model\.int8\.onnx"):
+        spacy.load(tmp_path / "m")
+
+
+def test_nothing_to_quantize(tmp_path):
+    spacy.blank("en").to_disk(tmp_path / "blank")
+    with pytest.raises(ValueError, match="multitask_transformer"):
+        quantize(tmp_path / "blank", tmp_path / "out")
