@@ -174,7 +174,7 @@ def test_bad_options_are_refused_when_the_pipeline_is_built(encoder_path, option
 
 def test_a_layer_that_does_not_exist_is_refused(encoder_path):
     nlp = make_nlp(encoder_path, model={"layers": [5]})
-    with pytest.raises(ValueError, match="layers 0 .embeddings. to 2"):
+    with pytest.raises(ValueError, match=r"layers 0 .embeddings. to 2"):
         nlp.initialize(lambda: corpus(nlp))
 
 

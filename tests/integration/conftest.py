@@ -1,4 +1,4 @@
-"""A trainable project in a folder: corpora of one task each, and the demo config on a tiny encoder."""
+"""A project in a folder: corpora of one task each, and the demo config on a tiny encoder."""
 
 from pathlib import Path
 
