@@ -1,0 +1,144 @@
+"""Batches, schedules and the optimizer."""
+
+import itertools
+
+import pytest
+import spacy
+import torch
+from spacy.tokens import Doc
+from spacy.training import Example
+from torch import nn
+
+from spacy_multitask.corpus.reader import CORPUS_KEY
+from spacy_multitask.training.batching import make_batcher
+from spacy_multitask.training.optimizer import make_adamw
+from spacy_multitask.training.plan import PLAN
+from spacy_multitask.training.schedules import warmup_linear
+
+
+@pytest.fixture(autouse=True)
+def no_plan(monkeypatch):
+    for name in ("steps_per_epoch", "max_epochs", "max_steps"):
+        monkeypatch.setattr(PLAN, name, None if name == "steps_per_epoch" else 0)
+
+
+def examples(sizes, corpora=None):
+    nlp = spacy.blank("en")
+    made = []
+    for i, size in enumerate(sizes):
+        doc = Doc(nlp.vocab, words=["w"] * size)
+        doc.user_data[CORPUS_KEY] = corpora[i] if corpora else ""
+        made.append(Example(Doc(nlp.vocab, words=["w"] * size), doc))
+    return made
+
+
+def sizes_of(batches):
+    return [[len(eg.predicted) for eg in batch] for batch in batches]
+
+
+def test_batches_hold_at_most_so_many_words():
+    batches = make_batcher(max_words=10)(examples([4, 4, 4, 30, 1, 1]))
+    assert sizes_of(batches) == [[4, 4], [4], [30], [1, 1]]
+
+
+def test_batches_hold_at_most_so_many_docs():
+    batches = make_batcher(max_words=100, max_docs=2)(examples([1] * 5))
+    assert sizes_of(batches) == [[1, 1], [1, 1], [1]]
+
+
+def test_homogeneous_batches():
+    given = examples([1, 2, 3, 4], ["a", "b", "a", "b"])
+    assert sizes_of(make_batcher(max_words=100, homogeneous=True)(given)) == [[1, 3], [2, 4]]
+
+
+@pytest.mark.parametrize("options", [{"max_words": 0}, {"max_docs": 0}])
+def test_wrong_batch_sizes_are_refused(options):
+    with pytest.raises(ValueError, match="at least 1"):
+        make_batcher(**options)
+
+
+def rates(n, **options):
+    return list(itertools.islice(warmup_linear(1.0, **options), n))
+
+
+def test_the_rate_rises_and_falls_over_the_real_number_of_steps():
+    PLAN.max_epochs, PLAN.steps_per_epoch = 2, 10
+    values = rates(21, warmup=0.2)
+    assert values[:5] == pytest.approx([0.0, 0.25, 0.5, 0.75, 1.0])
+    assert values[12] == pytest.approx(0.5)
+    assert values[20] == pytest.approx(0.0)
+
+
+def test_max_steps_limit_the_plan():
+    PLAN.max_epochs, PLAN.steps_per_epoch, PLAN.max_steps = 2, 100, 10
+    assert rates(11, final=0.1)[-1] == pytest.approx(0.1)
+
+
+def test_the_plan_comes_from_batcher_and_pipeline():
+    nlp = spacy.blank("en")
+    nlp.config["training"]["max_epochs"], nlp.config["training"]["max_steps"] = 3, 0
+    PLAN.read(nlp)
+    assert PLAN.total_steps() is None
+    list(make_batcher(max_words=1)(examples([1] * 7)))
+    assert PLAN.total_steps() == 21
+
+
+def test_an_unknown_number_of_steps_is_an_error():
+    with pytest.raises(ValueError, match="max_steps"):
+        rates(2)
+
+
+class Net(nn.Module):
+    def __init__(self, is_encoder):
+        super().__init__()
+        self.is_encoder = is_encoder
+        self.weight = nn.Parameter(torch.ones(3, 3))
+        self.bias = nn.Parameter(torch.ones(3))
+
+
+def test_steps_are_those_of_torch():
+    sgd = make_adamw(learn_rate=0.01, head_learn_rate=0.1, grad_clip=0.0)
+    ours, theirs = Net(True), Net(True)
+    reference = torch.optim.AdamW(
+        [
+            {"params": [theirs.weight], "weight_decay": 0.01},
+            {"params": [theirs.bias], "weight_decay": 0.0},
+        ],
+        lr=0.01,
+    )
+    for i in range(5):
+        for net in (ours, theirs):
+            net.weight.grad = torch.full((3, 3), 0.1 * i - 0.2)
+            net.bias.grad = torch.full((3,), 0.3)
+        sgd.step_module(1, ours)
+        reference.step()
+    assert ours.weight.grad is None
+    assert torch.allclose(ours.weight, theirs.weight, atol=1e-7)
+    assert torch.allclose(ours.bias, theirs.bias, atol=1e-7)
+
+
+def test_heads_and_encoder_have_their_own_rates():
+    sgd = make_adamw(learn_rate=0.0, head_learn_rate=0.1)
+    for is_encoder, moves in ((True, False), (False, True)):
+        net = Net(is_encoder)
+        net.bias.grad = torch.ones(3)
+        sgd.step_module(int(is_encoder), net)
+        assert bool((net.bias != 1.0).all()) is moves
+
+
+def test_parameters_without_gradient_stay():
+    sgd = make_adamw(learn_rate=0.1)
+    net = Net(True)
+    net.bias.grad = torch.ones(3)
+    sgd.step_module(1, net)
+    assert bool((net.weight == 1.0).all())
+
+
+def test_averages_follow_the_weights():
+    sgd = make_adamw(head_learn_rate=0.1, use_averages=True)
+    net = Net(False)
+    for _ in range(3):
+        net.bias.grad = torch.ones(3)
+        sgd.step_module(7, net)
+    average = sgd.averages[7, "bias"]
+    assert bool((average > net.bias).all()) and bool((average < 1.0).all())
