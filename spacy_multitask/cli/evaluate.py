@@ -40,16 +40,23 @@ def evaluate_cli(
     setup_gpu(gpu_id, silent=True)
     scores = evaluate(spacy.load(model), paths)
     rows = [
-        (name, key, f"{100 * value:.2f}", result["docs"], result["words"])
+        (
+            name,
+            key,
+            f"{100 * value:.2f}",
+            "-".join(f"{100 * limit:.1f}" for limit in result["intervals"].get(key, ())),
+            result["docs"],
+            result["words"],
+        )
         for name, result in scores.items()
         for key, value in main_scores(result).items()
     ]
     print(
         table(
             rows,
-            header=("corpus", "score", "value", "docs", "words"),
+            header=("corpus", "score", "value", "95 %", "docs", "words"),
             divider=True,
-            aligns=("l", "l", "r", "r", "r"),
+            aligns=("l", "l", "r", "r", "r", "r"),
         )
     )
     if output is not None:

@@ -1,0 +1,56 @@
+"""Scores per corpus, and intervals that agree with them."""
+
+import pytest
+from spacy.tokens import Doc, DocBin
+from spacy.training import Example
+
+from spacy_multitask.evaluation.bootstrap import count_correct, interval
+from spacy_multitask.evaluation.evaluate import evaluate
+from tests.conftest import corpus
+
+
+def f_score(counts):
+    right, predicted, gold = map(sum, zip(*counts, strict=True))
+    return 2 * right / (predicted + gold)
+
+
+@pytest.mark.parametrize("score", ["tag_acc", "ents_f", "spans_np_f", "cats_acc"])
+def test_counts_give_the_scorers_figures(nlp, score):
+    """An untrained pipeline, so that not everything is right."""
+    examples = corpus(nlp)
+    scores = nlp.evaluate(examples)
+    for eg in examples:
+        eg.predicted = nlp(eg.predicted)
+    counts = [c for eg in examples if (c := count_correct(eg, score)) is not None]
+    assert 0 < len(counts) < len(examples), "unknown does not count"
+    assert f_score(counts) == pytest.approx(scores[score])
+
+
+def test_gold_that_the_tokenization_cuts_is_missed(trained):
+    reference = Doc(trained.vocab, words=["NewYork", "is"], ents=["B-LOC", "O"])
+    predicted = Doc(trained.vocab, words=["New", "Yorkis"], spaces=[False, False])
+    assert count_correct(Example(predicted, reference), "ents_f") == (0, 0, 1)
+
+
+def test_intervals_hold_the_score_and_shrink_with_more_docs():
+    few = [(1, 1, 1)] * 8 + [(0, 1, 1)] * 2
+    low, high = interval(few)
+    assert low < 0.8 < high
+    narrow = interval(few * 50)
+    assert narrow[1] - narrow[0] < (high - low) / 3
+    assert interval(few) == (low, high), "the seed decides"
+    assert interval([(3, 3, 3)] * 5) == (1.0, 1.0)
+    with pytest.raises(ValueError, match="no docs"):
+        interval([])
+
+
+def test_each_corpus_is_scored_for_what_it_annotates(trained, tmp_path):
+    docs = [eg.reference for eg in corpus(trained)]
+    DocBin(docs=[d for d in docs if d.has_annotation("TAG")]).to_disk(tmp_path / "pos.spacy")
+    DocBin(docs=[d for d in docs if d.cats]).to_disk(tmp_path / "topic.spacy")
+    paths = {name: str(tmp_path / f"{name}.spacy") for name in ("pos", "topic")}
+    scores = evaluate(trained, paths)
+    assert scores["pos"]["tag_acc"] == 1.0 and "cats_acc" not in scores["pos"]
+    assert scores["topic"]["cats_acc"] == 1.0 and "tag_acc" not in scores["topic"]
+    assert scores["pos"]["intervals"]["tag_acc"] == (1.0, 1.0)
+    assert scores["pos"]["docs"] == 2
