@@ -45,7 +45,8 @@ def split_cli(
     held_out, kept = set(order[:n_dev]), set(order[n_dev : n_dev + n_train])
     for path, chosen in ((train_path, kept), (dev_path, held_out)):
         path.parent.mkdir(parents=True, exist_ok=True)
-        DocBin(docs=[doc for i, doc in enumerate(docs) if i in chosen]).to_disk(path)
+        part = [doc for i, doc in enumerate(docs) if i in chosen]
+        DocBin(docs=part, store_user_data=True).to_disk(path)
     left_out = len(docs) - len(kept) - len(held_out)
     typer.echo(
         f"{input_path}: {len(kept)} docs -> {train_path}, {len(held_out)} docs -> {dev_path}, "

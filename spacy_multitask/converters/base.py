@@ -19,6 +19,9 @@ MAX_LINE_LENGTH = 10_000_000
 
 DOCSTART = "-DOCSTART-"
 
+# Where `heads/relations.py` keeps doc._.relations.
+RELATIONS_KEY = "spacy_multitask_relations"
+
 # Token attributes that are counted in the report, under the name they have there.
 TOKEN_LAYERS = {"tag": "TAG", "pos": "POS", "morph": "MORPH", "lemma": "LEMMA", "dep": "DEP"}
 
@@ -83,6 +86,9 @@ class ConversionReport:
             self._add_labels("ents", [ent.label_ for ent in doc.ents])
         for key, spans in doc.spans.items():
             self._add_labels(f"spans[{key}]", [span.label_ for span in spans])
+        if RELATIONS_KEY in doc.user_data:
+            relations = doc.user_data[RELATIONS_KEY]
+            self._add_labels("relations", [label for _, _, label, _ in relations])
         if doc.cats:
             self.gold["cats"] += 1
             positive = [label for label, value in doc.cats.items() if value >= 0.5]

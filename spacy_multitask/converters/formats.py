@@ -16,6 +16,7 @@ from .base import ConversionError, ConversionReport, PathLike, check_is_file
 from .cleanconll import read_cleanconll
 from .columns import read_columns
 from .conll03 import read_conll03
+from .conll04 import read_conll04
 from .conll2000 import read_conll2000
 from .conllu import read_conllu
 from .labels import read_labels
@@ -25,6 +26,7 @@ FORMATS: dict[str, Callable[..., Iterator[Doc]]] = {
     "conllu": read_conllu,
     "conll2000": read_conll2000,
     "conll03": read_conll03,
+    "conll04": read_conll04,
     "cleanconll": read_cleanconll,
     "ag_news": read_ag_news,
     "columns": read_columns,
@@ -83,7 +85,7 @@ def convert(
     output = check_output(output, [path, *(v for v in options.values() if isinstance(v, Path))])
     report = ConversionReport()
     # Only annotations are stored: user data would need pickling when docs are made elsewhere.
-    doc_bin = DocBin(store_user_data=False)
+    doc_bin = DocBin(store_user_data=True)
     rng = random.Random(seed)
     for doc in FORMATS[format](path, make_blank(lang), report, **options):
         if sample < 1.0 and rng.random() >= sample:

@@ -57,6 +57,7 @@ def main_scores(result: dict[str, Any]) -> dict[str, float]:
     names = [
         *MAIN_SCORES,
         "ents_f",
+        "rels_f",
         *(k for k in result if k.startswith("spans_") and k.endswith("_f")),
     ]
     return {name: result[name] for name in names if isinstance(result.get(name), float)}

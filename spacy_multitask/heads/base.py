@@ -15,7 +15,7 @@ from spacy.tokens import Doc
 from spacy.training import Example, validate_examples, validate_get_examples
 from spacy.vocab import Vocab
 from thinc.api import Config, Model, Optimizer, set_dropout_rate
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..encoder.adapter import listen_without_words, pack, touch
 from ..encoder.batch import PackedBatch
@@ -84,6 +84,10 @@ class Head(TrainablePipe):
         """RETURNS (int): Number of outputs."""
         raise NotImplementedError
 
+    def make_module(self, width: int) -> nn.Module:
+        """RETURNS (nn.Module): The trained layer, for vectors so wide."""
+        return Classifier(width, self.n_out)
+
     def collect_labels(self, examples: Iterable[Example]) -> dict[str, list[str]]:
         """RETURNS (Dict[str, List[str]]): Sorted labels found in gold, by entry of `cfg`."""
         raise NotImplementedError
@@ -124,7 +128,7 @@ class Head(TrainablePipe):
             nlp._link_components()
         width = self._init_tok2vec(get_examples)
         self.model.set_dim("nO", self.n_out, force=True)
-        self.model.shims[0].set_module(Classifier(width, self.n_out))
+        self.model.shims[0].set_module(self.make_module(width))
 
     def _init_tok2vec(self, get_examples: Callable[[], Iterable[Example]]) -> int:
         """RETURNS (int): Width of the token vectors."""

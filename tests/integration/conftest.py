@@ -7,10 +7,10 @@ import spacy
 from spacy.tokens import DocBin
 from spacy.util import load_config
 
+from spacy_multitask.heads.relations import set_relations
 from tests.conftest import corpus
 
 ROOT = Path(__file__).parents[2]
-TASKS = {"pos": "tag", "chunk": "chunks", "ner": "ents", "topic": "cats"}
 
 
 def write_corpora(folder: Path) -> None:
@@ -23,6 +23,10 @@ def write_corpora(folder: Path) -> None:
         "topic": [d for d in docs if d.cats],
     }
     folder.mkdir(parents=True, exist_ok=True)
+    related = [d.copy() for d in parts["ner"] if len(d.ents) > 1]
+    for doc in related:
+        set_relations(doc, [(doc.ents[0], doc.ents[1], "Live_In", 1.0)])
+    parts["relations"] = related
     for name, part in parts.items():
         assert part
         for split, times in (("train", 6), ("dev", 1)):

@@ -1,0 +1,410 @@
+"""Relations between the entities of a doc: `doc._.relations`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from spacy.language import Language
+from spacy.tokens import Doc, Span
+from spacy.training import Example
+from spacy.util import registry
+from spacy.vocab import Vocab
+from thinc.api import Config, Model
+from torch import Tensor
+
+from ..encoder.batch import PackedBatch
+from ..layers.pairs import PairClassifier
+from ..layers.shim import TorchShim
+from .base import Head
+
+# Plain lists under this key of doc.user_data, so that they survive DocBin and to_bytes.
+KEY = "spacy_multitask_relations"
+NONE = 0  # index of "no relation"
+CANDIDATES = ("gold", "predicted")
+BLOCK = 4096  # pairs scored at once in prediction
+
+DEFAULT_RELATION_MODEL = Config().from_str("""
+[model]
+@architectures = "spacy_multitask.RelationClassifier.v1"
+
+[model.tok2vec]
+@architectures = "spacy_multitask.EncoderListener.v1"
+""")["model"]
+
+
+class Relation(NamedTuple):
+    """A directed relation.
+
+    head, tail (Span): Entities.
+    label (str): What the head is to the tail.
+    probability (float): From 0 to 1; 1 in gold.
+    """
+
+    head: Span
+    tail: Span
+    label: str
+    probability: float
+
+
+def get_relations(doc: Doc) -> list[Relation]:
+    """RETURNS (List[Relation]): What `doc._.relations` gives; empty where nothing is known."""
+    return [
+        Relation(
+            Span(doc, head[0], head[1], label=head[2]),
+            Span(doc, tail[0], tail[1], label=tail[2]),
+            label,
+            probability,
+        )
+        for head, tail, label, probability in doc.user_data.get(KEY, [])
+    ]
+
+
+def set_relations(doc: Doc, relations: Iterable[tuple[Span, Span, str, float]]) -> None:
+    """Set `doc._.relations`. An empty list says that there are none; before, nothing is known."""
+    doc.user_data[KEY] = [
+        [_plain(head), _plain(tail), label, float(probability)]
+        for head, tail, label, probability in relations
+    ]
+
+
+def _plain(span: Span) -> list:
+    return [span.start, span.end, span.label_]
+
+
+if not Doc.has_extension("relations"):
+    Doc.set_extension("relations", getter=get_relations, setter=set_relations)
+
+
+@registry.architectures("spacy_multitask.RelationClassifier.v1")
+def build_relation_classifier(tok2vec: Model) -> Model:
+    """Build the model of a head that labels pairs of spans.
+
+    tok2vec (Model): As for `spacy_multitask.TokenClassifier.v1`.
+    RETURNS (Model): Only the head itself can run it, which knows the pairs.
+    """
+    return Model(
+        "relation_classifier",
+        _forward,
+        dims={"nO": None},
+        layers=[tok2vec],
+        refs={"tok2vec": tok2vec},
+        shims=[TorchShim(build=PairClassifier.from_state)],
+    )
+
+
+def _forward(model: Model, docs: list[Doc], is_train: bool) -> Any:
+    raise NotImplementedError("This layer scores pairs of entities; call the component instead.")
+
+
+@Language.factory(
+    "multitask_relations",
+    requires=["doc.ents"],
+    assigns=["doc._.relations"],
+    default_config={
+        "model": DEFAULT_RELATION_MODEL,
+        "candidates": "gold",
+        "max_distance": 100,
+        "hidden_width": 256,
+        "loss_weight": 1.0,
+        "label_smoothing": 0.0,
+        "scorer": {"@scorers": "spacy_multitask.relation_scorer.v1"},
+    },
+    default_score_weights={
+        "rels_f": 1.0,
+        "rels_p": 0.0,
+        "rels_r": 0.0,
+        "rels_boundaries_f": 0.0,
+        "rels_per_type": None,
+    },
+)
+def make_relations(
+    nlp: Language,
+    name: str,
+    model: Model,
+    candidates: str,
+    max_distance: int,
+    hidden_width: int,
+    loss_weight: float,
+    label_smoothing: float,
+    scorer: Callable | None,
+) -> RelationExtractor:
+    """Create a relation extractor that writes `doc._.relations`. It reads `doc.ents`.
+
+    model (Model): See `spacy_multitask.RelationClassifier.v1`.
+    candidates (str): Entities whose pairs it learns from: "gold", or "predicted": also those that
+        `doc.ents` has in training, which a component before has to set (name it in
+        [training] annotating_components).
+    max_distance (int): Most tokens between head and tail.
+    hidden_width (int): Width of the hidden layer.
+    loss_weight (float): Factor on this head's loss.
+    label_smoothing (float): Probability mass spread over all labels in training.
+    scorer (Optional[Callable]): Scores examples.
+    """
+    return RelationExtractor(
+        nlp.vocab,
+        model,
+        name,
+        candidates=candidates,
+        max_distance=max_distance,
+        hidden_width=hidden_width,
+        loss_weight=loss_weight,
+        label_smoothing=label_smoothing,
+        scorer=scorer,
+    )
+
+
+SpanTuple = tuple[int, int, str]
+
+
+class Pairs(NamedTuple):
+    """All candidate pairs of a batch.
+
+    spans (ndarray): Rows of each entity in the packed batch, shape (n_spans, 2).
+    types (ndarray): Entity type of each, shape (n_spans,).
+    pairs (ndarray): Head and tail, shape (n_pairs, 2).
+    targets (ndarray): Gold label of each pair, shape (n_pairs,).
+    """
+
+    spans: np.ndarray
+    types: np.ndarray
+    pairs: np.ndarray
+    targets: np.ndarray
+
+
+class RelationExtractor(Head):
+    """Classifies ordered pairs of a doc's entities.
+
+    A doc whose relations were never set is unknown and neither trains nor counts; one with
+    `doc._.relations = []` has none.
+    """
+
+    labels_doc = "doc._.relations"
+
+    def __init__(
+        self,
+        vocab: Vocab,
+        model: Model,
+        name: str,
+        *,
+        candidates: str,
+        max_distance: int,
+        hidden_width: int,
+        loss_weight: float,
+        label_smoothing: float,
+        scorer: Callable | None,
+    ):
+        super().__init__(
+            vocab,
+            model,
+            name,
+            loss_weight=loss_weight,
+            label_smoothing=label_smoothing,
+            scorer=scorer,
+        )
+        if candidates not in CANDIDATES:
+            raise ValueError(f"candidates = {candidates!r} is not one of {', '.join(CANDIDATES)}.")
+        if max_distance < 0 or hidden_width < 1:
+            raise ValueError("max_distance must be at least 0 and hidden_width at least 1.")
+        self.candidates = candidates
+        self.max_distance = max_distance
+        self.hidden_width = hidden_width
+        self.cfg.update(labels=[], entity_labels=[])
+
+    @property
+    def label_data(self) -> dict[str, list[str]]:
+        return {"labels": self.cfg["labels"], "entity_labels": self.cfg["entity_labels"]}
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return tuple(self.cfg["labels"])
+
+    @property
+    def n_out(self) -> int:
+        return 1 + len(self.cfg["labels"])
+
+    def make_module(self, width: int) -> PairClassifier:
+        n_types = len(self.cfg["entity_labels"])
+        return PairClassifier(width, n_types, self.n_out, self.hidden_width)
+
+    def collect_labels(self, examples: Iterable[Example]) -> dict[str, list[str]]:
+        relations, entities = set(), set()
+        for example in examples:
+            if KEY in example.reference.user_data:
+                relations.update(label for _, _, label, _ in example.reference.user_data[KEY])
+                entities.update(ent.label_ for ent in example.reference.ents)
+        return {"labels": sorted(relations), "entity_labels": sorted(entities)}
+
+    # Training
+
+    def gold(self, examples: list[Example]) -> Pairs | None:
+        index = {label: k for k, label in enumerate(self.cfg["labels"], 1)}
+        docs: list[list[SpanTuple]] = []
+        truth: list[dict[tuple[SpanTuple, SpanTuple], int]] = []
+        for example in examples:
+            relations = aligned_relations(example)
+            entities: dict[SpanTuple, None] = {}
+            known: dict[tuple[SpanTuple, SpanTuple], int] = {}
+            if relations is not None:
+                entities.update(dict.fromkeys(aligned_entities(example)))
+                if self.candidates == "predicted":
+                    entities.update(dict.fromkeys(map(tuple, map(_plain, example.predicted.ents))))
+                for head, tail, label in relations:
+                    if label in index:
+                        known[head, tail] = index[label]
+                        entities.update(dict.fromkeys((head, tail)))
+                    else:
+                        self.warn_once(
+                            label,
+                            f"The training data has the label {label!r}, which {self.name!r} did "
+                            "not see when it was initialised. Such relations are left out.",
+                        )
+            docs.append(list(entities))
+            truth.append(known)
+        lengths = [len(eg.predicted) for eg in examples]
+        pairs = self._pairs(docs, lengths)
+        if not len(pairs.pairs):
+            return None
+        flat = [(known, entity) for known, found in zip(truth, docs) for entity in found]
+        targets = [flat[h][0].get((flat[h][1], flat[t][1]), NONE) for h, t in pairs.pairs.tolist()]
+        return pairs._replace(targets=np.array(targets, np.int64))
+
+    def loss(self, module: PairClassifier, batch: PackedBatch, gold: Pairs) -> Tensor:
+        logits = module(batch.words, gold.spans, gold.types, gold.pairs)
+        return self.cross_entropy(logits, gold.targets)
+
+    # Prediction
+
+    def predict(self, docs: Iterable[Doc]) -> tuple[Pairs, np.ndarray, np.ndarray]:
+        """RETURNS (tuple): The pairs, the label of each and its probability, (n_pairs,) each."""
+        docs = list(docs)
+        entities = [[tuple(_plain(ent)) for ent in doc.ents] for doc in docs]
+        pairs = self._pairs(entities, [len(doc) for doc in docs])
+        labels = np.zeros(len(pairs.pairs), np.int64)
+        probabilities = np.zeros(len(pairs.pairs))
+        if not len(pairs.pairs):
+            self.packed(docs)  # the encoder counts who has read the batch
+            return pairs, labels, probabilities
+        module = self.module.eval()
+        words = self.packed(docs).words
+        for start in range(0, len(pairs.pairs), BLOCK):
+            block = slice(start, start + BLOCK)
+            with torch.no_grad():
+                scores = module(words, pairs.spans, pairs.types, pairs.pairs[block]).softmax(1)
+            best = scores.max(1)
+            labels[block] = best.indices.cpu().numpy()
+            probabilities[block] = best.values.cpu().numpy()
+        return pairs, labels, probabilities
+
+    def set_annotations(self, docs: Iterable[Doc], predictions: Any) -> None:
+        """Write the predicted relations into the docs."""
+        pairs, labels, probabilities = predictions
+        owners: list[tuple[list, list]] = []
+        for doc in docs:
+            doc.user_data[KEY] = found = []
+            owners.extend((found, _plain(ent)) for ent in doc.ents)
+        for k in np.flatnonzero(labels != NONE).tolist():
+            head, tail = pairs.pairs[k].tolist()
+            found, entity = owners[head]
+            label = self.cfg["labels"][labels[k] - 1]
+            found.append([entity, owners[tail][1], label, float(probabilities[k])])
+
+    def _pairs(self, docs: list[list[SpanTuple]], lengths: list[int]) -> Pairs:
+        """RETURNS (Pairs): All ordered pairs of each doc's entities that are near enough."""
+        types = {label: k for k, label in enumerate(self.cfg["entity_labels"])}
+        starts = np.cumsum([0, *lengths])
+        spans = np.array(
+            [(s + o, e + o) for found, o in zip(docs, starts.tolist()) for s, e, _ in found],
+            np.int64,
+        ).reshape(-1, 2)
+        kinds = [types.get(label, len(types)) for found in docs for _, _, label in found]
+        parts = []
+        first = 0
+        for found in docs:
+            n = len(found)
+            if n > 1:
+                own = spans[first : first + n]
+                gap = np.maximum(own[:, None, 0], own[None, :, 0]) - np.minimum(
+                    own[:, None, 1], own[None, :, 1]
+                )
+                near = gap <= self.max_distance
+                np.fill_diagonal(near, False)
+                parts.append(np.argwhere(near) + first)
+            first += n
+        pairs = np.concatenate(parts) if parts else np.zeros((0, 2), np.int64)
+        return Pairs(spans, np.array(kinds, np.int64), pairs, np.zeros(len(pairs), np.int64))
+
+
+def aligned_entities(example: Example) -> list[SpanTuple]:
+    """RETURNS (List[tuple]): Gold entities on the predicted doc's tokens."""
+    spans = example.get_aligned_spans_y2x(example.reference.ents)
+    return [(span.start, span.end, span.label_) for span in spans]
+
+
+def aligned_relations(example: Example) -> list[tuple[SpanTuple, SpanTuple, str]] | None:
+    """RETURNS (Optional[List[tuple]]): Gold relations on the predicted doc's tokens; None if
+    nothing is known. A relation whose ends the tokenization cuts is left out."""
+    if KEY not in example.reference.user_data:
+        return None
+    found = []
+    for relation in get_relations(example.reference):
+        ends = example.get_aligned_spans_y2x([relation.head, relation.tail], allow_overlap=True)
+        if len(ends) == 2:
+            head, tail = ((span.start, span.end, span.label_) for span in ends)
+            found.append((head, tail, relation.label))
+    return found
+
+
+@registry.scorers("spacy_multitask.relation_scorer.v1")
+def make_relation_scorer() -> Callable:
+    return score_relations
+
+
+def score_relations(examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
+    """Score relations over docs whose relations are known.
+
+    RETURNS (Dict[str, Any]): Micro-averaged rels_p, rels_r, rels_f, where both spans, both types
+        and the label must be right; rels_per_type; rels_boundaries_f, where types need not be.
+        None where nothing is known.
+    """
+    counts: dict[str, np.ndarray] = {}
+    loose = np.zeros(3)
+    known = False
+    for example in examples:
+        if KEY not in example.reference.user_data:
+            continue
+        known = True
+        gold = set(aligned_relations(example) or [])
+        cut = len(example.reference.user_data[KEY]) - len(aligned_relations(example) or [])
+        own = {
+            (tuple(_plain(r.head)), tuple(_plain(r.tail)), r.label)
+            for r in get_relations(example.predicted)
+        }
+        for relations, place in ((gold & own, 0), (own, 1), (gold, 2)):
+            for _, _, label in relations:
+                counts.setdefault(label, np.zeros(3))[place] += 1
+        bare_gold, bare_own = ({(h[:2], t[:2], x) for h, t, x in side} for side in (gold, own))
+        loose += len(bare_gold & bare_own), len(bare_own), len(bare_gold) + cut
+        if cut:
+            counts.setdefault("", np.zeros(3))[2] += cut
+    if not known:
+        return {"rels_p": None, "rels_r": None, "rels_f": None, "rels_boundaries_f": None}
+    p, r, f = _prf(sum(counts.values(), np.zeros(3)))
+    return {
+        "rels_p": p,
+        "rels_r": r,
+        "rels_f": f,
+        "rels_boundaries_f": _prf(loose)[2],
+        "rels_per_type": {
+            label: dict(zip("prf", _prf(count))) for label, count in sorted(counts.items()) if label
+        },
+    }
+
+
+def _prf(count: np.ndarray) -> tuple[float, float, float]:
+    right, own, gold = count.tolist()
+    p = right / own if own else 0.0
+    r = right / gold if gold else 0.0
+    return p, r, (2 * p * r / (p + r) if right else 0.0)

@@ -1,0 +1,83 @@
+"""The relation head's trained layer: pairs of spans to logits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+# Distances between two spans are told apart up to 2 ** (N_DISTANCES - 2) tokens.
+N_DISTANCES = 8
+SIZE_EMBEDDING = 32
+
+
+class PairClassifier(nn.Module):
+    """A pair is the largest values of its head, its tail and of what is between them, the types of
+    both, which comes first, and how far they are apart.
+
+    Source: after Eberts and Ulges (2020), https://arxiv.org/abs/1909.07755
+    """
+
+    def __init__(self, n_in: int, n_types: int, n_out: int, hidden: int):
+        super().__init__()
+        self.types = nn.Embedding(n_types + 1, SIZE_EMBEDDING)  # the last: a type never seen
+        self.distances = nn.Embedding(2 * N_DISTANCES, SIZE_EMBEDDING)
+        self.empty = nn.Parameter(torch.zeros(n_in))  # between neighbours
+        self.dropout = nn.Dropout(0.0)
+        self.hidden = nn.Linear(3 * n_in + 3 * SIZE_EMBEDDING, hidden)
+        self.output = nn.Linear(hidden, n_out)
+
+    @classmethod
+    def from_state(cls, state: dict[str, Tensor], config: dict[str, Any]) -> PairClassifier:
+        """RETURNS (PairClassifier): One of the size that the saved weights have."""
+        n_out, hidden = state["output.weight"].shape
+        return cls(state["empty"].shape[0], state["types.weight"].shape[0] - 1, n_out, hidden)
+
+    def set_dropout(self, rate: float) -> None:
+        self.dropout.p = rate
+
+    def forward(self, words: Tensor, spans: np.ndarray, types: np.ndarray, pairs: np.ndarray):
+        """Score pairs of spans.
+
+        words (Tensor): Word vectors, shape (n_words, width).
+        spans (ndarray): First row and end row of each span, int64, shape (n_spans, 2).
+        types (ndarray): Index of each span's type, int64, shape (n_spans,).
+        pairs (ndarray): Head and tail, indices of spans, int64, shape (n_pairs, 2).
+        RETURNS (Tensor): Logits, shape (n_pairs, n_out).
+        """
+        device = words.device
+        ends = spans[pairs]  # pair, head or tail, first or end
+        head_first = ends[:, 0, 0] <= ends[:, 1, 0]
+        between = np.stack([ends[:, :, 1].min(1), ends[:, :, 0].max(1)], axis=1)
+        distance = np.maximum(0, between[:, 1] - between[:, 0])
+        bucket = np.minimum(np.ceil(np.log2(distance + 1)).astype(np.int64), N_DISTANCES - 1)
+        pooled = pool_max(words, spans, self.empty)
+        index = torch.from_numpy(pairs).to(device)
+        kinds = self.types(torch.from_numpy(types).to(device))
+        features = torch.cat(
+            [
+                pooled[index[:, 0]],
+                pooled[index[:, 1]],
+                pool_max(words, between, self.empty),
+                kinds[index[:, 0]],
+                kinds[index[:, 1]],
+                self.distances(torch.from_numpy(bucket + N_DISTANCES * head_first).to(device)),
+            ],
+            dim=1,
+        )
+        hidden = nn.functional.gelu(self.hidden(self.dropout(features)))
+        return self.output(self.dropout(hidden))
+
+
+def pool_max(words: Tensor, ranges: np.ndarray, empty: Tensor) -> Tensor:
+    """RETURNS (Tensor): The largest values of the words in each range, shape (n_ranges, width);
+    `empty` for ranges without words."""
+    sizes = np.maximum(0, ranges[:, 1] - ranges[:, 0])
+    which = np.repeat(np.arange(len(ranges)), sizes)
+    rows = np.arange(len(which)) - (np.cumsum(sizes) - sizes)[which] + ranges[which, 0]
+    index = torch.from_numpy(which).to(words.device)[:, None].expand(-1, words.shape[1])
+    values = words[torch.from_numpy(rows).to(words.device)]
+    start = empty.to(words.dtype).expand(len(ranges), -1)
+    return start.scatter_reduce(0, index, values, "amax", include_self=False)
