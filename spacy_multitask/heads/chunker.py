@@ -55,6 +55,20 @@ def make_chunker(
     )
 
 
+def _chunks(doc: Doc) -> list[Span]:
+    return list(doc.spans.get("np", []))
+
+
+def _noun_chunks(doc: Doc) -> list[Span]:
+    return [span for span in _chunks(doc) if span.label_ == "NP"]
+
+
+# `doc.noun_chunks` itself is spaCy's and needs a parse.
+for _name, _getter in (("chunks", _chunks), ("noun_chunks", _noun_chunks)):
+    if not Doc.has_extension(_name):
+        Doc.set_extension(_name, getter=_getter)
+
+
 class Chunker(SpanHead):
     """Finds chunks (NP, VP, PP ...) that do not overlap.
 

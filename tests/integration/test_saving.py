@@ -94,3 +94,9 @@ def test_vectors_are_not_kept(trained):
     doc = trained(TEXTS[0])
     assert doc.tensor.size == 0
     assert not doc.user_data
+
+
+def test_chunks_without_a_parse(trained):
+    doc = trained(" ".join(["Mr", "Smith", "loves", "New", "York"]))
+    assert [c.text for c in doc._.chunks] == ["Mr Smith", "loves", "New York"]
+    assert [c.text for c in doc._.noun_chunks] == ["Mr Smith", "New York"]
