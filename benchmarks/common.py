@@ -19,6 +19,8 @@ from spacy.tokens import Doc, Span
 from spacy.training import Example
 from spacy.util import fix_random_seed
 
+from spacy_multitask.training.optimizer import make_adamw
+
 RESULTS = Path(__file__).parent / "results"
 HEADS = ("tagger", "chunker", "ner", "textcat")
 
@@ -82,7 +84,8 @@ def pipeline(
     for i, head in enumerate(heads):
         name = head if head not in nlp.pipe_names else f"{head}{i}"
         nlp.add_pipe(f"multitask_{head}", name=name)
-    return nlp, nlp.initialize(lambda: examples(nlp))
+    sgd = make_adamw(learn_rate=1e-4, head_learn_rate=1e-3)
+    return nlp, nlp.initialize(lambda: examples(nlp), sgd=sgd)
 
 
 def peak_mib() -> float:

@@ -67,7 +67,6 @@ def predict_seconds(nlp, words: list[list[str]]) -> float:
 def train_speed(encoder: str, samples: Path, precision: str, n_sents: int, max_steps: int):
     """RETURNS (Tuple[float, Language]): Words per second of `nlp.update`, and the pipeline."""
     nlp, sgd = pipeline(encoder, lambda nlp: training_examples(nlp, samples), precision=precision)
-    sgd.learn_rate, sgd.head_learn_rate = 1e-4, 1e-3
     examples = training_examples(nlp, samples)
     batches = [examples[i : i + n_sents] for i in range(0, len(examples), n_sents)][:max_steps]
     nlp.update(batches[0], sgd=sgd)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -84,7 +87,7 @@ def export(network: nn.Module) -> bytes:
     sizes = {0: torch.export.Dim("windows"), 1: torch.export.Dim("pieces")}
     # Sizes of 1 would be taken for constants.
     example = tuple(torch.ones(3, 9, dtype=torch.long) for _ in _INPUTS)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _quiet("torch.onnx"):
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             network,
@@ -98,6 +101,18 @@ def export(network: nn.Module) -> bytes:
     return program.model_proto.SerializeToString()
 
 
+@contextmanager
+def _quiet(logger: str | None) -> Iterator[None]:
+    """Keep a library's notes for its own developers from the user."""
+    log = logging.getLogger(logger)
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+
+
 def quantize_graph(
     graph: bytes, *, per_channel: bool = True, down_projections: bool = True
 ) -> bytes:
@@ -109,7 +124,6 @@ def quantize_graph(
         inputs, the activations of the feed-forward layers, have the largest outliers.
     RETURNS (bytes): The quantized graph.
     """
-    import logging
     import tempfile
     from pathlib import Path
 
@@ -128,9 +142,7 @@ def quantize_graph(
             for node in model.node
             if node.op_type == "MatMul" and not down_projections and node.input[1] in tall
         ]
-        level = logging.getLogger().level
-        logging.getLogger().setLevel(logging.ERROR)
-        try:
+        with _quiet(None):
             quantize_dynamic(
                 prepared,
                 target,
@@ -140,6 +152,4 @@ def quantize_graph(
                 nodes_to_exclude=skipped,
                 extra_options={"MatMulConstBOnly": True},
             )
-        finally:
-            logging.getLogger().setLevel(level)
         return Path(target).read_bytes()
