@@ -95,8 +95,8 @@ def peer(python: str, script: Path, *options: object) -> dict:
     )
     if done.returncode:
         raise RuntimeError(f"{script} failed:\n{done.stderr[-2000:]}")
-    text = done.stdout
-    return json.loads(text[text.rindex("{\n") if "{\n" in text else text.rindex("{") :])
+    text = "\n" + done.stdout
+    return json.loads(text[text.rindex("\n{") :])  # the last one; what is nested is indented
 
 
 def main() -> None:
@@ -144,24 +144,9 @@ def main() -> None:
                     seconds.setdefault(name, []).append(value)
     predict = {name: n_words / median(values) for name, values in seconds.items()}
 
-    if not args.skip_peers:
-        options = ("--encoder", encoder, "--samples", args.samples)
-        stock = peer(sys.executable, args.peers / "stock_spacy_speed.py", *options)
-        predict["stock"] = stock["predict_words_per_s"]
-        train["stock"] = stock["train_words_per_s"]
-        flair = peer(
-            flair_python(args.flair_venv.resolve()),
-            args.peers / "flair_multitask.py",
-            "syntax",
-            *options,
-            "--epochs",
-            1,
-        )
-        predict["flair"] = flair["predict_words_per_s"]
-        train["flair"] = flair["train_words"] * flair["epochs"] / flair["fit_seconds"]
-
-    save(
-        {
+    def save_so_far() -> None:
+        """After each part, since the peers take minutes and may fail."""
+        results = {
             "machine": machine(),
             "unit": "words per second",
             "words": n_words,
@@ -169,9 +154,28 @@ def main() -> None:
             "predict": {name: round(value) for name, value in predict.items()},
             "train": {name: round(value) for name, value in train.items()},
             "ratios": ratios(predict, train),
-        },
-        args.json,
+        }
+        save(results, args.json)
+
+    save_so_far()
+    if args.skip_peers:
+        return
+    options = ("--encoder", encoder, "--samples", args.samples)
+    stock = peer(sys.executable, args.peers / "stock_spacy_speed.py", *options)
+    predict["stock"] = stock["predict_words_per_s"]
+    train["stock"] = stock["train_words_per_s"]
+    save_so_far()
+    flair = peer(
+        flair_python(args.flair_venv.resolve()),
+        args.peers / "flair_multitask.py",
+        "syntax",
+        *options,
+        "--epochs",
+        1,
     )
+    predict["flair"] = flair["predict_words_per_s"]
+    train["flair"] = flair["train_words"] * flair["epochs"] / flair["fit_seconds"]
+    save_so_far()
 
 
 def quantize(folder: Path):
