@@ -186,7 +186,12 @@ class MultitaskTransformer(TrainablePipe):
         if training is not None and training.holds(docs):
             return training  # annotating in mid-update: the heads have yet to learn from it
         self._settle(force=True)
-        projections = {id(m): m.projection for m in listeners if m.projection is not None}
+        # While a pipeline is initialised, spaCy's heads predict before later heads have weights.
+        projections = {
+            id(m): m.projection
+            for m in listeners
+            if m.projection is not None and m.projection.is_ready
+        }
         batch = self.shim.encode(
             docs,
             is_train=False,

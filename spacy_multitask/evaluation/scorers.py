@@ -6,6 +6,7 @@ Counting is spaCy's; these scorers choose what it may count.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from spacy.scorer import Scorer, get_ner_prf
@@ -14,30 +15,55 @@ from spacy.training import Example
 from spacy.util import registry
 
 
+def _prefixed(score: Callable, prefix: str) -> Callable:
+    """Tell the scores of several heads of one kind apart.
+
+    prefix (str): What to put before the name of each score.
+    """
+    return partial(_score_with_prefix, score, prefix) if prefix else score
+
+
+def _score_with_prefix(
+    score: Callable, prefix: str, examples: Iterable[Example], **kwargs: Any
+) -> dict[str, Any]:
+    return {prefix + name: value for name, value in score(examples, **kwargs).items()}
+
+
 @registry.scorers("spacy_multitask.tagger_scorer.v1")
-def make_tagger_scorer() -> Callable:
-    return score_tags
+def make_tagger_scorer(prefix: str = "") -> Callable:
+    return _prefixed(score_tags, prefix)
 
 
 @registry.scorers("spacy_multitask.chunk_scorer.v1")
-def make_chunk_scorer() -> Callable:
-    return score_chunks
+def make_chunk_scorer(prefix: str = "") -> Callable:
+    return _prefixed(score_chunks, prefix)
 
 
 @registry.scorers("spacy_multitask.ner_scorer.v1")
-def make_ner_scorer() -> Callable:
-    return score_ents
+def make_ner_scorer(prefix: str = "") -> Callable:
+    return _prefixed(score_ents, prefix)
 
 
 @registry.scorers("spacy_multitask.textcat_scorer.v1")
-def make_textcat_scorer() -> Callable:
-    return score_cats
+def make_textcat_scorer(prefix: str = "") -> Callable:
+    return _prefixed(score_cats, prefix)
 
 
-def score_tags(examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
-    """RETURNS (Dict[str, Any]): tag_acc and pos_acc over the tokens that have a gold tag; None
-    where there is none."""
+def score_tags(
+    examples: Iterable[Example], *, extension: str | None = None, **kwargs: Any
+) -> dict[str, Any]:
+    """Score tags over the tokens that have a gold tag.
+
+    extension (Optional[str]): Where the predicted tags are, if not in `token.tag_`.
+    RETURNS (Dict[str, Any]): tag_acc and, without extension, pos_acc; None where there is no gold.
+    """
     examples = list(examples)
+    if extension is not None:
+        known = [eg for eg in examples if eg.reference.has_annotation("TAG")]
+        # The gold doc has no such extension set, only tags.
+        return Scorer.score_token_attr(
+            known, "tag", getter=lambda token, _: token._.get(extension) or token.tag_
+        )
     scores: dict[str, Any] = {}
     for attr, name in (("TAG", "tag"), ("POS", "pos")):
         known = [eg for eg in examples if eg.reference.has_annotation(attr)]
@@ -58,9 +84,25 @@ def score_chunks(examples: Iterable[Example], *, spans_key: str, **kwargs: Any) 
     )
 
 
-def score_ents(examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
-    """RETURNS (Dict[str, Any]): ents_p, ents_r, ents_f and ents_per_type over docs with gold
-    entities or with none; None where nothing is known."""
+def score_ents(
+    examples: Iterable[Example], *, spans_key: str | None = None, **kwargs: Any
+) -> dict[str, Any]:
+    """Score entities over docs with gold entities or with none.
+
+    spans_key (Optional[str]): Where the predicted entities are, if not in `doc.ents`. Gold is
+        there, too, or in `doc.ents`.
+    RETURNS (Dict[str, Any]): ents_p, ents_r, ents_f and ents_per_type, or with a key spans_KEY_p
+        and so on; None where nothing is known.
+    """
+    if spans_key is not None:
+        return Scorer.score_spans(
+            examples,
+            attr=f"spans_{spans_key}",
+            getter=lambda doc, _: doc.spans[spans_key] if spans_key in doc.spans else doc.ents,
+            has_annotation=lambda doc: spans_key in doc.spans or doc.has_annotation("ENT_IOB"),
+            allow_overlap=True,
+            labeled=True,
+        )
     return get_ner_prf([eg for eg in examples if eg.reference.has_annotation("ENT_IOB")])
 
 
@@ -82,7 +124,7 @@ def score_cats(
         known, "cats", labels=labels, multi_label=multi_label, threshold=threshold
     )
     if not multi_label:
-        right = sum(_best(eg.predicted) == _best(eg.reference) for eg in known)
+        right = sum(_best(eg.predicted, labels) == _best(eg.reference, labels) for eg in known)
         scores["cats_acc"] = right / len(known)
     return scores
 
@@ -90,8 +132,10 @@ def score_cats(
 def _knows_cats(doc: Doc, labels: list[str], multi_label: bool) -> bool:
     if multi_label:
         return any(label in doc.cats for label in labels)
-    return any(value > 0 for value in doc.cats.values())
+    return any(doc.cats.get(label, 0) > 0 for label in labels)
 
 
-def _best(doc: Doc) -> str:
-    return max(doc.cats, key=doc.cats.__getitem__) if doc.cats else ""
+def _best(doc: Doc, labels: list[str]) -> str:
+    """RETURNS (str): The label that is most true; another head's labels do not count."""
+    own = [label for label in labels if label in doc.cats]
+    return max(own, key=doc.cats.__getitem__) if own else ""

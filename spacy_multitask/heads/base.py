@@ -17,6 +17,7 @@ from spacy.vocab import Vocab
 from thinc.api import Config, Model, Optimizer, set_dropout_rate
 from torch import Tensor, nn
 
+from ..corpus.reader import corpus_of
 from ..encoder.adapter import listen_without_words, pack, touch
 from ..encoder.batch import PackedBatch
 from ..encoder.listener import EncoderListener
@@ -54,6 +55,7 @@ class Head(TrainablePipe):
         *,
         loss_weight: float,
         label_smoothing: float,
+        corpora: list[str] | None,
         scorer: Callable | None,
     ):
         if loss_weight < 0:
@@ -65,6 +67,7 @@ class Head(TrainablePipe):
         self.name = name
         self.loss_weight = loss_weight
         self.label_smoothing = label_smoothing
+        self.corpora = None if corpora is None else frozenset(corpora)
         self.scorer = scorer
         self.cfg: dict[str, Any] = {}
         self._warned: set[str] = set()
@@ -117,10 +120,12 @@ class Head(TrainablePipe):
         RAISES (ValueError): If no example has gold for this head.
         """
         validate_get_examples(get_examples, f"{type(self).__name__}.initialize")
-        self.cfg.update(self.collect_labels(get_examples()) if labels is None else labels)
+        own = (eg for eg in get_examples() if self._is_own(eg))
+        self.cfg.update(self.collect_labels(own) if labels is None else labels)
         if not any(self.label_data.values()):
+            of = f" of the corpora {', '.join(sorted(self.corpora))}" if self.corpora else ""
             raise ValueError(
-                f"No training example has gold for the component {self.name!r}: it learns from "
+                f"No training example{of} has gold for the component {self.name!r}: it learns from "
                 f"{self.labels_doc}. Add a corpus that annotates it, or take the component out "
                 "of [nlp] pipeline."
             )
@@ -129,6 +134,17 @@ class Head(TrainablePipe):
         width = self._init_tok2vec(get_examples)
         self.model.set_dim("nO", self.n_out, force=True)
         self.model.shims[0].set_module(self.make_module(width))
+
+    def _is_own(self, example: Example) -> bool:
+        """RETURNS (bool): Whether this head may look at the example's gold."""
+        return self.corpora is None or corpus_of(example) in self.corpora
+
+    def _hide_foreign_gold(self, example: Example) -> Example:
+        """RETURNS (Example): The same, if need be without gold."""
+        if self._is_own(example):
+            return example
+        x = example.predicted
+        return Example(x, Doc(x.vocab, words=[token.text for token in x]))
 
     def _init_tok2vec(self, get_examples: Callable[[], Iterable[Example]]) -> int:
         """RETURNS (int): Width of the token vectors."""
@@ -170,7 +186,8 @@ class Head(TrainablePipe):
         examples = list(examples)
         validate_examples(examples, f"{type(self).__name__}.update")
         docs = [eg.predicted for eg in examples]
-        gold = self.gold(examples) if any(map(len, docs)) else None
+        known = list(map(self._hide_foreign_gold, examples))
+        gold = self.gold(known) if any(map(len, docs)) else None
         if gold is None:
             touch(self.tok2vec, docs)
         else:
@@ -252,7 +269,9 @@ class Head(TrainablePipe):
     def score(self, examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
         if self.scorer is None:
             return {}
-        return self.scorer(examples, **self.score_options(), **kwargs)
+        # Examples that no MultiCorpus has read, such as a user's own, have no corpus to go by.
+        own = [eg for eg in examples if self._is_own(eg) or not corpus_of(eg)]
+        return self.scorer(own, **self.score_options(), **kwargs)
 
     def score_options(self) -> dict[str, Any]:
         """RETURNS (Dict[str, Any]): What the scorer must know of this head."""
@@ -270,6 +289,10 @@ class _Projection:
 
     def __init__(self, shim: TorchShim):
         self.shim = shim
+
+    @property
+    def is_ready(self) -> bool:
+        return self.shim.has_module
 
     def __call__(self, X: Tensor) -> Tensor:
         return self.shim.module.project(X)

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from spacy.language import Language
-from spacy.tokens import Doc, Span, SpanGroup
+from spacy.tokens import Doc, Span
 from spacy.training import Example
 from spacy.vocab import Vocab
 from thinc.api import Model
 
-from .base import DEFAULT_TOKEN_MODEL, same_tokens
-from .spans import SpanHead, SpanPredictions, SpanTuple, align_spans
+from .base import DEFAULT_TOKEN_MODEL
+from .spans import SpanHead, SpanPredictions, SpanTuple, gold_group, set_group
 
 
 @Language.factory(
@@ -23,6 +23,7 @@ from .spans import SpanHead, SpanPredictions, SpanTuple, align_spans
         "spans_key": "np",
         "loss_weight": 1.0,
         "label_smoothing": 0.0,
+        "corpora": None,
         "scorer": {"@scorers": "spacy_multitask.chunk_scorer.v1"},
     },
     default_score_weights={"spans_np_f": 1.0, "spans_np_p": 0.0, "spans_np_r": 0.0},
@@ -34,6 +35,7 @@ def make_chunker(
     spans_key: str,
     loss_weight: float,
     label_smoothing: float,
+    corpora: list[str] | None,
     scorer: Callable | None,
 ) -> Chunker:
     """Create a chunker that writes flat, labelled spans to `doc.spans[spans_key]`.
@@ -42,6 +44,8 @@ def make_chunker(
     spans_key (str): Key of `doc.spans`, for gold and for predictions.
     loss_weight (float): Factor on this head's loss.
     label_smoothing (float): Probability mass spread over all labels in training.
+    corpora (Optional[List[str]]): Names of the training corpora that this head learns from and is
+        scored on, if not all: for corpora that annotate one layer after different schemes.
     scorer (Optional[Callable]): Scores examples.
     """
     return Chunker(
@@ -51,6 +55,7 @@ def make_chunker(
         spans_key=spans_key,
         loss_weight=loss_weight,
         label_smoothing=label_smoothing,
+        corpora=corpora,
         scorer=scorer,
     )
 
@@ -85,6 +90,7 @@ class Chunker(SpanHead):
         spans_key: str,
         loss_weight: float,
         label_smoothing: float,
+        corpora: list[str] | None,
         scorer: Callable | None,
     ):
         super().__init__(
@@ -93,6 +99,7 @@ class Chunker(SpanHead):
             name,
             loss_weight=loss_weight,
             label_smoothing=label_smoothing,
+            corpora=corpora,
             scorer=scorer,
         )
         self.spans_key = spans_key
@@ -105,18 +112,9 @@ class Chunker(SpanHead):
         return {span.label_ for span in doc.spans.get(self.spans_key, [])}
 
     def gold_spans(self, example: Example) -> tuple[list[SpanTuple], list[int]] | None:
-        spans = example.reference.spans.get(self.spans_key)
-        if spans is None:
-            return None
-        if same_tokens(example):
-            return [(span.start, span.end, span.label_) for span in spans], []
-        return align_spans(example, spans)
+        return gold_group(example, self.spans_key)
 
     def set_annotations(self, docs: Iterable[Doc], predictions: SpanPredictions) -> None:
         """Write the predicted chunks into the docs."""
         for doc, spans in self.doc_spans(docs, predictions):
-            doc.spans[self.spans_key] = SpanGroup(
-                doc,
-                name=self.spans_key,
-                spans=[Span(doc, start, end, label=label) for start, end, label in spans],
-            )
+            set_group(doc, self.spans_key, spans)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 from spacy.attrs import ENT_IOB, ENT_TYPE
@@ -10,10 +11,18 @@ from spacy.language import Language
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 from spacy.util import filter_spans
+from spacy.vocab import Vocab
 from thinc.api import Model
 
 from .base import DEFAULT_TOKEN_MODEL, same_tokens
-from .spans import SpanHead, SpanPredictions, SpanTuple, align_spans
+from .spans import (
+    SpanHead,
+    SpanPredictions,
+    SpanTuple,
+    align_spans,
+    gold_group,
+    set_group,
+)
 
 IOB_INSIDE, IOB_OUTSIDE, IOB_BEGIN = 1, 2, 3  # spaCy's token.ent_iob; 0 is "not known"
 
@@ -23,8 +32,10 @@ IOB_INSIDE, IOB_OUTSIDE, IOB_BEGIN = 1, 2, 3  # spaCy's token.ent_iob; 0 is "not
     assigns=["doc.ents", "token.ent_iob", "token.ent_type"],
     default_config={
         "model": DEFAULT_TOKEN_MODEL,
+        "spans_key": None,
         "loss_weight": 1.0,
         "label_smoothing": 0.0,
+        "corpora": None,
         "scorer": {"@scorers": "spacy_multitask.ner_scorer.v1"},
     },
     default_score_weights={
@@ -38,23 +49,32 @@ def make_ner(
     nlp: Language,
     name: str,
     model: Model,
+    spans_key: str | None,
     loss_weight: float,
     label_smoothing: float,
+    corpora: list[str] | None,
     scorer: Callable | None,
 ) -> EntityRecognizer:
-    """Create an entity recogniser that writes `doc.ents`.
+    """Create an entity recogniser that writes `doc.ents`, or a span group.
 
     model (Model): See `spacy_multitask.TokenClassifier.v1`.
+    spans_key (Optional[str]): Write entities to `doc.spans[spans_key]` in place of `doc.ents`: for
+        a second recogniser with other labels. It learns from that group where a doc has it, and
+        else from `doc.ents`, so name its `corpora`.
     loss_weight (float): Factor on this head's loss.
     label_smoothing (float): Probability mass spread over all labels in training.
+    corpora (Optional[List[str]]): Names of the training corpora that this head learns from and is
+        scored on, if not all: for corpora that annotate one layer after different schemes.
     scorer (Optional[Callable]): Scores examples.
     """
     return EntityRecognizer(
         nlp.vocab,
         model,
         name,
+        spans_key=spans_key,
         loss_weight=loss_weight,
         label_smoothing=label_smoothing,
+        corpora=corpora,
         scorer=scorer,
     )
 
@@ -69,10 +89,38 @@ class EntityRecognizer(SpanHead):
 
     labels_doc = "doc.ents"
 
+    def __init__(
+        self,
+        vocab: Vocab,
+        model: Model,
+        name: str,
+        *,
+        spans_key: str | None,
+        loss_weight: float,
+        label_smoothing: float,
+        corpora: list[str] | None,
+        scorer: Callable | None,
+    ):
+        super().__init__(
+            vocab,
+            model,
+            name,
+            loss_weight=loss_weight,
+            label_smoothing=label_smoothing,
+            corpora=corpora,
+            scorer=scorer,
+        )
+        self.spans_key = spans_key
+
+    def score_options(self) -> dict[str, Any]:
+        return {"spans_key": self.spans_key}
+
     def gold_labels(self, doc: Doc) -> set[str]:
-        return {ent.label_ for ent in doc.ents}
+        return {ent.label_ for ent in entities_of(doc, self.spans_key)}
 
     def gold_spans(self, example: Example) -> tuple[list[SpanTuple], list[int]] | None:
+        if self.spans_key is not None and self.spans_key in example.reference.spans:
+            return gold_group(example, self.spans_key)
         iob = example.reference.to_array(ENT_IOB)
         if not iob.any():
             return None
@@ -88,7 +136,9 @@ class EntityRecognizer(SpanHead):
     def set_annotations(self, docs: Iterable[Doc], predictions: SpanPredictions) -> None:
         """Write the predicted entities into the docs."""
         for doc, spans in self.doc_spans(docs, predictions):
-            if doc.ents:
+            if self.spans_key is not None:
+                set_group(doc, self.spans_key, spans)
+            elif doc.ents:
                 ents = [Span(doc, start, end, label=label) for start, end, label in spans]
                 taken = {token.i for ent in doc.ents for token in ent}
                 ents = [ent for ent in ents if not any(token.i in taken for token in ent)]
@@ -101,3 +151,10 @@ class EntityRecognizer(SpanHead):
                     array[start, 0] = IOB_BEGIN
                     array[start:end, 1] = label
                 doc.from_array([ENT_IOB, ENT_TYPE], array)
+
+
+def entities_of(doc: Doc, spans_key: str | None) -> Iterable[Span]:
+    """RETURNS (Iterable[Span]): The spans under the key if the doc has it, or `doc.ents`."""
+    if spans_key is not None and spans_key in doc.spans:
+        return doc.spans[spans_key]
+    return doc.ents

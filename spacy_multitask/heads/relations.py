@@ -110,6 +110,7 @@ def _forward(model: Model, docs: list[Doc], is_train: bool) -> Any:
         "hidden_width": 256,
         "loss_weight": 1.0,
         "label_smoothing": 0.0,
+        "corpora": None,
         "scorer": {"@scorers": "spacy_multitask.relation_scorer.v1"},
     },
     default_score_weights={
@@ -129,6 +130,7 @@ def make_relations(
     hidden_width: int,
     loss_weight: float,
     label_smoothing: float,
+    corpora: list[str] | None,
     scorer: Callable | None,
 ) -> RelationExtractor:
     """Create a relation extractor that writes `doc._.relations`. It reads `doc.ents`.
@@ -141,6 +143,8 @@ def make_relations(
     hidden_width (int): Width of the hidden layer.
     loss_weight (float): Factor on this head's loss.
     label_smoothing (float): Probability mass spread over all labels in training.
+    corpora (Optional[List[str]]): Names of the training corpora that this head learns from and is
+        scored on, if not all: for corpora that annotate one layer after different schemes.
     scorer (Optional[Callable]): Scores examples.
     """
     return RelationExtractor(
@@ -152,6 +156,7 @@ def make_relations(
         hidden_width=hidden_width,
         loss_weight=loss_weight,
         label_smoothing=label_smoothing,
+        corpora=corpora,
         scorer=scorer,
     )
 
@@ -194,6 +199,7 @@ class RelationExtractor(Head):
         hidden_width: int,
         loss_weight: float,
         label_smoothing: float,
+        corpora: list[str] | None,
         scorer: Callable | None,
     ):
         super().__init__(
@@ -202,6 +208,7 @@ class RelationExtractor(Head):
             name,
             loss_weight=loss_weight,
             label_smoothing=label_smoothing,
+            corpora=corpora,
             scorer=scorer,
         )
         if candidates not in CANDIDATES:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from spacy.tokens import Doc, Span
+from spacy.tokens import Doc, Span, SpanGroup
 from spacy.training import Example
 from spacy.vocab import Vocab
 from thinc.api import Model
@@ -16,7 +16,7 @@ from torch import Tensor
 from ..encoder.batch import PackedBatch
 from ..layers import bioes
 from ..layers.classifier import Classifier
-from .base import UNKNOWN, Head, pack_targets
+from .base import UNKNOWN, Head, pack_targets, same_tokens
 
 # (first token, end token, label)
 SpanTuple = tuple[int, int, str]
@@ -46,6 +46,7 @@ class SpanHead(Head):
         *,
         loss_weight: float,
         label_smoothing: float,
+        corpora: list[str] | None,
         scorer: Callable | None,
     ):
         super().__init__(
@@ -54,6 +55,7 @@ class SpanHead(Head):
             name,
             loss_weight=loss_weight,
             label_smoothing=label_smoothing,
+            corpora=corpora,
             scorer=scorer,
         )
         self.cfg["labels"] = []
@@ -164,6 +166,25 @@ class SpanHead(Head):
         for i, (doc, offset) in enumerate(zip(docs, predictions.starts.tolist())):
             which = range(first[i], first[i + 1])
             yield doc, [(start[j] - offset, end[j] - offset, labels[j]) for j in which]
+
+
+def gold_group(example: Example, spans_key: str) -> tuple[list[SpanTuple], list[int]] | None:
+    """RETURNS (Optional[tuple]): As `SpanHead.gold_spans`, from a span group of the reference."""
+    spans = example.reference.spans.get(spans_key)
+    if spans is None:
+        return None
+    if same_tokens(example):
+        return [(span.start, span.end, span.label_) for span in spans], []
+    return align_spans(example, spans)
+
+
+def set_group(doc: Doc, spans_key: str, spans: list[tuple[int, int, int]]) -> None:
+    """Write (first token, end token, label hash) as the span group of a doc."""
+    doc.spans[spans_key] = SpanGroup(
+        doc,
+        name=spans_key,
+        spans=[Span(doc, start, end, label=label) for start, end, label in spans],
+    )
 
 
 def align_spans(example: Example, spans: Iterable[Span]) -> tuple[list[SpanTuple], list[int]]:

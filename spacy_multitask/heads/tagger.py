@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from spacy.attrs import POS, TAG
 from spacy.language import Language
-from spacy.tokens import Doc
+from spacy.tokens import Doc, Token
 from spacy.training import Example
+from spacy.vocab import Vocab
 from thinc.api import Model
 from torch import Tensor
 
@@ -27,8 +28,10 @@ LAYERS = {"tags": TAG, "pos": POS}
     assigns=["token.tag", "token.pos"],
     default_config={
         "model": DEFAULT_TOKEN_MODEL,
+        "extension": None,
         "loss_weight": 1.0,
         "label_smoothing": 0.0,
+        "corpora": None,
         "scorer": {"@scorers": "spacy_multitask.tagger_scorer.v1"},
     },
     default_score_weights={"tag_acc": 1.0, "pos_acc": 0.0},
@@ -37,23 +40,32 @@ def make_tagger(
     nlp: Language,
     name: str,
     model: Model,
+    extension: str | None,
     loss_weight: float,
     label_smoothing: float,
+    corpora: list[str] | None,
     scorer: Callable | None,
 ) -> Tagger:
     """Create a tagger for fine-grained tags and coarse parts of speech.
 
     model (Model): See `spacy_multitask.TokenClassifier.v1`.
+    extension (Optional[str]): Write tags to this extension of tokens, `token._.EXTENSION`, in place
+        of `token.tag_`: for a second tagger with other tags. It still learns from `token.tag_`, so
+        name its `corpora`; and give its scorer a prefix.
     loss_weight (float): Factor on this head's loss.
     label_smoothing (float): Probability mass spread over all tags in training.
+    corpora (Optional[List[str]]): Names of the training corpora that this head learns from and is
+        scored on, if not all: for corpora that annotate one layer after different schemes.
     scorer (Optional[Callable]): Scores examples.
     """
     return Tagger(
         nlp.vocab,
         model,
         name,
+        extension=extension,
         loss_weight=loss_weight,
         label_smoothing=label_smoothing,
+        corpora=corpora,
         scorer=scorer,
     )
 
@@ -67,25 +79,58 @@ class Tagger(Head):
 
     labels_doc = "token.tag_ or token.pos_"
 
+    def __init__(
+        self,
+        vocab: Vocab,
+        model: Model,
+        name: str,
+        *,
+        extension: str | None,
+        loss_weight: float,
+        label_smoothing: float,
+        corpora: list[str] | None,
+        scorer: Callable | None,
+    ):
+        super().__init__(
+            vocab,
+            model,
+            name,
+            loss_weight=loss_weight,
+            label_smoothing=label_smoothing,
+            corpora=corpora,
+            scorer=scorer,
+        )
+        self.extension = extension
+        if extension is not None and not Token.has_extension(extension):
+            Token.set_extension(extension, default="")
+
+    @property
+    def layers(self) -> dict[str, int]:
+        """RETURNS (Dict[str, int]): What it may learn; an extension holds one label per token."""
+        return LAYERS if self.extension is None else {"tags": TAG}
+
+    def score_options(self) -> dict[str, Any]:
+        return {"extension": self.extension}
+
     @property
     def label_data(self) -> dict[str, list[str]]:
-        return {layer: self.cfg.get(layer, []) for layer in LAYERS}
+        return {layer: self.cfg.get(layer, []) for layer in self.layers}
 
     @property
     def n_out(self) -> int:
         return sum(map(len, self.label_data.values()))
 
     def collect_labels(self, examples: Iterable[Example]) -> dict[str, list[str]]:
-        found: dict[str, set[int]] = {layer: set() for layer in LAYERS}
+        found: dict[str, set[int]] = {layer: set() for layer in self.layers}
         strings = self.vocab.strings
         for example in examples:
-            for layer, attr in LAYERS.items():
+            for layer, attr in self.layers.items():
                 found[layer].update(np.unique(example.reference.to_array(attr)).tolist())
         return {layer: sorted(strings[i] for i in ids if i) for layer, ids in found.items()}
 
     def gold(self, examples: list[Example]) -> dict[str, tuple[np.ndarray, np.ndarray]] | None:
         gold = {}
-        for layer, attr in LAYERS.items():
+        for layer, attr in self.layers.items():
             if self.cfg.get(layer):
                 targets = pack_targets(self._targets(examples, layer, attr))
                 if targets is not None:
@@ -136,7 +181,7 @@ class Tagger(Head):
         """RETURNS (Dict[str, ndarray]): Class index of every word of the batch, int64 (n_words,),
         per layer."""
         logits, _ = self.word_logits(list(docs))
-        layers = [layer for layer in LAYERS if self.cfg.get(layer)]
+        layers = [layer for layer in self.layers if self.cfg.get(layer)]
         best = torch.stack([logits[:, self._columns(layer)].argmax(1) for layer in layers])
         return dict(zip(layers, best.cpu().numpy()))
 
@@ -146,12 +191,15 @@ class Tagger(Head):
         cuts = np.cumsum(lengths)[:-1]
         return {
             layer: np.split(logits[:, self._columns(layer)].softmax(1).cpu().numpy(), cuts)
-            for layer in LAYERS
+            for layer in self.layers
             if self.cfg.get(layer)
         }
 
     def set_annotations(self, docs: Iterable[Doc], predictions: dict[str, np.ndarray]) -> None:
         """Write the predicted tags into the docs."""
+        if self.extension is not None:
+            self._set_extension(docs, predictions["tags"])
+            return
         strings = self.vocab.strings
         attrs = [LAYERS[layer] for layer in predictions]
         columns = [
@@ -163,4 +211,12 @@ class Tagger(Head):
         for doc in docs:
             if len(doc):
                 doc.from_array(attrs, array[start : start + len(doc)])
+            start += len(doc)
+
+    def _set_extension(self, docs: Iterable[Doc], best: np.ndarray) -> None:
+        tags = [self.cfg["tags"][k] for k in best.tolist()]
+        start = 0
+        for doc in docs:
+            for token, tag in zip(doc, tags[start : start + len(doc)]):
+                token._.set(self.extension, tag)
             start += len(doc)

@@ -36,6 +36,7 @@ DEFAULT_DOC_MODEL = Config().from_str("""
         "threshold": 0.5,
         "loss_weight": 1.0,
         "label_smoothing": 0.0,
+        "corpora": None,
         "scorer": {"@scorers": "spacy_multitask.textcat_scorer.v1"},
     },
     default_score_weights={
@@ -54,6 +55,7 @@ def make_textcat(
     threshold: float,
     loss_weight: float,
     label_smoothing: float,
+    corpora: list[str] | None,
     scorer: Callable | None,
 ) -> TextCategorizer:
     """Create a text categorizer that writes `doc.cats`.
@@ -63,6 +65,8 @@ def make_textcat(
     threshold (float): Probability from which a label counts as true where several may be.
     loss_weight (float): Factor on this head's loss.
     label_smoothing (float): Probability mass spread over all labels in training.
+    corpora (Optional[List[str]]): Names of the training corpora that this head learns from and is
+        scored on, if not all: for corpora that annotate one layer after different schemes.
     scorer (Optional[Callable]): Scores examples.
     """
     return TextCategorizer(
@@ -73,6 +77,7 @@ def make_textcat(
         threshold=threshold,
         loss_weight=loss_weight,
         label_smoothing=label_smoothing,
+        corpora=corpora,
         scorer=scorer,
     )
 
@@ -96,6 +101,7 @@ class TextCategorizer(Head):
         threshold: float,
         loss_weight: float,
         label_smoothing: float,
+        corpora: list[str] | None,
         scorer: Callable | None,
     ):
         super().__init__(
@@ -104,6 +110,7 @@ class TextCategorizer(Head):
             name,
             loss_weight=loss_weight,
             label_smoothing=label_smoothing,
+            corpora=corpora,
             scorer=scorer,
         )
         if not 0 <= threshold <= 1:

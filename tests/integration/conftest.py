@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 import spacy
-from spacy.tokens import DocBin
+from spacy.language import Language
+from spacy.tokens import Doc, DocBin
 from spacy.util import load_config
 
 from spacy_multitask.heads.relations import set_relations
@@ -27,12 +28,28 @@ def write_corpora(folder: Path) -> None:
     for doc in related:
         set_relations(doc, [(doc.ents[0], doc.ents[1], "Live_In", 1.0)])
     parts["relations"] = related
+    parts["ud"] = [parsed(nlp)]
     for name, part in parts.items():
         assert part
         for split, times in (("train", 6), ("dev", 1)):
             DocBin(docs=part * times, store_user_data=True).to_disk(
                 folder / f"{name}-{split}.spacy"
             )
+
+
+def parsed(nlp: Language) -> Doc:
+    """RETURNS (Doc): Two sentences with all that Universal Dependencies annotates."""
+    return Doc(
+        nlp.vocab,
+        words=["Mr", "Smith", "loves", "New", "York", "It", "grew"],
+        tags=["NNP", "NNP", "VBZ", "NNP", "NNP", "PRP", "VBD"],
+        pos=["PROPN", "PROPN", "VERB", "PROPN", "PROPN", "PRON", "VERB"],
+        morphs=["Number=Sing", "Number=Sing", "Tense=Pres", "Number=Sing", "Number=Sing"]
+        + ["Person=3", "Tense=Past"],
+        lemmas=["Mr", "Smith", "love", "New", "York", "it", "grow"],
+        heads=[1, 2, 2, 4, 2, 6, 6],
+        deps=["compound", "nsubj", "ROOT", "compound", "obj", "nsubj", "ROOT"],
+    )
 
 
 @pytest.fixture(scope="session")

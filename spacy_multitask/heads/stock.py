@@ -1,0 +1,170 @@
+"""spaCy's own heads that would learn from unknown as from negative, taught to tell them apart.
+
+spaCy's tagger, morphologizer, lemmatizer, parser and ner leave out what is not annotated. Its
+textcat, spancat and senter do not: a doc of a corpus without topics counts as a doc of no topic,
+one without sentence boundaries as one sentence. Those are here again, with the same options.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from spacy.language import Language
+from spacy.pipeline import SentenceRecognizer as SpacySentenceRecognizer
+from spacy.pipeline.spancat import SpanCategorizer as SpacySpanCategorizer
+from spacy.pipeline.spancat import Suggester
+from spacy.pipeline.textcat import TextCategorizer as SpacyTextCategorizer
+from spacy.pipeline.textcat_multilabel import (
+    MultiLabel_TextCategorizer as SpacyMultiLabelTextCategorizer,
+)
+from spacy.training import Example
+from thinc.api import Model
+
+
+def _defaults(factory: str) -> dict[str, Any]:
+    return dict(Language.get_factory_meta(factory).default_config)
+
+
+def _score_weights(factory: str) -> dict[str, float | None]:
+    return dict(Language.get_factory_meta(factory).default_score_weights)
+
+
+@Language.factory(
+    "partial_textcat",
+    assigns=["doc.cats"],
+    default_config=_defaults("textcat"),
+    default_score_weights=_score_weights("textcat"),
+)
+def make_partial_textcat(
+    nlp: Language, name: str, model: Model, threshold: float, scorer: Callable | None
+) -> PartialTextCategorizer:
+    """Create spaCy's `textcat` for training data in which some docs have no `cats`.
+
+    Options are those of `textcat`, https://spacy.io/api/textcategorizer
+    """
+    return PartialTextCategorizer(nlp.vocab, model, name, threshold=threshold, scorer=scorer)
+
+
+@Language.factory(
+    "partial_textcat_multilabel",
+    assigns=["doc.cats"],
+    default_config=_defaults("textcat_multilabel"),
+    default_score_weights=_score_weights("textcat_multilabel"),
+)
+def make_partial_textcat_multilabel(
+    nlp: Language, name: str, model: Model, threshold: float, scorer: Callable | None
+) -> PartialMultiLabelTextCategorizer:
+    """Create spaCy's `textcat_multilabel` for training data in which some docs have no `cats`.
+
+    Options are those of `textcat_multilabel`, https://spacy.io/api/textcategorizer
+    """
+    return PartialMultiLabelTextCategorizer(
+        nlp.vocab, model, name, threshold=threshold, scorer=scorer
+    )
+
+
+@Language.factory(
+    "partial_spancat",
+    assigns=["doc.spans"],
+    default_config=_defaults("spancat"),
+    default_score_weights=_score_weights("spancat"),
+)
+def make_partial_spancat(
+    nlp: Language,
+    name: str,
+    suggester: Suggester,
+    model: Model,
+    spans_key: str,
+    scorer: Callable | None,
+    threshold: float,
+    max_positive: int | None,
+) -> PartialSpanCategorizer:
+    """Create spaCy's `spancat` for training data in which some docs lack `doc.spans[spans_key]`.
+
+    Options are those of `spancat`, https://spacy.io/api/spancategorizer
+    """
+    return PartialSpanCategorizer(
+        nlp.vocab,
+        model=model,
+        suggester=suggester,
+        name=name,
+        spans_key=spans_key,
+        negative_weight=None,
+        allow_overlap=True,
+        max_positive=max_positive,
+        threshold=threshold,
+        scorer=scorer,
+        add_negative_label=False,
+    )
+
+
+@Language.factory(
+    "partial_senter",
+    assigns=["token.is_sent_start"],
+    default_config=_defaults("senter"),
+    default_score_weights=_score_weights("senter"),
+)
+def make_partial_senter(
+    nlp: Language, name: str, model: Model, overwrite: bool, scorer: Callable | None
+) -> PartialSentenceRecognizer:
+    """Create spaCy's `senter` for training data in which some docs have no sentence boundaries.
+
+    Options are those of `senter`, https://spacy.io/api/sentencerecognizer
+    """
+    return PartialSentenceRecognizer(nlp.vocab, model, name, overwrite=overwrite, scorer=scorer)
+
+
+class _PartialCats:
+    """Docs without `cats` give no gradient and do not count in the score."""
+
+    def get_loss(self, examples: Iterable[Example], scores: Any) -> tuple[float, Any]:
+        examples = list(examples)
+        _, d_scores = super().get_loss(examples, scores)
+        for row, example in enumerate(examples):
+            if not example.reference.cats:
+                d_scores[row] = 0
+        return float((d_scores**2).mean()), d_scores
+
+    def score(self, examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
+        known = [example for example in examples if example.reference.cats]
+        if not known:
+            return {"cats_score": None, "cats_micro_f": None, "cats_macro_f": None}
+        return super().score(known, **kwargs)
+
+
+class PartialTextCategorizer(_PartialCats, SpacyTextCategorizer):
+    """spaCy's `textcat`; a doc without `cats` is unknown."""
+
+
+class PartialMultiLabelTextCategorizer(_PartialCats, SpacyMultiLabelTextCategorizer):
+    """spaCy's `textcat_multilabel`; a doc without `cats` is unknown."""
+
+
+class PartialSpanCategorizer(SpacySpanCategorizer):
+    """spaCy's `spancat`; a doc without its spans key is unknown. Its scorer knows that already."""
+
+    def get_loss(
+        self, examples: Iterable[Example], spans_scores: tuple[Any, Any]
+    ) -> tuple[float, Any]:
+        examples = list(examples)
+        _, d_scores = super().get_loss(examples, spans_scores)
+        lengths = self.model.ops.to_numpy(spans_scores[0].lengths).tolist()
+        start = 0
+        for example, n_spans in zip(examples, lengths, strict=True):
+            if self.key not in example.reference.spans:
+                d_scores[start : start + n_spans] = 0
+            start += n_spans
+        return float((d_scores**2).sum()), d_scores
+
+
+class PartialSentenceRecognizer(SpacySentenceRecognizer):
+    """spaCy's `senter`; a doc without sentence boundaries is unknown. Its scorer knows already."""
+
+    def get_loss(self, examples: Iterable[Example], scores: list[Any]) -> tuple[float, list[Any]]:
+        examples = list(examples)
+        _, d_scores = super().get_loss(examples, scores)
+        for i, example in enumerate(examples):
+            if not example.reference.has_annotation("SENT_START"):
+                d_scores[i] = self.model.ops.alloc2f(*d_scores[i].shape)
+        return sum(float((d**2).sum()) for d in d_scores), d_scores

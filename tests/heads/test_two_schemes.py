@@ -1,0 +1,90 @@
+"""Several heads of one kind, each with its own corpora, labels and place in the doc."""
+
+import pytest
+import spacy
+from spacy.tokens import Doc, DocBin
+from spacy.util import fix_random_seed
+
+from spacy_multitask.corpus.reader import MultiCorpus
+from tests.conftest import example, make_nlp
+
+SMITH = ["Mr", "Smith", "loves", "New", "York"]
+FINE = ["NNP", "NNP", "VBZ", "NNP", "NNP"]
+COARSE = ["N", "N", "V", "N", "N"]
+IBM = ["IBM", "made", "a", "lot", "of", "profit", "."]
+
+
+@pytest.fixture
+def corpora(tmp_path):
+    nlp = spacy.blank("en")
+    parts = {
+        "fine": example(nlp, SMITH, tags=FINE, ents=[(1, 2, "PER"), (3, 5, "LOC")]),
+        "coarse": example(nlp, SMITH, tags=COARSE, ents=[(0, 2, "human")]),
+        "topics": example(nlp, IBM, cats={"Business": 1.0, "Sports": 0.0}),
+        "moods": example(nlp, IBM, cats={"good": 1.0, "bad": 0.0}),
+    }
+    paths = {}
+    for name, eg in parts.items():
+        paths[name] = {"path": str(tmp_path / f"{name}.spacy")}
+        DocBin(docs=[eg.reference] * 2, store_user_data=True).to_disk(paths[name]["path"])
+    return MultiCorpus(paths, mixing="proportional", temperature=1.0, seed=0)
+
+
+def scorer(kind: str, prefix: str) -> dict:
+    return {"@scorers": f"spacy_multitask.{kind}_scorer.v1", "prefix": prefix}
+
+
+@pytest.fixture
+def nlp(encoder_path, corpora):
+    fix_random_seed(0)
+    nlp = make_nlp(encoder_path, [])
+    add = nlp.add_pipe
+    add("multitask_tagger", name="fine", config={"corpora": ["fine"]})
+    config = {"corpora": ["coarse"], "extension": "coarse", "scorer": scorer("tagger", "coarse_")}
+    add("multitask_tagger", name="coarse", config=config)
+    add("multitask_ner", name="ner", config={"corpora": ["fine"]})
+    add("multitask_ner", name="humans", config={"corpora": ["coarse"], "spans_key": "humans"})
+    add("multitask_textcat", name="topics", config={"corpora": ["topics"]})
+    config = {"corpora": ["moods"], "scorer": scorer("textcat", "mood_")}
+    add("multitask_textcat", name="moods", config=config)
+    sgd = nlp.initialize(lambda: corpora(nlp))
+    sgd.learn_rate = 0.005
+    for _ in range(60):
+        nlp.update(list(corpora(nlp)), sgd=sgd)
+    return nlp
+
+
+def test_each_learns_its_own_scheme(nlp, corpora, tmp_path):
+    labels = {name: list(pipe.labels) for name, pipe in nlp.pipeline[1:]}
+    assert labels == {
+        "fine": ["NNP", "VBZ"],
+        "coarse": ["N", "V"],
+        "ner": ["LOC", "PER"],
+        "humans": ["human"],
+        "topics": ["Business", "Sports"],
+        "moods": ["bad", "good"],
+    }
+    nlp.to_disk(tmp_path / "model")
+    nlp = spacy.load(tmp_path / "model")
+    doc, other = nlp.pipe([Doc(nlp.vocab, words=SMITH), Doc(nlp.vocab, words=IBM)])
+    assert [t.tag_ for t in doc] == FINE
+    assert [t._.coarse for t in doc] == COARSE
+    assert [(e.text, e.label_) for e in doc.ents] == [("Smith", "PER"), ("New York", "LOC")]
+    assert [(s.text, s.label_) for s in doc.spans["humans"]] == [("Mr Smith", "human")]
+    assert other.cats["Business"] > 0.8 and other.cats["good"] > 0.8
+    restored = Doc(nlp.vocab).from_bytes(doc.to_bytes())
+    assert [t._.coarse for t in restored] == COARSE
+
+
+def test_each_is_scored_on_its_own_corpus(nlp, corpora):
+    scores = nlp.evaluate(list(corpora(nlp)))
+    for name in ("tag_acc", "coarse_tag_acc", "ents_f", "spans_humans_f", "cats_acc"):
+        assert scores[name] == 1.0, name
+    assert scores["mood_cats_acc"] == 1.0
+
+
+def test_a_corpus_name_that_does_not_exist_is_an_error(encoder_path, corpora):
+    nlp = make_nlp(encoder_path, [])
+    nlp.add_pipe("multitask_tagger", name="tagger", config={"corpora": ["fin"]})
+    with pytest.raises(ValueError, match="of the corpora fin has gold for the component 'tagger'"):
+        nlp.initialize(lambda: corpora(nlp))
