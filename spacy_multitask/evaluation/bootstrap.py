@@ -12,6 +12,8 @@ import numpy as np
 from spacy.tokens import Span
 from spacy.training import Example
 
+from ..heads.relations import count_relations
+
 # Per doc: right, predicted, gold. Accuracy is right / gold.
 Counts = tuple[int, int, int]
 
@@ -20,7 +22,7 @@ def count_correct(example: Example, score: str) -> Counts | None:
     """Count what a score is made of in one doc.
 
     example (Example): With predictions.
-    score (str): "tag_acc", "pos_acc", "cats_acc", "ents_f" or "spans_KEY_f".
+    score (str): "tag_acc", "pos_acc", "cats_acc", "ents_f", "rels_f" or "spans_KEY_f".
     RETURNS (Optional[Tuple[int, int, int]]): Right, predicted and gold items; None without gold.
     """
     reference, predicted = example.reference, example.predicted
@@ -41,6 +43,8 @@ def count_correct(example: Example, score: str) -> Counts | None:
         if not reference.has_annotation("ENT_IOB"):
             return None
         return _overlap(example, reference.ents, predicted.ents)
+    if score == "rels_f":
+        return count_relations(example)
     key = score.removeprefix("spans_").removesuffix("_f")
     if key not in reference.spans:
         return None

@@ -12,7 +12,17 @@ from ..corpus.reader import MultiCorpus
 from .bootstrap import count_correct, interval
 
 # One number per task, as papers report it.
-MAIN_SCORES = ("tag_acc", "pos_acc", "cats_acc", "cats_score")
+MAIN_SCORES = (
+    "tag_acc",
+    "pos_acc",
+    "morph_acc",
+    "lemma_acc",
+    "dep_uas",
+    "dep_las",
+    "sents_f",
+    "cats_acc",
+    "cats_score",
+)
 
 
 def evaluate(nlp: Language, corpora: dict[str, str]) -> dict[str, dict[str, Any]]:

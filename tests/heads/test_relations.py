@@ -9,6 +9,7 @@ from spacy.training import Example
 from spacy.util import fix_random_seed
 
 from spacy_multitask.converters import ConversionError, convert
+from spacy_multitask.evaluation.bootstrap import count_correct
 from spacy_multitask.heads.relations import get_relations, score_relations, set_relations
 from spacy_multitask.layers.pairs import PairClassifier, pool_max
 from tests.conftest import make_nlp
@@ -66,6 +67,20 @@ def test_relations_are_learned_beside_entities(trained):
     assert trained.evaluate(corpus(trained))["rels_f"] == 1.0
     assert found(trained(Doc(trained.vocab, words=["Anna", "Brown", "left"]))) == set()
     assert found(trained(Doc(trained.vocab, words=[]))) == set()
+
+
+def test_counts_for_the_interval_sum_up_to_the_score(trained):
+    examples = corpus(trained)
+    scores = trained.evaluate(examples)
+    for eg in examples:
+        eg.predicted = trained(eg.predicted)
+    # One that is wrong, so that the three counts differ.
+    set_relations(examples[1].predicted, [])
+    counts = [c for eg in examples if (c := count_correct(eg, "rels_f")) is not None]
+    right, own, gold = map(sum, zip(*counts))
+    assert (right, own, gold) == (2, 2, 3)
+    assert score_relations(examples)["rels_f"] == pytest.approx(2 * right / (own + gold))
+    assert scores["rels_f"] == 1.0
 
 
 def test_alone_and_in_a_batch(trained):
