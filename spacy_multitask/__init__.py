@@ -1,6 +1,30 @@
 """One pretrained transformer, several small heads: multi-task pipelines for spaCy.
 
-Importing the package does nothing else; spaCy finds its parts through entry points.
+spaCy finds the components through entry points. The functions here are for use from Python; they
+are imported when they are first asked for, so that `spacy.load` does not pay for them.
 """
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .composing.config import compose
+    from .composing.training import train
+    from .report.visualize import visualize
+
 __version__ = "0.1.0"
+__all__ = ["compose", "train", "visualize"]
+
+_HOMES = {
+    "compose": ".composing.config",
+    "train": ".composing.training",
+    "visualize": ".report.visualize",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name], __name__), name)

@@ -16,6 +16,6 @@ def multitask() -> None:
 
 
 # Each command is in a file of its own, which registers it with the app above.
-from . import convert, evaluate, quantize, split  # noqa: E402, F401
+from . import convert, evaluate, init_config, quantize, split  # noqa: E402, F401
 
 spacy_app.add_typer(app, name="multitask")

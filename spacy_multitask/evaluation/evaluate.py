@@ -7,6 +7,7 @@ from typing import Any
 
 from spacy.language import Language
 from spacy.scorer import Scorer
+from spacy.training import Example
 
 from ..corpus.reader import MultiCorpus
 from .bootstrap import count_correct, interval
@@ -33,33 +34,46 @@ def evaluate(nlp: Language, corpora: dict[str, str]) -> dict[str, dict[str, Any]
         the number of docs and words, the words predicted per second, and as "intervals" the 95 %
         bootstrap interval of each main score.
     """
-    results = {}
-    for name, path in corpora.items():
-        reader = MultiCorpus({name: {"path": path}}, mixing="proportional", temperature=1.0, seed=0)
-        examples = list(reader(nlp))
-        started = time.perf_counter()
-        for eg, doc in zip(examples, nlp.pipe(eg.predicted for eg in examples), strict=True):
-            eg.predicted = doc
-        seconds = time.perf_counter() - started
-        # As nlp.evaluate does, which keeps its predictions to itself.
-        scores = Scorer(nlp).score(examples)
-        known = {
-            key: value
-            for key, value in scores.items()
-            if value is not None and not key.startswith("token_")
-        }
-        if not any(eg.reference.cats for eg in examples):
-            known = {key: v for key, v in known.items() if not key.startswith("cats")}
-        known["intervals"] = {}
-        for score in main_scores(known):
-            counts = [c for eg in examples if (c := count_correct(eg, score)) is not None]
-            if counts and score != "cats_score":
-                known["intervals"][score] = interval(counts)
-        known["docs"] = len(examples)
-        known["words"] = sum(len(eg.predicted) for eg in examples)
-        known["speed"] = known["words"] / seconds
-        results[name] = known
-    return results
+    return {
+        name: score_corpus(nlp, *predict_corpus(nlp, name, path)) for name, path in corpora.items()
+    }
+
+
+def predict_corpus(nlp: Language, name: str, path: str) -> tuple[list[Example], float]:
+    """RETURNS (tuple): A corpus' examples with predictions on its own tokens, and the seconds that
+    prediction took."""
+    # A head that learned from corpora of its own is scored on those, and on corpora that no head
+    # knows by name.
+    named = {c for _, pipe in nlp.pipeline for c in getattr(pipe, "corpora", None) or ()}
+    name = name if name in named else ""
+    reader = MultiCorpus({name: {"path": path}}, mixing="proportional", temperature=1.0, seed=0)
+    examples = list(reader(nlp))
+    started = time.perf_counter()
+    for eg, doc in zip(examples, nlp.pipe(eg.predicted for eg in examples), strict=True):
+        eg.predicted = doc
+    return examples, time.perf_counter() - started
+
+
+def score_corpus(nlp: Language, examples: list[Example], seconds: float) -> dict[str, Any]:
+    """RETURNS (Dict[str, Any]): A corpus' entry in what `evaluate` returns."""
+    # As nlp.evaluate does, which keeps its predictions to itself.
+    scores = Scorer(nlp).score(examples)
+    known = {
+        key: value
+        for key, value in scores.items()
+        if value is not None and not key.startswith("token_")
+    }
+    if not any(eg.reference.cats for eg in examples):
+        known = {key: v for key, v in known.items() if not key.startswith("cats")}
+    known["intervals"] = {}
+    for score in main_scores(known):
+        counts = [c for eg in examples if (c := count_correct(eg, score)) is not None]
+        if counts and score != "cats_score":
+            known["intervals"][score] = interval(counts)
+    known["docs"] = len(examples)
+    known["words"] = sum(len(eg.predicted) for eg in examples)
+    known["speed"] = known["words"] / seconds
+    return known
 
 
 def main_scores(result: dict[str, Any]) -> dict[str, float]:

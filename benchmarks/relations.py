@@ -1,0 +1,113 @@
+"""Entities and relations of CoNLL-04: one model for both, and two models one after the other.
+
+Entities are strict F over spans and types; relations strict F over both spans, both types and
+label. Relations are read off predicted entities. Settings were chosen on the dev part; the test
+part is scored once, by the last weights.
+
+Example: python -m benchmarks.relations --seeds 0 1 2 --json benchmarks/results/relations.json
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import mean
+
+import spacy
+import torch
+from spacy.language import Language
+from spacy.scorer import Scorer
+from spacy.tokens import Doc, Span
+from spacy.training.initialize import init_nlp
+from spacy.training.loop import train
+from spacy.util import load_config
+
+from spacy_multitask.converters import convert
+from spacy_multitask.corpus.reader import MultiCorpus
+
+from .common import arguments, machine, packaged_encoder, save
+
+CONFIG = Path(__file__).parents[1] / "configs" / "relations.cfg"
+SCORES = ("ents_f", "rels_f", "rels_boundaries_f")
+
+
+def fit(encoder: str, folder: Path, args, seed: int, heads: list[str]) -> Language:
+    """RETURNS (Language): The encoder with these heads, trained."""
+    config = load_config(CONFIG)
+    config["paths"].update(encoder=encoder, corpus=str(folder))
+    config["system"]["seed"] = seed
+    for name in ("ner", "relations"):
+        if name not in heads:
+            del config["components"][name]
+    config["nlp"]["pipeline"] = ["transformer", *heads]
+    training = config["training"]
+    training.update(max_epochs=args.epochs, eval_frequency=10**6)
+    if len(heads) == 1:
+        training["score_weights"] = {"ents_f" if heads == ["ner"] else "rels_f": 1.0}
+    training["batcher"]["max_words"] = args.max_words
+    training["optimizer"]["learn_rate"]["learn_rate"] = args.learn_rate
+    training["optimizer"]["head_learn_rate"]["learn_rate"] = args.head_learn_rate
+    with tempfile.TemporaryDirectory() as out:
+        nlp = init_nlp(config)
+        train(nlp, Path(out), stdout=io.StringIO(), stderr=sys.stderr)
+        return spacy.load(Path(out) / "model-last")
+
+
+def score(pipelines: list[Language], path: Path) -> dict[str, float]:
+    """RETURNS (Dict[str, float]): Scores of pipelines that annotate the same docs in turn."""
+    reader = MultiCorpus({"c": {"path": str(path)}}, mixing="proportional", temperature=1.0, seed=0)
+    examples = list(reader(pipelines[0]))
+    scores: dict[str, float] = {}
+    for nlp in pipelines:
+        for eg in examples:
+            # The next pipeline has another vocab, but the same strings in its docs.
+            doc = Doc(nlp.vocab, words=[t.text for t in eg.predicted])
+            doc.set_ents([Span(doc, e.start, e.end, label=e.label_) for e in eg.predicted.ents])
+            eg.predicted = nlp(doc)
+        scores.update(Scorer(nlp).score(examples))
+    return {name: scores[name] for name in SCORES}
+
+
+def main() -> None:
+    parser = arguments(__doc__)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--corpus", type=Path, default=Path("../shared/data/conll04"))
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--max-words", type=int, default=100)
+    parser.add_argument("--learn-rate", type=float, default=3e-4)
+    parser.add_argument("--head-learn-rate", type=float, default=3e-3)
+    parser.add_argument("--no-separate", action="store_true", help="Train the joint model only.")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    encoder = args.encoder or packaged_encoder()
+    settings = {k: getattr(args, k) for k in ("epochs", "max_words", "learn_rate")}
+    results: dict = {"machine": machine(), "settings": settings, "separate": {}}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for part in ("train", "dev", "test"):
+            convert("conll04", args.corpus / f"{part}.txt.gz", folder / f"relations-{part}.spacy")
+        for seed in args.seeds:
+            for kind, groups in (
+                ("joint", [["ner", "relations"]]),
+                ("separate", [["ner"], ["relations"]]),
+            ):
+                if kind == "separate" and args.no_separate:
+                    continue
+                started = time.perf_counter()
+                pipelines = [fit(encoder, folder, args, seed, heads) for heads in groups]
+                place = results if kind == "joint" else results["separate"]
+                place.setdefault("seconds", []).append(round(time.perf_counter() - started))
+                for part, prefix in (("dev", "dev_"), ("test", "")):
+                    found = score(pipelines, folder / f"relations-{part}.spacy")
+                    for key, value in found.items():
+                        entry = place.setdefault(prefix + key, {"mean": 0.0, "seeds": []})
+                        entry["seeds"].append(round(value, 4))
+                        entry["mean"] = round(mean(entry["seeds"]), 4)
+                save(results, args.json)
+
+
+if __name__ == "__main__":
+    main()

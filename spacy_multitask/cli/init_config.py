@@ -1,0 +1,69 @@
+"""The command `spacy multitask init-config`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import app
+
+
+@app.command("init-config", no_args_is_help=True)
+def init_config_cli(
+    output_path: Annotated[Path, typer.Argument(metavar="OUT", help="Config file to write.")],
+    encoder: Annotated[
+        str, typer.Option("--encoder", "-e", help="Folder or hub name of a pretrained encoder.")
+    ],
+    task: Annotated[
+        list[str],
+        typer.Option(
+            "--task",
+            "-t",
+            metavar="NAME:KIND=PATH",
+            help="Task and the corpus it learns from; may be repeated. KIND is tagger, chunker, "
+            "ner, textcat or relations. PATH holds train.spacy and dev.spacy, or begins "
+            "PATH-train.spacy and PATH-dev.spacy.",
+        ),
+    ],
+    gpu: Annotated[bool, typer.Option("--gpu", help="Choose sizes for a GPU.")] = False,
+    lang: Annotated[str, typer.Option("--lang", "-l", help="Language of the tokenizer.")] = "en",
+    epochs: Annotated[int | None, typer.Option("--epochs", help="Passes over the data.")] = None,
+    batch_words: Annotated[
+        int | None, typer.Option("--batch-words", help="Most words in a batch.")
+    ] = None,
+    learn_rate: Annotated[
+        float | None, typer.Option("--learn-rate", help="Peak learning rate of the encoder.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the training.")] = 0,
+    force: Annotated[bool, typer.Option("--force", "-F", help="Replace OUT.")] = False,
+) -> None:
+    """Write a training config for any set of tasks and corpora, and say what it will take.
+
+    Example: python -m spacy multitask init-config config.cfg --encoder distilbert-base-uncased
+    --task pos:tagger=corpus/ud --task chunk:chunker=corpus/conll2000
+    """
+    from wasabi import msg, table
+
+    from ..composing.config import Composition, Sizes, parse_task, write
+    from ..composing.estimate import describe
+
+    if output_path.exists() and not force:
+        msg.fail(f"{output_path} is already there. Use --force to replace it.", exits=1)
+    try:
+        composition = Composition(encoder, [parse_task(text) for text in task], gpu=gpu)
+        chosen = {"epochs": epochs, "batch_words": batch_words, "learn_rate": learn_rate}
+        text = write(composition, lang=lang, seed=seed, **chosen)
+    except ValueError as error:
+        msg.fail(str(error), exits=1)
+    given = {k: v for k, v in chosen.items() if v is not None}
+    sizes = Sizes(**{**vars(composition.sizes()), **given})
+    output_path.parent.mkdir(parents=True, exist_ok=True)
+    output_path.write_text(text, encoding="utf8")
+    rows, summary = describe(composition, sizes)
+    header = ("task", "head", "corpus", "docs", "words", "gold", "passes")
+    aligns = ("l", "l", "l", "r", "r", "r", "r")
+    print(table(rows, header=header, divider=True, aligns=aligns))
+    print(summary)
+    msg.good(f"Saved to {output_path}")
+    gpu_id = " --gpu-id 0" if gpu else ""
+    print(f"python -m spacy train {output_path} --output training{gpu_id}")

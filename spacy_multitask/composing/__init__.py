@@ -1,0 +1,1 @@
+"""From tasks and corpora to a config and a plan."""

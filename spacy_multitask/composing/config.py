@@ -1,0 +1,408 @@
+"""A training config for any set of tasks and corpora, with sizes that suit the data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+
+from thinc.api import Config
+
+from .survey import ITEMS, LAYERS, Survey, find_parts, survey
+
+KINDS = tuple(LAYERS)
+# Where a second head of a kind writes to, since the first has taken the usual place.
+SECOND = {"tagger": "extension", "ner": "spans_key"}
+SCORES = {
+    "tagger": ("tag_acc", "pos_acc"),
+    "chunker": ("spans_np_f",),
+    "ner": ("ents_f",),
+    "textcat": ("cats_acc", "cats_score"),
+    "relations": ("rels_f",),
+}
+# A second head of these kinds has scores of the same names, which need a prefix.
+SCORERS = {"tagger": "tagger_scorer", "textcat": "textcat_scorer"}
+# Words that a training on little data should see in all; see docs/training.md.
+WORDS_TO_SEE = 600_000
+
+
+@dataclass(frozen=True)
+class Task:
+    """A head and the corpus that it learns from.
+
+    name (str): Names the corpus, and the component if it is the second of its kind.
+    kind (str): tagger, chunker, ner, textcat or relations.
+    path (str): See `find_parts`.
+    """
+
+    name: str
+    kind: str
+    path: str
+
+
+@dataclass(frozen=True)
+class EncoderSize:
+    """Layers and width of an encoder, and words in its vocabulary.
+
+    known (bool): Whether it could be looked up; else it is taken to be as large as BERT-base.
+    """
+
+    layers: int = 12
+    width: int = 768
+    vocab: int = 30_000
+    known: bool = False
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What is derived from the data: passes over it, words in a batch, learning rates."""
+
+    epochs: int
+    batch_words: int
+    learn_rate: float
+    head_learn_rate: float
+    eval_frequency: int
+
+
+class Composition:
+    """Tasks with their corpora looked into.
+
+    tasks (List[Task]): In the order of the pipeline.
+    surveys (Dict[str, Survey]): What the training part of each corpus holds, by corpus.
+    paths (Dict[str, Tuple[Path, Path]]): Training and development part, by corpus.
+    corpus (Dict[str, str]): The corpus of each task; tasks with the same path share one.
+    """
+
+    def __init__(self, encoder: str, tasks: list[Task], *, gpu: bool):
+        if not tasks:
+            raise ValueError("Name at least one task, such as pos:tagger=corpus/ud.")
+        self.encoder, self.tasks, self.gpu = encoder, tasks, gpu
+        self.encoder_size = look_up(encoder)
+        self.surveys: dict[str, Survey] = {}
+        self.paths: dict[str, tuple[Path, Path]] = {}
+        self.corpus: dict[str, str] = {}
+        by_path: dict[Path, str] = {}
+        for task in tasks:
+            if task.kind not in KINDS:
+                raise ValueError(f"Task {task.name!r}: {task.kind!r} is not {_or(KINDS)}.")
+            if task.name in self.corpus:
+                raise ValueError(f"Two tasks are named {task.name!r}.")
+            path = Path(task.path)
+            if path not in by_path:
+                by_path[path] = task.name
+                self.paths[task.name] = find_parts(path)
+                self.surveys[task.name] = survey(self.paths[task.name][0])
+            self.corpus[task.name] = by_path[path]
+            for part, found in (
+                ("training", self.surveys[by_path[path]]),
+                ("development", survey(self.paths[by_path[path]][1])),
+            ):
+                if not found.known[task.kind]:
+                    there = [kind for kind in KINDS if found.known[kind]]
+                    raise ValueError(
+                        f"Task {task.name!r}: the {part} part of {path} has no gold for a "
+                        f"{task.kind}, which learns from {LAYERS[task.kind]}. "
+                        f"It has gold for {', '.join(there) or 'no kind of head'}."
+                    )
+        if "relations" in {t.kind for t in tasks} and "ner" not in {t.kind for t in tasks}:
+            raise ValueError("Relations are between entities: add a task of the kind ner.")
+
+    @property
+    def words(self) -> int:
+        """RETURNS (int): Words in one pass over all training corpora."""
+        return sum(found.words for found in self.surveys.values())
+
+    def components(self) -> dict[str, Task]:
+        """RETURNS (Dict[str, Task]): Tasks by component: the first of a kind is named after it."""
+        found: dict[str, Task] = {}
+        for task in self.tasks:
+            name = task.kind if task.kind not in found else task.name
+            if name in found or (name != task.kind and name in (*KINDS, "transformer")):
+                raise ValueError(f"Give the task {task.name!r} another name: {name} is taken.")
+            found[name] = task
+        return found
+
+    def sizes(self) -> Sizes:
+        """RETURNS (Sizes): What suits the data, the encoder and the device."""
+        words = self.words
+        epochs = min(20, max(3, ceil(WORDS_TO_SEE / words)))
+        if self.gpu:
+            batch_words = min(2000, max(200, words // 200))
+        else:
+            # Small batches, hence many steps, gave the best scores on little data.
+            batch_words = min(400, max(60, words // 1500))
+        small = self.encoder_size.known and self.encoder_size.width <= 384
+        steps = max(1, words * epochs // batch_words)
+        return Sizes(
+            epochs=epochs,
+            batch_words=batch_words,
+            learn_rate=2e-4 if small else (1e-4 if self.gpu else 5e-5),
+            head_learn_rate=3e-3 if small else 1e-3,
+            eval_frequency=max(20, steps // 15),
+        )
+
+
+def look_up(encoder: str) -> EncoderSize:
+    """RETURNS (EncoderSize): From the encoder's config, if it is at hand."""
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(encoder, trust_remote_code=False)
+    except (OSError, ValueError):
+        return EncoderSize()
+    return EncoderSize(
+        layers=config.num_hidden_layers,
+        width=config.hidden_size,
+        vocab=config.vocab_size,
+        known=True,
+    )
+
+
+def parse_task(text: str) -> Task:
+    """Read NAME:KIND=PATH.
+
+    RAISES (ValueError): If it has another form.
+    """
+    head, _, path = text.partition("=")
+    name, _, kind = head.partition(":")
+    if not (name and kind and path) or not name.isidentifier():
+        raise ValueError(
+            f"{text!r} is not of the form NAME:KIND=PATH, such as pos:tagger=corpus/ud. "
+            f"KIND is {_or(KINDS)}."
+        )
+    return Task(name, kind, path)
+
+
+def compose(
+    encoder: str,
+    tasks: Mapping[str, tuple[str, str]],
+    *,
+    gpu: bool = False,
+    lang: str = "en",
+    seed: int = 0,
+    **sizes: float,
+) -> Config:
+    """Make a training config for tasks that each have a corpus.
+
+    encoder (str): Folder or hub name of a pretrained encoder.
+    tasks (Mapping[str, Tuple[str, str]]): Kind of head and path of its corpus, by name. Kinds are
+        "tagger", "chunker", "ner", "textcat" and "relations". A path is a folder with train.spacy
+        and dev.spacy, or the beginning of PATH-train.spacy and PATH-dev.spacy. Tasks may share
+        one.
+    gpu (bool): Whether to choose sizes for a GPU.
+    lang (str): Language code of the tokenizer.
+    sizes: `epochs`, `batch_words`, `learn_rate`, `head_learn_rate`, `eval_frequency`, where the
+        derived ones do not suit.
+    RETURNS (Config): For `train`, or `to_disk` and `spacy train`.
+    RAISES (ValueError): If a corpus is not there, or has no gold for its head.
+    """
+    composition = Composition(
+        encoder, [Task(name, kind, str(path)) for name, (kind, path) in tasks.items()], gpu=gpu
+    )
+    return Config().from_str(write(composition, lang=lang, seed=seed, **sizes))
+
+
+def write(composition: Composition, *, lang: str = "en", seed: int = 0, **sizes: float) -> str:
+    """RETURNS (str): A complete config with comments."""
+    size = {**vars(composition.sizes()), **{k: v for k, v in sizes.items() if v is not None}}
+    unknown = set(size) - set(Sizes.__dataclass_fields__)
+    if unknown:
+        raise ValueError(
+            f"{', '.join(sorted(unknown))} is not one of {', '.join(Sizes.__dataclass_fields__)}."
+        )
+    components = composition.components()
+    pipeline = ", ".join(f'"{name}"' for name in ("transformer", *components))
+    return _TEMPLATE.format(
+        summary=", ".join(f"{t.name} ({t.kind})" for t in composition.tasks),
+        device="a GPU" if composition.gpu else "a CPU",
+        encoder=_quote(composition.encoder),
+        seed=seed,
+        lang=_quote(lang),
+        pipeline=pipeline,
+        allocator='"pytorch"' if composition.gpu else "null",
+        precision='"bfloat16"' if composition.gpu else '"float32"',
+        heads="\n".join(_component(composition, name, task) for name, task in components.items()),
+        train=_corpora(composition, "train", 0),
+        dev=_corpora(composition, "dev", 1),
+        score_weights=_score_weights(composition, components),
+        **size,
+    )
+
+
+def _component(composition: Composition, name: str, task: Task) -> str:
+    found = composition.surveys[composition.corpus[task.name]]
+    n = found.items[task.kind]
+    lines = [
+        f"[components.{name}]",
+        f"# {n} {ITEMS[task.kind]} in {found.known[task.kind]} docs of {composition.corpus[task.name]}.",
+        f'factory = "multitask_{task.kind}"',
+    ]
+    second = name != task.kind
+    if task.kind == "textcat":
+        lines.append(f"exclusive_classes = {str(found.exclusive).lower()}")
+    if task.kind == "chunker" and not second:
+        lines.append('spans_key = "np"')
+    same_kind = [t for t in composition.tasks if t.kind == task.kind]
+    if len(same_kind) > 1:
+        lines.append(f'corpora = ["{composition.corpus[task.name]}"]')
+    if second:
+        if task.kind not in SECOND and task.kind not in SCORERS:
+            raise ValueError(f"A composed pipeline takes one {task.kind}, not another {name!r}.")
+        if task.kind in SECOND:
+            lines.append(f'{SECOND[task.kind]} = "{name}"')
+        if task.kind in SCORERS:
+            lines += [
+                "",
+                f"[components.{name}.scorer]",
+                f'@scorers = "spacy_multitask.{SCORERS[task.kind]}.v1"',
+                f'prefix = "{name}_"',
+            ]
+    return "\n".join(lines) + "\n"
+
+
+def _corpora(composition: Composition, split: str, part: int) -> str:
+    return "\n".join(
+        f"[corpora.{split}.corpora.{name}]\npath = {_quote(str(paths[part]))}\n"
+        for name, paths in composition.paths.items()
+    )
+
+
+def _score_weights(composition: Composition, components: dict[str, Task]) -> str:
+    lines = []
+    share = round(1 / len(components), 4)
+    for name, task in components.items():
+        main, *others = SCORES[task.kind]
+        second = name != task.kind
+        prefix = ""
+        if second and task.kind == "ner":
+            main, others = f"spans_{name}_f", []
+        elif second:
+            prefix, others = f"{name}_", []
+        if task.kind == "textcat":
+            if not composition.surveys[composition.corpus[task.name]].exclusive:
+                main, others = "cats_score", []
+        lines.append(f"{prefix}{main} = {share}")
+        lines.extend(f"{prefix}{other} = 0.0" for other in others)
+    return "\n".join(lines)
+
+
+def _quote(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _or(names: tuple[str, ...]) -> str:
+    return f"{', '.join(names[:-1])} or {names[-1]}"
+
+
+_TEMPLATE = """\
+# One encoder for {summary}. Sizes are for {device}.
+# Written by `spacy multitask init-config`; docs/configs.md explains every option.
+
+[paths]
+# Folder or hub name of the pretrained encoder.
+encoder = {encoder}
+# JSONL file for losses and scores; null for none.
+log = null
+
+[system]
+seed = {seed}
+gpu_allocator = {allocator}
+
+[nlp]
+lang = {lang}
+pipeline = [{pipeline}]
+# Docs that are predicted at once: as many as memory allows.
+batch_size = 256
+disabled = []
+before_creation = null
+after_creation = null
+after_pipeline_creation = null
+tokenizer = {{"@tokenizers":"spacy.Tokenizer.v1"}}
+vectors = {{"@vectors":"spacy.Vectors.v1"}}
+
+[components]
+
+[components.transformer]
+factory = "multitask_transformer"
+# "float32", or "bfloat16": faster where the hardware has it.
+precision = {precision}
+
+[components.transformer.model]
+@architectures = "spacy_multitask.Encoder.v1"
+name = ${{paths.encoder}}
+
+{heads}
+[corpora]
+
+[corpora.train]
+@readers = "spacy_multitask.MultiCorpus.v1"
+# "proportional": each example once per epoch. Or "uniform", "temperature", "round_robin".
+mixing = "proportional"
+seed = ${{system.seed}}
+
+[corpora.train.corpora]
+
+{train}
+[corpora.dev]
+@readers = "spacy_multitask.MultiCorpus.v1"
+
+[corpora.dev.corpora]
+
+{dev}
+[training]
+train_corpus = "corpora.train"
+dev_corpus = "corpora.dev"
+seed = ${{system.seed}}
+gpu_allocator = ${{system.gpu_allocator}}
+max_epochs = {epochs}
+max_steps = 0
+# Steps between two evaluations.
+eval_frequency = {eval_frequency}
+# Steps without a better score before training stops; 0 for never.
+patience = 0
+dropout = 0.1
+accumulate_gradient = 1
+frozen_components = []
+annotating_components = []
+before_to_disk = null
+before_update = null
+
+[training.batcher]
+@batchers = "spacy_multitask.batch_by_words.v1"
+max_words = {batch_words}
+
+[training.optimizer]
+@optimizers = "spacy_multitask.AdamW.v1"
+
+# For the encoder.
+[training.optimizer.learn_rate]
+@schedules = "spacy_multitask.warmup_linear.v1"
+learn_rate = {learn_rate}
+
+# For the heads.
+[training.optimizer.head_learn_rate]
+@schedules = "spacy_multitask.warmup_linear.v1"
+learn_rate = {head_learn_rate}
+
+# What makes a model the best one: the sum of these scores, each times its weight.
+[training.score_weights]
+{score_weights}
+
+[training.logger]
+@loggers = "spacy_multitask.Logger.v1"
+output_file = ${{paths.log}}
+
+[initialize]
+vectors = null
+init_tok2vec = null
+vocab_data = null
+lookups = null
+before_init = null
+after_init = null
+tokenizer = {{}}
+components = {{}}
+
+[pretraining]
+"""

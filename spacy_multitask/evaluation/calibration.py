@@ -1,0 +1,77 @@
+"""Whether probabilities mean what they say.
+
+Source: Guo et al. (2017), On Calibration of Modern Neural Networks,
+https://arxiv.org/abs/1706.04599
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+N_BINS = 15
+
+
+class Reliability(NamedTuple):
+    """Predictions grouped by the probability of the predicted class.
+
+    confidence, accuracy (ndarray): Means per bin that has predictions, shape (n,).
+    count (ndarray): Predictions per such bin, shape (n,).
+    """
+
+    confidence: np.ndarray
+    accuracy: np.ndarray
+    count: np.ndarray
+
+    @property
+    def error(self) -> float:
+        """RETURNS (float): Expected calibration error, from 0 to 1."""
+        gaps = np.abs(self.confidence - self.accuracy)
+        return float((gaps * self.count).sum() / max(1, self.count.sum()))
+
+
+def reliability(
+    logits: np.ndarray, targets: np.ndarray, *, temperature: float = 1.0
+) -> Reliability:
+    """Group predictions by their probability, in bins of equal width.
+
+    logits (ndarray): Shape (n, n_classes).
+    targets (ndarray): Class indices, shape (n,).
+    temperature (float): What logits are divided by.
+    """
+    scaled = torch.from_numpy(np.asarray(logits, np.float32)) / temperature
+    best = scaled.softmax(1).max(1)
+    confidence = best.values.double().numpy()
+    right = best.indices.numpy() == targets
+    bins = np.minimum((confidence * N_BINS).astype(np.int64), N_BINS - 1)
+    count = np.bincount(bins, minlength=N_BINS)
+    used = count > 0
+    return Reliability(
+        np.bincount(bins, confidence, N_BINS)[used] / count[used],
+        np.bincount(bins, right, N_BINS)[used] / count[used],
+        count[used],
+    )
+
+
+def fit_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
+    """Find the temperature under which held-out data is most probable.
+
+    logits (ndarray): Shape (n, n_classes), of data that the model was not trained on.
+    targets (ndarray): Class indices, shape (n,).
+    RETURNS (float): Above 1 where the model is too sure of itself.
+    """
+    x = torch.from_numpy(np.asarray(logits, np.float32))
+    y = torch.from_numpy(np.asarray(targets, np.int64))
+    log_temperature = torch.zeros(1, requires_grad=True)
+    optimizer = torch.optim.LBFGS([log_temperature], max_iter=50, line_search_fn="strong_wolfe")
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(x / log_temperature.exp(), y)
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    return float(log_temperature.exp().clamp(0.05, 20.0).item())

@@ -1,0 +1,1 @@
+"""Looking at a pipeline: docs drawn with all their layers, and a page about its quality."""

@@ -1,0 +1,137 @@
+"""What a training says while it runs: each head's loss, each corpus' score, the time left."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+import srsly
+from spacy.language import Language
+from spacy.util import registry
+from tqdm import tqdm
+from wasabi import row
+
+from .plan import PLAN
+
+Printer = Callable[[dict[str, Any] | None], None]
+
+
+@registry.loggers("spacy_multitask.Logger.v1")
+def make_logger(
+    output_file: str | None = None, progress_bar: bool = True
+) -> Callable[..., tuple[Printer, Callable[[], None]]]:
+    """Log to the console and, if asked to, to a file.
+
+    output_file (Optional[str]): JSONL file, one line per evaluation: epoch, step, words, seconds,
+        the mean loss per step of each head since the line before, all scores from 0 to 1, the
+        learning rate. An older file of that name is replaced.
+    progress_bar (bool): Whether to show steps and time left, if standard error is a terminal.
+    RETURNS (Callable): What spaCy calls as a logger.
+    """
+
+    def setup(
+        nlp: Language, stdout: IO = sys.stdout, stderr: IO = sys.stderr
+    ) -> tuple[Printer, Callable[[], None]]:
+        run = _Run(nlp, output_file, progress_bar, stdout, stderr)
+        return run.log, run.close
+
+    return setup
+
+
+class _Run:
+    def __init__(
+        self,
+        nlp: Language,
+        output_file: str | None,
+        progress_bar: bool,
+        stdout: IO,
+        stderr: IO,
+    ):
+        self.stdout, self.stderr = stdout, stderr
+        self.shows_bar = progress_bar
+        self.bar: tqdm | None = None
+        weights = nlp.config["training"]["score_weights"]
+        self.scores = [name for name, weight in weights.items() if weight]
+        self.heads = [
+            name
+            for name, pipe in nlp.pipeline
+            if getattr(pipe, "is_trainable", False) and name not in frozen(nlp)
+        ]
+        self.widths = [5, 7, *(max(7, len(n)) for n in (*self.heads, *self.scores)), 7]
+        header = ["epoch", "step", *self.heads, *self.scores, "score"]
+        self._row(header)
+        self._row(["-" * width for width in self.widths])
+        self.started = time.perf_counter()
+        self.step = 0
+        self.file: IO | None = None
+        if output_file:
+            path = Path(output_file)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.file = path.open("w", encoding="utf8")
+
+    def _row(self, cells: list[str]) -> None:
+        aligns = ["r"] * len(cells)
+        print(row(cells, widths=self.widths, aligns=aligns, spacing=2), file=self.stdout, flush=True)
+
+    def log(self, info: dict[str, Any] | None) -> None:
+        """Take note of a step; of an evaluation too, if it was followed by one."""
+        if info is None:
+            if self.bar is not None:
+                self.bar.update(1)
+            return
+        if self.bar is not None:
+            self.bar.close()
+        # spaCy adds losses up between two evaluations.
+        n_steps = max(1, info["step"] - self.step)
+        self.step = info["step"]
+        losses = {name: float(info["losses"].get(name, 0.0)) / n_steps for name in self.heads}
+        scores = info["other_scores"]
+        self._row(
+            [
+                str(info["epoch"]),
+                str(info["step"]),
+                *(f"{losses[name]:.3f}" for name in self.heads),
+                *(_percent(scores.get(name)) for name in self.scores),
+                _percent(info["score"]),
+            ]
+        )
+        if self.file is not None:
+            line = {
+                "epoch": info["epoch"],
+                "step": info["step"],
+                "words": info["words"],
+                "seconds": round(time.perf_counter() - self.started, 1),
+                "losses": losses,
+                "scores": {k: v for k, v in scores.items() if isinstance(v, int | float)},
+                "score": info["score"],
+            }
+            # Each line is whole on disk before the next step, whatever happens then.
+            self.file.write(srsly.json_dumps(line) + "\n")
+            self.file.flush()
+        if self.shows_bar:
+            self.bar = tqdm(
+                total=PLAN.total_steps(),
+                initial=info["step"],
+                disable=None,  # where standard error is no terminal
+                leave=False,
+                file=self.stderr,
+                unit="step",
+            )
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+        if self.file is not None:
+            self.file.close()
+
+
+def frozen(nlp: Language) -> list[str]:
+    """RETURNS (List[str]): Components that the training leaves alone."""
+    return nlp.config["training"].get("frozen_components", [])
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.2f}"
