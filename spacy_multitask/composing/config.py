@@ -233,10 +233,10 @@ def write(composition: Composition, *, lang: str = "en", seed: int = 0, **sizes:
 
 def _component(composition: Composition, name: str, task: Task) -> str:
     found = composition.surveys[composition.corpus[task.name]]
-    n = found.items[task.kind]
+    n, corpus = found.items[task.kind], composition.corpus[task.name]
     lines = [
         f"[components.{name}]",
-        f"# {n} {ITEMS[task.kind]} in {found.known[task.kind]} docs of {composition.corpus[task.name]}.",
+        f"# {n} {ITEMS[task.kind]} in {found.known[task.kind]} docs of {corpus}.",
         f'factory = "multitask_{task.kind}"',
     ]
     second = name != task.kind

@@ -28,8 +28,10 @@ DEFAULT_TRANSFORMER_MODEL = Config().from_str("""
 name = "distilbert-base-uncased"
 """)["model"]
 
-# Padded pieces in a micro-batch: what keeps the caches of a CPU, or the units of a GPU, busy.
-BUDGETS = {"cpu": 2048, "cuda": 65536}
+# Padded pieces in a micro-batch: what keeps the caches of a CPU, or the units of a GPU, busy. A
+# training batch is small and its docs differ in length, so that smaller groups pad less.
+BUDGETS = {"cpu": 2048, "cuda": 65536, "int8": 768}
+TRAINING_BUDGETS = {"cpu": 768, "cuda": 65536}
 
 
 @Language.factory(
@@ -207,8 +209,12 @@ class MultitaskTransformer(TrainablePipe):
         batch.version = self._version
         return batch
 
-    def _budget(self) -> int:
-        return self.max_batch_pieces or BUDGETS.get(self.shim.device.type, BUDGETS["cuda"])
+    def _budget(self, *, is_train: bool = False) -> int:
+        if self.max_batch_pieces:
+            return self.max_batch_pieces
+        budgets = TRAINING_BUDGETS if is_train else BUDGETS
+        kind = "int8" if self.shim.is_quantized else self.shim.device.type
+        return budgets.get(kind, budgets["cuda"])
 
     def set_annotations(self, docs: Iterable[Doc], batch: PackedBatch) -> None:
         """Hold the batch for the heads; put vectors on the docs only if asked to."""
@@ -298,7 +304,7 @@ class MultitaskTransformer(TrainablePipe):
         if not any(map(len, docs)):
             return losses
         batch = self.shim.encode(
-            docs, is_train=True, precision=self.precision, budget=self._budget()
+            docs, is_train=True, precision=self.precision, budget=self._budget(is_train=True)
         )
         batch.losses = losses
         self._local.training = batch

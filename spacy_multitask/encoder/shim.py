@@ -26,6 +26,9 @@ from .windows import Windows, cut_windows, micro_batches
 
 POOLINGS = ("first", "last", "mean")
 DOC_POOLINGS = ("mean", "cls")
+# Micro-batches that ONNX Runtime works through before torch takes its turn: the idle threads of
+# either keep a core busy for some milliseconds after each turn.
+TURN = 32
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
 GRAPH_FILE = "model.int8.onnx"
@@ -245,6 +248,8 @@ class EncoderShim(TorchShim):
         network = self.module
         network.train(is_train)
         device = self.device
+        if is_train:
+            network.prepare_for_training(device)
         lengths = np.fromiter(map(len, docs), np.int64, len(docs))
         n_words = int(lengths.sum())
         orths = [doc.to_array(ORTH) for doc, n in zip(docs, lengths) if n]
@@ -259,6 +264,8 @@ class EncoderShim(TorchShim):
             n_words, len(docs), self.width, device, is_train, projections or {}, keep_words
         )
         n_extra = len(self.prefix) + len(self.suffix)
+        held: list[tuple[Tensor, np.ndarray | None, np.ndarray]] = []
+        n_held = TURN if self.is_quantized else 1
         context = torch.enable_grad() if is_train else torch.no_grad()
         with context:
             for group in micro_batches(windows.size, n_extra, budget):
@@ -271,7 +278,10 @@ class EncoderShim(TorchShim):
                         torch.from_numpy(shapes).to(device, non_blocking=True),
                         None if mask is None else torch.from_numpy(mask).to(device),
                     )
-                self._pool(hidden.float(), mask, pieces, windows, group, collect)
+                held.append((hidden.float(), mask, group))
+                if len(held) == n_held:
+                    self._pool_all(held, pieces, windows, collect)
+            self._pool_all(held, pieces, windows, collect)
             return collect.batch(docs, lengths)
 
     def _inputs(
@@ -298,6 +308,17 @@ class EncoderShim(TorchShim):
             return out, out_shapes, None
         mask = (np.arange(total) < (sizes + n_prefix + n_suffix)[:, None]).astype(np.int64)
         return out, out_shapes, mask
+
+    def _pool_all(
+        self,
+        held: list[tuple[Tensor, np.ndarray | None, np.ndarray]],
+        pieces: Pieces,
+        windows: Windows,
+        collect: _Collector,
+    ) -> None:
+        for hidden, mask, group in held:
+            self._pool(hidden, mask, pieces, windows, group, collect)
+        held.clear()
 
     def _pool(
         self,

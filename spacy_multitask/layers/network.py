@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .dropout import replace_dropout
+
 PRECISIONS = ("float32", "bfloat16", "int8")
 
 
@@ -34,6 +36,7 @@ class TransformerNetwork(nn.Module):
         # The pooler belongs to the pretraining task; heads have their own.
         if getattr(transformer, "pooler", None) is not None:
             transformer.pooler = None
+        replace_dropout(transformer)
         self.transformer = transformer
         self.width: int = transformer.config.hidden_size
         n_layers = transformer.config.num_hidden_layers
@@ -73,6 +76,13 @@ class TransformerNetwork(nn.Module):
         hidden = self.transformer(**arguments, output_hidden_states=True).hidden_states
         weights = torch.softmax(self.layer_weights, dim=0)
         return sum(w * hidden[i] for w, i in zip(weights, self.layers))
+
+    def prepare_for_training(self, device: torch.device) -> None:
+        """Choose what trains fastest on a device, before a batch is encoded."""
+        embedding = self.transformer.get_input_embeddings()
+        if isinstance(embedding, nn.Embedding):
+            # A dense gradient is as large as the vocabulary. On a GPU that is read in no time.
+            embedding.sparse = device.type == "cpu"
 
     def depth_from_top(self, name: str) -> int:
         """RETURNS (int): Layers between a parameter and the top, for layer-wise decay."""

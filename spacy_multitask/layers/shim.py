@@ -67,9 +67,8 @@ class TorchShim(Shim):
         for name, parameter in self.module.named_parameters():
             if parameter.grad is None:
                 continue
-            weights, _ = optimizer(
-                (self.id, name), torch2xp(parameter.data), torch2xp(parameter.grad)
-            )
+            gradient = parameter.grad.to_dense() if parameter.grad.is_sparse else parameter.grad
+            weights, _ = optimizer((self.id, name), torch2xp(parameter.data), torch2xp(gradient))
             parameter.data = xp2torch(weights, device=parameter.device)
             parameter.grad = None
 

@@ -74,7 +74,8 @@ class _Run:
 
     def _row(self, cells: list[str]) -> None:
         aligns = ["r"] * len(cells)
-        print(row(cells, widths=self.widths, aligns=aligns, spacing=2), file=self.stdout, flush=True)
+        text = row(cells, widths=self.widths, aligns=aligns, spacing=2)
+        print(text, file=self.stdout, flush=True)
 
     def log(self, info: dict[str, Any] | None) -> None:
         """Take note of a step; of an evaluation too, if it was followed by one."""

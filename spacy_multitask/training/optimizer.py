@@ -80,7 +80,7 @@ class AdamW(Optimizer):
         )
         self._set_attr_or_schedule("head_learn_rate", head_learn_rate)
         self.layer_decay = layer_decay
-        self._torch: dict[int, torch.optim.AdamW] = {}
+        self._torch: dict[int, list[torch.optim.Optimizer]] = {}
 
     def __call__(self, key, weights, gradient, *, lr_scale: float = 1.0):
         scale = self.head_learn_rate / self.learn_rate if self.learn_rate else 0.0
@@ -95,36 +95,53 @@ class AdamW(Optimizer):
         parameters = [p for p in module.parameters() if p.grad is not None]
         if not parameters:
             return
-        optimizer = self._torch.get(key)
-        if optimizer is None:
-            optimizer = self._torch[key] = self._build(module)
+        if key not in self._torch:
+            self._torch[key] = self._build(module)
         if self.grad_clip:
-            nn.utils.clip_grad_norm_(parameters, self.grad_clip)
+            clip_gradients(parameters, self.grad_clip)
         rate = self.learn_rate if getattr(module, "is_encoder", False) else self.head_learn_rate
-        for group in optimizer.param_groups:
-            group["lr"] = rate * group["scale"]
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        for optimizer in self._torch[key]:
+            for group in optimizer.param_groups:
+                group["lr"] = rate * group["scale"]
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
         if self.averages is not None:
             self._average(key, module)
 
-    def _build(self, module: nn.Module) -> torch.optim.AdamW:
+    def _build(self, module: nn.Module) -> list[torch.optim.Optimizer]:
         groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
+        sparse: dict[float, list[nn.Parameter]] = {}
         for name, parameter in module.named_parameters():
-            if parameter.requires_grad:
+            if not parameter.requires_grad:
+                continue
+            scale = self._scale(module, name)
+            if parameter.grad is not None and parameter.grad.is_sparse:
+                sparse.setdefault(scale, []).append(parameter)
+            else:
                 # Biases and layer norms are the vectors: decaying them only costs accuracy.
-                decays = parameter.ndim > 1
-                groups.setdefault((decays, self._scale(module, name)), []).append(parameter)
-        return torch.optim.AdamW(
-            [
+                groups.setdefault((parameter.ndim > 1, scale), []).append(parameter)
+        optimizers: list[torch.optim.Optimizer] = []
+        if groups:
+            dense = [
                 {"params": params, "weight_decay": self.L2 if decays else 0.0, "scale": scale}
                 for (decays, scale), params in groups.items()
-            ],
-            lr=0.0,
-            betas=(self.b1, self.b2),
-            eps=self.eps,
-            fused=True,
-        )
+            ]
+            betas = (self.b1, self.b2)
+            optimizers.append(
+                torch.optim.AdamW(dense, lr=0.0, betas=betas, eps=self.eps, fused=True)
+            )
+        if sparse:
+            # Half of a small encoder is its piece embedding, of which a batch uses little. The
+            # rows that it does not use stay as they are; they would only drift with old momentum.
+            optimizers.append(
+                torch.optim.SparseAdam(
+                    [{"params": params, "scale": scale} for scale, params in sparse.items()],
+                    lr=1e-3,  # replaced at each step; it must not be 0
+                    betas=(self.b1, self.b2),
+                    eps=self.eps,
+                )
+            )
+        return optimizers
 
     def _scale(self, module: nn.Module, name: str) -> float:
         depth: int | None = getattr(module, "depth_from_top", lambda _: None)(name)
@@ -139,3 +156,16 @@ class AdamW(Optimizer):
             # The same growing window as thinc's update_averages.
             decay = min((1.0 + step) / (10.0 + step), 0.9999)
             self.averages[key, name].lerp_(parameter.detach(), 1.0 - decay)
+
+
+def clip_gradients(parameters: list[nn.Parameter], limit: float) -> None:
+    """Scale gradients down to a norm over all of them; torch's own does not take sparse ones."""
+    gradients = []
+    for parameter in parameters:
+        if parameter.grad.is_sparse:
+            parameter.grad = parameter.grad.coalesce()
+            gradients.append(parameter.grad.values())
+        else:
+            gradients.append(parameter.grad)
+    norm = torch.stack(torch._foreach_norm(gradients)).norm()
+    torch._foreach_mul_(gradients, (limit / (norm + 1e-6)).clamp(max=1.0))

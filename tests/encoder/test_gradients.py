@@ -17,6 +17,10 @@ def build(encoder_path, heads=ALL_HEADS):
     return nlp
 
 
+def dense(gradient):
+    return gradient.to_dense() if gradient.is_sparse else gradient.clone()
+
+
 def reference_gradients(nlp, batches, heads):
     """One torch graph from the encoder's parameters to the summed loss of all heads."""
     encoder = nlp.get_pipe("transformer")
@@ -37,7 +41,7 @@ def reference_gradients(nlp, batches, heads):
         if losses:
             sum(losses).backward()
     gradients = {
-        name: torch.zeros_like(p) if p.grad is None else p.grad.clone()
+        name: torch.zeros_like(p) if p.grad is None else dense(p.grad)
         for name, p in network.named_parameters()
     }
     for parameter in network.parameters():

@@ -11,7 +11,7 @@ from torch import nn
 
 from spacy_multitask.corpus.reader import CORPUS_KEY
 from spacy_multitask.training.batching import make_batcher
-from spacy_multitask.training.optimizer import make_adamw
+from spacy_multitask.training.optimizer import clip_gradients, make_adamw
 from spacy_multitask.training.plan import PLAN
 from spacy_multitask.training.schedules import warmup_linear
 
@@ -142,3 +142,36 @@ def test_averages_follow_the_weights():
         sgd.step_module(7, net)
     average = sgd.averages[7, "bias"]
     assert bool((average > net.bias).all()) and bool((average < 1.0).all())
+
+
+def test_a_sparse_gradient_moves_the_rows_it_names_and_counts_in_the_norm():
+    net = nn.Embedding(50, 4, sparse=True)
+    before = net.weight.detach().clone()
+    net(torch.tensor([3, 7, 3])).sum().backward()
+    optimizer = make_adamw(learn_rate=0.1, head_learn_rate=0.1, grad_clip=1.0)
+    optimizer.step_module(0, net)
+    moved = (net.weight.detach() != before).any(dim=1).nonzero().flatten().tolist()
+    assert moved == [3, 7]
+    # The same step as AdamW's on these rows, without decay.
+    other = nn.Embedding(50, 4)
+    other.weight.data.copy_(before)
+    other(torch.tensor([3, 7, 3])).sum().backward()
+    optimizer = make_adamw(learn_rate=0.1, head_learn_rate=0.1, grad_clip=1.0, weight_decay=0.0)
+    optimizer.step_module(0, other)
+    assert torch.allclose(net.weight, other.weight, atol=1e-6)
+
+
+@pytest.mark.parametrize("limit", [0.5, 100.0])
+def test_clipping_is_torchs(limit):
+    torch.manual_seed(0)
+    parameters = [nn.Parameter(torch.zeros(3, 4)), nn.Parameter(torch.zeros(6))]
+    gradients = [torch.randn(p.shape) for p in parameters]
+    for p, g in zip(parameters, gradients):
+        p.grad = g.clone()
+    clip_gradients(parameters, limit)
+    own = [p.grad.clone() for p in parameters]
+    for p, g in zip(parameters, gradients):
+        p.grad = g.clone()
+    nn.utils.clip_grad_norm_(parameters, limit)
+    for p, gradient in zip(parameters, own):
+        assert torch.allclose(p.grad, gradient, atol=1e-6)
