@@ -157,6 +157,8 @@ def main() -> None:
             "ratios": ratios(predict, train),
         }
         save(results, args.json)
+        if args.json is not None:
+            args.json.with_suffix(".md").write_text(as_markdown(results), encoding="utf8")
 
     save_so_far()
     if args.skip_peers:
@@ -213,6 +215,26 @@ def ratios(predict: dict[str, float], train: dict[str, float]) -> dict[str, dict
         if above in values and below in values:
             found[ratio] = {"reached": round(values[above] / values[below], 2), "wanted": wanted}
     return found
+
+
+def as_markdown(results: dict) -> str:
+    """RETURNS (str): Speeds and ratios as tables."""
+    about = results["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
+    lines = [
+        f"Words per second. `{about['command']}` on {about['cpu']}, {about['threads']} threads, "
+        f"Python {about['python']}, {versions}.",
+        "",
+        "| | predict | train |",
+        "|---|---|---|",
+    ]
+    predict, train = results["predict"], results["train"]
+    for name in dict.fromkeys([*predict, *train]):
+        lines.append(f"| {name} | {predict.get(name, '')} | {train.get(name, '')} |")
+    lines += ["", "| ratio | reached | wanted |", "|---|---|---|"]
+    for name, ratio in results["ratios"].items():
+        lines.append(f"| {name} | {ratio['reached']} | {ratio['wanted']} |")
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from . import app
+from . import app, corpus_paths
 
 
 @app.command("evaluate", no_args_is_help=True)
@@ -31,12 +31,7 @@ def evaluate_cli(
 
     from ..evaluation.evaluate import evaluate, main_scores
 
-    paths = {}
-    for item in corpus:
-        name, _, path = item.partition("=")
-        if not path or not Path(path).exists():
-            msg.fail(f"--corpus {item}: give NAME=PATH, where PATH exists.", exits=1)
-        paths[name] = path
+    paths = corpus_paths(corpus)
     setup_gpu(gpu_id, silent=True)
     scores = evaluate(spacy.load(model), paths)
     rows = [

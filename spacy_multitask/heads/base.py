@@ -236,6 +236,15 @@ class Head(TrainablePipe):
         with torch.no_grad():
             return batch.project(id(self.tok2vec), module.project), batch.lengths
 
+    def gold_logits(self, examples: list[Example]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Get what says how sure and how right the head is.
+
+        examples (List[Example]): Without gold for this head they count for nothing.
+        RETURNS (Dict[str, Tuple[ndarray, ndarray]]): Logits (n, n_classes) and classes (n,) of the
+            items with gold, by part of the head's task; empty if its classes are not exclusive.
+        """
+        return {}
+
     # Labels and saving
 
     @property

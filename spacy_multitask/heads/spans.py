@@ -154,6 +154,14 @@ class SpanHead(Head):
             result.append(float(probs[rows, labels[rows]].min()))
         return result
 
+    def gold_logits(self, examples: list[Example]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        gold = self.gold(list(map(self._hide_foreign_gold, examples)))
+        if gold is None:
+            return {}
+        rows, targets = gold
+        logits = self.word_logits([eg.predicted for eg in examples])[0].cpu().numpy()
+        return {"": (logits[rows], targets)}
+
     def doc_spans(
         self, docs: Iterable[Doc], predictions: SpanPredictions
     ) -> Iterator[tuple[Doc, list[tuple[int, int, int]]]]:

@@ -195,6 +195,16 @@ class Tagger(Head):
             if self.cfg.get(layer)
         }
 
+    def gold_logits(self, examples: list[Example]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        gold = self.gold(list(map(self._hide_foreign_gold, examples)))
+        if gold is None:
+            return {}
+        logits = self.word_logits([eg.predicted for eg in examples])[0].cpu().numpy()
+        return {
+            layer: (logits[rows, self._columns(layer)], targets)
+            for layer, (rows, targets) in gold.items()
+        }
+
     def set_annotations(self, docs: Iterable[Doc], predictions: dict[str, np.ndarray]) -> None:
         """Write the predicted tags into the docs."""
         if self.extension is not None:

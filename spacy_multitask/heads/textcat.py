@@ -177,11 +177,22 @@ class TextCategorizer(Head):
         smooth = targets[known] * (1 - self.label_smoothing) + self.label_smoothing / 2
         return torch.nn.functional.binary_cross_entropy_with_logits(logits[known], smooth)
 
+    def gold_logits(self, examples: list[Example]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        gold = self.gold(list(map(self._hide_foreign_gold, examples)))
+        if gold is None or not self.exclusive_classes:
+            return {}
+        rows, values = gold
+        logits = self.doc_logits([eg.predicted for eg in examples]).cpu().numpy()
+        return {"": (logits[rows], np.nan_to_num(values).argmax(1))}
+
+    def doc_logits(self, docs: list[Doc]) -> Tensor:
+        """RETURNS (Tensor): Logits (n_docs, n_labels)."""
+        module = self.module
+        return module.project(self.packed(docs).doc_vectors)
+
     def predict(self, docs: Iterable[Doc]) -> np.ndarray:
         """RETURNS (ndarray): Probabilities, float32 (n_docs, n_labels)."""
-        module = self.module
-        vectors = self.packed(list(docs)).doc_vectors
-        logits = module.project(vectors)
+        logits = self.doc_logits(list(docs))
         probs = logits.softmax(1) if self.exclusive_classes else logits.sigmoid()
         return probs.cpu().numpy()
 

@@ -52,8 +52,13 @@ def visualize(
     return html
 
 
-def draw(doc: Doc, layers: set[str], spans_key: str = "np") -> str:
-    """RETURNS (str): HTML of one doc, with every string of the doc escaped."""
+def draw(doc: Doc, layers: set[str], spans_key: str = "np", *, limit: int | None = None) -> str:
+    """Draw one doc.
+
+    limit (Optional[int]): Words to show, if not all.
+    RETURNS (str): HTML, with every string of the doc escaped.
+    """
+    limit = len(doc) if limit is None else limit
     parts = []
     found: list[tuple[str, int, int, str]] = []
     if "tags" in layers:
@@ -62,8 +67,12 @@ def draw(doc: Doc, layers: set[str], spans_key: str = "np") -> str:
         found += [("chunks", s.start, s.end, s.label_) for s in doc.spans.get(spans_key, [])]
     if "entities" in layers:
         found += [("entities", e.start, e.end, e.label_) for e in doc.ents]
-    parts.append(_spans(doc, found))
-    relations = get_relations(doc) if "relations" in layers else []
+    parts.append(_spans(doc, [span for span in found if span[2] <= limit], limit))
+    relations = [
+        r
+        for r in (get_relations(doc) if "relations" in layers else [])
+        if max(r.head.end, r.tail.end) <= limit
+    ]
     if relations:
         parts.append(_arcs(doc, relations))
     if "cats" in layers and doc.cats:
@@ -71,13 +80,13 @@ def draw(doc: Doc, layers: set[str], spans_key: str = "np") -> str:
     return f'<div class="doc" style="margin: 0 0 2em">{"".join(parts)}</div>'
 
 
-def _spans(doc: Doc, found: list[tuple[str, int, int, str]]) -> str:
+def _spans(doc: Doc, found: list[tuple[str, int, int, str]], limit: int) -> str:
     # displaCy escapes words, not labels, and knows colours by label alone.
     labels = {(layer, label): escape(label) for layer, _, _, label in found}
     return displacy.render(
         {
-            "text": doc.text,
-            "tokens": [token.text for token in doc],
+            "text": doc[:limit].text,
+            "tokens": [token.text for token in doc[:limit]],
             "spans": [
                 {"start_token": start, "end_token": end, "label": labels[layer, label]}
                 for layer, start, end, label in found

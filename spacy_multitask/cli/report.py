@@ -1,0 +1,44 @@
+"""The command `spacy multitask report`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import app, corpus_paths
+
+
+@app.command("report", no_args_is_help=True)
+def report_cli(
+    model: Annotated[str, typer.Argument(help="Pipeline: a package's name or a folder.")],
+    output: Annotated[Path, typer.Argument(metavar="OUT", help="HTML file to write.")],
+    corpus: Annotated[
+        list[str],
+        typer.Option("--corpus", "-c", metavar="NAME=PATH", help="Corpus; may be repeated."),
+    ],
+    log: Annotated[
+        Path | None,
+        typer.Option("--log", help="JSONL file of the training's logger, for learning curves."),
+    ] = None,
+    title: Annotated[str, typer.Option("--title", help="Heading of the page.")] = "",
+    gpu_id: Annotated[int, typer.Option("--gpu-id", "-g", help="GPU, or -1 for CPU.")] = -1,
+) -> None:
+    """Write one HTML page about a pipeline: scores, mistakes, confusion, calibration, size.
+
+    Example: python -m spacy multitask report training/model-best report.html
+    --corpus pos=corpus/pos-test.spacy --log training/log.jsonl
+    """
+    import spacy
+    from spacy.cli._util import setup_gpu
+    from wasabi import msg
+
+    from ..report.page import build_report
+
+    paths = corpus_paths(corpus)
+    if log is not None and not log.is_file():
+        msg.fail(f"There is no file {log}.", exits=1)
+    setup_gpu(gpu_id, silent=True)
+    page = build_report(spacy.load(model), paths, title=title, log=log)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(page, encoding="utf8")
+    msg.good(f"Saved to {output}")

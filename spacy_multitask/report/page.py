@@ -1,0 +1,251 @@
+"""One self-contained HTML page about a pipeline: how good, how sure, how fast, how large."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import srsly
+from jinja2 import Environment, PackageLoader
+from markupsafe import Markup
+from spacy.language import Language
+from spacy.tokens import Doc
+from spacy.training import Example
+from thinc.api import Model
+
+from ..evaluation.bootstrap import count_correct
+from ..evaluation.calibration import Reliability, reliability
+from ..evaluation.evaluate import main_scores, predict_corpus, score_corpus
+from ..heads.base import Head
+from ..layers.shim import TorchShim
+from .charts import line_chart
+from .visualize import LAYERS, draw
+
+MATRIX_SIZE = 14  # labels in a confusion matrix
+MISTAKES = 5  # docs shown per corpus
+SHOWN_WORDS = 60  # longer docs are cut there
+CALIBRATION_DOCS = 1000
+
+
+def build_report(
+    nlp: Language,
+    corpora: dict[str, str],
+    *,
+    title: str = "",
+    log: str | Path | None = None,
+) -> str:
+    """Make the page.
+
+    nlp (Language): A trained pipeline.
+    corpora (Dict[str, str]): Path of a .spacy file, or a folder of them, per corpus name.
+    title (str): Heading; the pipeline's name by default.
+    log (Optional[Path]): What `spacy_multitask.Logger.v1` wrote while training, for the curves.
+    RETURNS (str): HTML that needs nothing else. All strings from data are escaped.
+    """
+    # Jinja escapes what is put in; charts and displaCy's drawings have done so themselves.
+    environment = Environment(loader=PackageLoader("spacy_multitask", "report"), autoescape=True)
+    scores, per_label, matrices, mistakes, charts = [], [], [], [], []
+    for name, path in corpora.items():
+        examples, seconds = predict_corpus(nlp, name, path)
+        result = score_corpus(nlp, examples, seconds)
+        scores += _score_rows(name, result)
+        per_label += _label_tables(name, result)
+        matrices += _matrices(name, examples)
+        mistakes += _mistakes(name, examples, list(main_scores(result)))
+        charts += _calibration(name, nlp, examples)
+    meta = nlp.meta
+    return environment.get_template("template.html").render(
+        title=title or f"{meta['lang']}_{meta['name']} {meta['version']}",
+        description=", ".join(nlp.pipe_names),
+        scores=scores,
+        per_label=per_label,
+        matrices=matrices,
+        mistakes=mistakes,
+        calibration=charts,
+        curves=_curves(log) if log is not None else [],
+        sizes=_sizes(nlp),
+    )
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.2f}"
+
+
+def _score_rows(name: str, result: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {
+            "corpus": name,
+            "score": score,
+            "value": _percent(value),
+            "interval": " - ".join(f"{100 * v:.1f}" for v in result["intervals"].get(score, ())),
+            "docs": result["docs"],
+            "words": result["words"],
+            "speed": f"{result['speed']:.0f}",
+        }
+        for score, value in main_scores(result).items()
+    ]
+
+
+def _label_tables(name: str, result: dict[str, Any]) -> list[dict[str, Any]]:
+    tables = []
+    for key, value in result.items():
+        if not isinstance(value, dict) or key == "intervals":
+            continue
+        rows = [
+            {"label": label, **{k: _percent(prf[k]) for k in "prf"}}
+            for label, prf in sorted(value.items())
+            if isinstance(prf, dict) and all(isinstance(prf.get(k), float) for k in "prf")
+        ]
+        if rows:
+            tables.append({"corpus": name, "name": key.replace("_", " "), "rows": rows})
+    return tables
+
+
+def _matrices(name: str, examples: list[Example]) -> list[dict[str, Any]]:
+    tags: Counter[tuple[str, str]] = Counter()
+    topics: Counter[tuple[str, str]] = Counter()
+    for eg in examples:
+        if eg.reference.has_annotation("TAG"):
+            gold = eg.get_aligned("TAG", as_string=True)
+            tags.update((g, t.tag_) for g, t in zip(gold, eg.predicted, strict=True) if g)
+        if any(value > 0 for value in eg.reference.cats.values()) and eg.predicted.cats:
+            best = [max(d.cats, key=d.cats.__getitem__) for d in (eg.reference, eg.predicted)]
+            topics[best[0], best[1]] += 1
+    found = []
+    for title, pairs in ((f"{name}: tags", tags), (f"{name}: topics", topics)):
+        if pairs:
+            found.append({"title": title, **_matrix(pairs)})
+    return found
+
+
+def _matrix(pairs: Counter[tuple[str, str]]) -> dict[str, Any]:
+    wrong: Counter[str] = Counter()
+    for (gold, own), n in pairs.items():
+        wrong[gold] += n * (gold != own)
+        wrong[own] += n * (gold != own)
+    labels = sorted(label for label, _ in wrong.most_common(MATRIX_SIZE))
+    rows = []
+    for gold in labels:
+        total = sum(n for (g, _), n in pairs.items() if g == gold) or 1
+        cells = []
+        for own in labels:
+            n = pairs[gold, own]
+            hue = "200, 69, 59" if gold != own else "46, 155, 106"
+            # Mistakes are few: a root makes them visible.
+            cells.append({"n": n, "color": f"rgba({hue}, {0.8 * (n / total) ** 0.5:.2f})"})
+        rows.append({"label": gold, "cells": cells})
+    return {"labels": labels, "rows": rows}
+
+
+def _mistakes(name: str, examples: list[Example], scores: list[str]) -> list[dict[str, Any]]:
+    wrong = []
+    for i, eg in enumerate(examples):
+        n = 0
+        for score in scores:
+            counts = count_correct(eg, score)
+            if counts is not None:
+                right, own, gold = counts
+                n += max(own, gold) - right
+        if n:
+            wrong.append((n, i))
+    # Of two docs with as many mistakes, the shorter one is easier to read.
+    wrong.sort(key=lambda item: (-item[0], len(examples[item[1]].predicted)))
+    found = []
+    for n, i in wrong[:MISTAKES]:
+        gold, own = examples[i].reference, examples[i].predicted
+        layers = known_layers(gold)
+        found.append(
+            {
+                "corpus": name,
+                "number": i + 1,
+                "wrong": n,
+                # draw() escapes what it is given.
+                "gold": Markup(draw(gold, layers, limit=SHOWN_WORDS)),
+                "predicted": Markup(draw(own, layers, limit=SHOWN_WORDS)),
+            }
+        )
+    return found
+
+
+def known_layers(doc: Doc) -> set[str]:
+    """RETURNS (Set[str]): Layers that a gold doc annotates; only those can be compared."""
+    known = {
+        "tags": doc.has_annotation("TAG"),
+        "chunks": "np" in doc.spans,
+        "entities": doc.has_annotation("ENT_IOB"),
+        "relations": bool(doc._.relations),
+        "cats": bool(doc.cats),
+    }
+    return {layer for layer in LAYERS if known[layer]}
+
+
+def _calibration(name: str, nlp: Language, examples: list[Example]) -> list[dict[str, Any]]:
+    charts = []
+    for head_name, head in nlp.pipeline:
+        if not isinstance(head, Head):
+            continue
+        for part, (logits, targets) in head.gold_logits(examples[:CALIBRATION_DOCS]).items():
+            found = reliability(logits, targets)
+            charts.append(
+                {
+                    "title": f"{name}: {head_name} {part}".strip(),
+                    "error": f"{100 * found.error:.1f}",
+                    "svg": _reliability_chart(found),
+                }
+            )
+    return charts
+
+
+def _reliability_chart(found: Reliability) -> Markup:
+    line = ("", found.confidence.tolist(), found.accuracy.tolist())
+    return line_chart([line], x_label="probability", y_range=(0.0, 1.0), diagonal=True)
+
+
+def _curves(log: str | Path) -> list[dict[str, Any]]:
+    lines = list(srsly.read_jsonl(log))
+    if not lines:
+        return []
+    steps = [float(line["step"]) for line in lines]
+    curves = []
+    for title, key, factor in (
+        ("Mean loss per step", "losses", 1.0),
+        ("Scores on dev, percent", "scores", 100.0),
+        ("Loss weights", "weights", 1.0),
+    ):
+        names = [n for n in lines[0].get(key, {}) if key != "scores" or _is_main(n)]
+        drawn = [
+            (
+                name,
+                [s for s, line in zip(steps, lines) if name in line[key]],
+                [factor * line[key][name] for line in lines if name in line[key]],
+            )
+            for name in names
+            if name != "transformer"
+        ]
+        if drawn:
+            curves.append({"title": title, "svg": line_chart(drawn, x_label="step")})
+    return curves
+
+
+def _is_main(name: str) -> bool:
+    return name.endswith(("_acc", "_f", "_las")) and "micro" not in name and "macro" not in name
+
+
+def _sizes(nlp: Language) -> list[dict[str, str]]:
+    rows = []
+    total = 0
+    for name, pipe in nlp.pipeline:
+        model = getattr(pipe, "model", None)
+        shims = [s for node in model.walk() for s in node.shims] if isinstance(model, Model) else []
+        parameters = sum(
+            p.numel()
+            for shim in shims
+            if isinstance(shim, TorchShim) and shim.has_module
+            for p in shim.module.parameters()
+        )
+        size = len(pipe.to_bytes()) if hasattr(pipe, "to_bytes") else 0
+        total += size
+        rows.append({"name": name, "parameters": f"{parameters:,}", "mib": f"{size / 2**20:.1f}"})
+    rows.append({"name": "all", "parameters": "", "mib": f"{total / 2**20:.1f}"})
+    return rows

@@ -1,0 +1,148 @@
+"""From tasks and corpora to a config that trains."""
+
+import pytest
+import spacy
+from spacy.tokens import DocBin
+from thinc.api import Config
+from typer.testing import CliRunner
+
+import spacy_multitask
+from spacy_multitask.cli import app
+from spacy_multitask.composing.config import Composition, compose, parse_task, write
+from spacy_multitask.composing.estimate import describe, estimate
+from spacy_multitask.composing.survey import find_parts, survey
+from tests.conftest import example
+from tests.integration.conftest import write_corpora
+
+TASKS = {
+    "pos": "tagger",
+    "chunk": "chunker",
+    "ner": "ner",
+    "topic": "textcat",
+    "relations": "relations",
+}
+
+
+@pytest.fixture
+def corpora(tmp_path):
+    write_corpora(tmp_path)
+    return tmp_path
+
+
+def specs(corpora, names=TASKS):
+    return {name: (TASKS[name], corpora / name) for name in names}
+
+
+def test_any_set_of_tasks_gives_a_complete_config_that_trains(corpora, encoder_path, tmp_path):
+    config = compose(encoder_path, specs(corpora), epochs=2, batch_words=30)
+    config["components"]["transformer"]["model"]["overlap"] = 8
+    nlp = spacy.util.load_model_from_config(config, auto_fill=False)
+    assert nlp.pipe_names == ["transformer", *TASKS.values()]
+    assert abs(sum(config["training"]["score_weights"].values()) - 1) < 1e-6
+    nlp = spacy_multitask.train(config, tmp_path / "out")
+    assert len(nlp("Mr Smith loves New York")) == 5
+    assert (tmp_path / "out" / "model-last").is_dir()
+
+
+def test_tasks_with_one_path_share_a_corpus(corpora, encoder_path):
+    tasks = {"topic": ("textcat", corpora / "topic"), "ner": ("ner", corpora / "topic")}
+    config = compose(encoder_path, tasks)
+    assert list(config["corpora"]["train"]["corpora"]) == ["topic"]
+    assert config["nlp"]["pipeline"] == ["transformer", "textcat", "ner"]
+
+
+def test_a_second_head_of_a_kind_has_its_own_place(corpora, encoder_path):
+    tasks = {
+        "pos": ("tagger", corpora / "pos"),
+        "ud": ("tagger", corpora / "ud"),
+        "ner": ("ner", corpora / "ner"),
+        "topic": ("ner", corpora / "topic"),
+    }
+    config = compose(encoder_path, tasks)
+    components = config["components"]
+    assert components["ud"]["extension"] == "ud" and components["ud"]["corpora"] == ["ud"]
+    assert components["topic"]["spans_key"] == "topic"
+    assert set(config["training"]["score_weights"]) >= {"tag_acc", "ud_tag_acc", "spans_topic_f"}
+    config["components"]["transformer"]["model"]["overlap"] = 8
+    spacy.util.load_model_from_config(config, auto_fill=False)
+
+
+def test_labels_that_exclude_each_other_are_told_from_others(corpora, encoder_path, tmp_path):
+    nlp = spacy.blank("en")
+    docs = [example(nlp, ["a"], cats={"x": 1.0, "y": 1.0}).reference]
+    for part in ("train", "dev"):
+        DocBin(docs=docs).to_disk(tmp_path / f"many-{part}.spacy")
+    config = compose(encoder_path, {"many": ("textcat", tmp_path / "many")})
+    assert config["components"]["textcat"]["exclusive_classes"] is False
+    config = compose(encoder_path, specs(corpora, ["topic"]))
+    assert config["components"]["textcat"]["exclusive_classes"] is True
+
+
+@pytest.mark.parametrize(
+    ("tasks", "message"),
+    [
+        ({"pos": ("tagger", "topic")}, "has no gold for a tagger.*token.tag_.*gold for ner, text"),
+        ({"pos": ("parser", "pos")}, "'parser' is not tagger, chunker, ner, textcat or rel"),
+        ({"pos": ("tagger", "nowhere")}, "no training and development part"),
+        ({"r": ("relations", "relations")}, "add a task of the kind ner"),
+        ({}, "at least one task"),
+        (
+            {"a": ("chunker", "chunk"), "b": ("chunker", "chunk")},
+            "takes one chunker, not another 'b'",
+        ),
+    ],
+)
+def test_what_can_not_train_is_refused(corpora, encoder_path, tasks, message):
+    with pytest.raises(ValueError, match=message):
+        compose(encoder_path, {k: (kind, corpora / path) for k, (kind, path) in tasks.items()})
+
+
+def test_survey_counts_what_is_known(corpora):
+    found = survey(find_parts(corpora / "ner")[0])
+    # Three docs, six times each: two with entities, one that has none.
+    assert (found.docs, found.known["ner"], found.items["ner"]) == (18, 18, 18)
+    assert found.known["tagger"] == 0 and found.known["chunker"] == 6
+    assert survey(find_parts(corpora / "relations")[0]).items["relations"] == 6
+
+
+@pytest.mark.parametrize("text", ["pos=corpus", "pos:tagger", ":tagger=x", "a b:tagger=x"])
+def test_a_task_of_another_form_is_refused(text):
+    with pytest.raises(ValueError, match="NAME:KIND=PATH"):
+        parse_task(text)
+
+
+def test_more_data_means_fewer_passes_and_larger_batches(corpora, encoder_path):
+    composition = Composition(encoder_path, [parse_task(f"pos:tagger={corpora / 'pos'}")], gpu=True)
+    small = composition.sizes()
+    composition.surveys["pos"].words = 3_000_000
+    large = composition.sizes()
+    assert small.epochs > large.epochs and small.batch_words < large.batch_words
+    composition.surveys["pos"].words = 1000
+    few = estimate(composition, small)
+    composition.surveys["pos"].words = 4000
+    more = estimate(composition, small)
+    assert more.seconds > 2 * few.seconds and more.steps > few.steps
+    rows, text = describe(composition, small)
+    assert rows[0][:3] == ("pos", "tagger", "pos") and "steps of at most" in text
+
+
+def test_quotes_and_dollars_in_paths_survive(corpora, encoder_path):
+    composition = Composition(
+        encoder_path, [parse_task(f"pos:tagger={corpora / 'pos'}")], gpu=False
+    )
+    composition.encoder = 'C:\\a "b" é'
+    assert Config().from_str(write(composition))["paths"]["encoder"] == composition.encoder
+
+
+def test_command(corpora, encoder_path, tmp_path):
+    out = tmp_path / "config.cfg"
+    arguments = ["init-config", str(out), "--encoder", encoder_path]
+    arguments += ["--task", f"pos:tagger={corpora / 'pos'}", "--task", f"ner:ner={corpora / 'ner'}"]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    assert "tagged words" in done.output and "python -m spacy train" in done.output
+    assert "#" in out.read_text()
+    again = CliRunner().invoke(app, arguments)
+    assert again.exit_code == 1 and "--force" in again.output
+    wrong = CliRunner().invoke(app, [*arguments[:4], "-F", "--task", f"x:ner={corpora / 'pos'}"])
+    assert wrong.exit_code == 1 and "has no gold for a ner" in wrong.output
