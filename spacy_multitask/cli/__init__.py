@@ -1,31 +1,109 @@
 """The `spacy multitask` commands. spaCy loads this module through its entry point `spacy_cli`."""
 
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+import typing
+from collections.abc import Callable
+from typing import Annotated, Any
+
 import typer
 from spacy.cli._util import app as spacy_app
+from spacy.util import logger
 
 app = typer.Typer(
     name="multitask",
-    help="Convert corpora for spacy_multitask and work with its pipelines.",
+    help="Convert corpora for spacy_multitask, and make, train and judge its pipelines.",
+    epilog="Example: python -m spacy multitask convert --help",
     no_args_is_help=True,
 )
+
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-V", help="Show more messages, and the traceback of an error.")
+]
+# What ends a command on purpose.
+_EXITS = (typer.Exit, typer.Abort, typer.BadParameter)
+# Their messages are for users, whoever raised them; of others the type must be known, too.
+_PLAIN = (ValueError, OSError, ImportError)
 
 
 @app.callback()
 def multitask() -> None:
-    """Convert corpora for spacy_multitask and work with its pipelines."""
+    """Convert corpora for spacy_multitask, and make, train and judge its pipelines."""
+
+
+def command(name: str, *, example: str, **settings: Any) -> Callable[[Callable], Callable]:
+    """Register a function as a command, so that all of them treat help and errors alike.
+
+    Help ends with the example. An error is one line on standard error and exit code 1. The option
+    `--verbose`, which the function does not see, lets the traceback through.
+
+    name (str): As in `spacy multitask NAME`.
+    example (str): What follows the name on a command line.
+    settings: Further ones of `typer.Typer.command`.
+    RETURNS (Callable): A decorator; the function stays as it is.
+    """
+
+    def register(function: Callable) -> Callable:
+        @functools.wraps(function)
+        def run(*args: Any, verbose: bool, **kwargs: Any) -> None:
+            if verbose:
+                logger.setLevel(logging.DEBUG)
+            try:
+                function(*args, **kwargs)
+            except _EXITS:
+                raise
+            except Exception as error:
+                if verbose:
+                    raise
+                typer.echo(f"Error: {_message(error)}", err=True)
+                raise typer.Exit(1) from error
+
+        # typer reads the options off the signature.
+        hints = typing.get_type_hints(function, include_extras=True)
+        parameters = [
+            p.replace(annotation=hints[p.name])
+            for p in inspect.signature(function).parameters.values()
+        ]
+        extra = inspect.Parameter(
+            "verbose", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Verbose
+        )
+        run.__signature__ = inspect.Signature([*parameters, extra])  # type: ignore[attr-defined]
+        run.__annotations__ = {**hints, "verbose": Verbose}
+        epilog = f"Example: python -m spacy multitask {name} {example}"
+        app.command(name, epilog=epilog, no_args_is_help=True, **settings)(run)
+        return function
+
+    return register
+
+
+def _message(error: Exception) -> str:
+    text = str(error).strip()
+    if isinstance(error, _PLAIN) and text:
+        return text
+    return f"{type(error).__name__}: {text or 'no message'}. With --verbose, the place is shown."
 
 
 def corpus_paths(items: list[str]) -> dict[str, str]:
-    """RETURNS (Dict[str, str]): Paths by name, from NAME=PATH; else the command ends."""
+    """Read the option `--corpus`.
+
+    items (List[str]): Each of the form NAME=PATH.
+    RETURNS (Dict[str, str]): Paths by name.
+    RAISES (ValueError): If one has another form, its path does not exist, or a name comes twice.
+    """
     from pathlib import Path
 
-    from wasabi import msg
-
-    paths = {}
+    paths: dict[str, str] = {}
     for item in items:
         name, _, path = item.partition("=")
-        if not path or not Path(path).exists():
-            msg.fail(f"--corpus {item}: give NAME=PATH, where PATH exists.", exits=1)
+        if not (name and path):
+            raise ValueError(f"--corpus {item}: give NAME=PATH, such as pos=corpus/pos-test.spacy.")
+        if not Path(path).exists():
+            raise ValueError(f"--corpus {item}: there is no {path}.")
+        if name in paths:
+            raise ValueError(f"--corpus {item}: the name {name} is taken by {paths[name]}.")
         paths[name] = path
     return paths
 

@@ -5,14 +5,16 @@ from typing import Annotated, Any
 
 import typer
 
-from . import app
+from . import command
 
 
-@app.command("convert", no_args_is_help=True)
+@command("convert", example="conll03 eng.train corpus/ner/train.spacy")
 def convert_cli(
     format: Annotated[
         str,
-        typer.Argument(help="conllu, conll2000, conll03, cleanconll, ag_news, columns or labels"),
+        typer.Argument(
+            help="conllu, conll2000, conll03, conll04, cleanconll, ag_news, columns or labels."
+        ),
     ],
     input_path: Annotated[
         Path, typer.Argument(metavar="IN", help="Corpus file, plain or gzipped.")
@@ -84,16 +86,11 @@ def convert_cli(
             "--clean", help="ag_news, labels: remove backslashes, broken HTML entities and tags."
         ),
     ] = False,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-V", help="Show the traceback of an error.")
-    ] = False,
 ) -> None:
     """Convert a corpus file to a .spacy file for training.
 
     Layers that the corpus does not annotate stay missing in the docs. What is skipped is counted
     and reported at the end; a malformed line is an error that names it.
-
-    Example: python -m spacy multitask convert conll03 eng.train corpus/ner/train.spacy
     """
     # Here and not above, so that other spaCy commands do not pay for it.
     from ..converters import ConversionError, convert
@@ -110,27 +107,21 @@ def convert_cli(
         "labels": None if labels is None else [name.strip() for name in labels.split(",")],
         "clean": clean or None,
     }
-    try:
-        if sentences:
-            if n_sents not in (None, 1):
-                raise ConversionError(
-                    f"--sentences makes docs of one sentence, but --n-sents is {n_sents}. "
-                    "Give one of them."
-                )
-            options["n_sents"] = 1
-        report = convert(
-            format,
-            input_path,
-            output_path,
-            lang=lang,
-            sample=sample,
-            seed=seed,
-            limit=limit,
-            **{name: value for name, value in options.items() if value is not None},
-        )
-    except (ConversionError, OSError) as err:
-        if verbose:
-            raise
-        typer.echo(f"Error: {err}", err=True)
-        raise typer.Exit(1) from err
+    if sentences:
+        if n_sents not in (None, 1):
+            raise ConversionError(
+                f"--sentences makes docs of one sentence, but --n-sents is {n_sents}. "
+                "Give one of them."
+            )
+        options["n_sents"] = 1
+    report = convert(
+        format,
+        input_path,
+        output_path,
+        lang=lang,
+        sample=sample,
+        seed=seed,
+        limit=limit,
+        **{name: value for name, value in options.items() if value is not None},
+    )
     typer.echo(f"{input_path} -> {output_path}: {report.render()}")

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from . import app, corpus_paths
+from . import command, corpus_paths
 
 
-@app.command("evaluate", no_args_is_help=True)
+@command("evaluate", example="en_multitask --corpus pos=corpus/pos-test.spacy")
 def evaluate_cli(
     model: Annotated[str, typer.Argument(help="Pipeline: a package's name or a folder.")],
     corpus: Annotated[
@@ -20,10 +20,7 @@ def evaluate_cli(
     ] = None,
     gpu_id: Annotated[int, typer.Option("--gpu-id", "-g", help="GPU, or -1 for CPU.")] = -1,
 ) -> None:
-    """Score a pipeline on several corpora, each for the tasks that it annotates.
-
-    Example: python -m spacy multitask evaluate en_multitask --corpus pos=corpus/pos/test.spacy
-    """
+    """Score a pipeline on several corpora, each for the tasks that it annotates."""
     import spacy
     import srsly
     from spacy.cli._util import setup_gpu

@@ -5,10 +5,14 @@ from typing import Annotated
 
 import typer
 
-from . import app
+from . import command
 
 
-@app.command("init-config", no_args_is_help=True)
+@command(
+    "init-config",
+    example="config.cfg --encoder distilbert-base-uncased "
+    "--task pos:tagger=corpus/ud --task chunk:chunker=corpus/conll2000",
+)
 def init_config_cli(
     output_path: Annotated[Path, typer.Argument(metavar="OUT", help="Config file to write.")],
     encoder: Annotated[
@@ -37,24 +41,17 @@ def init_config_cli(
     seed: Annotated[int, typer.Option("--seed", help="Seed of the training.")] = 0,
     force: Annotated[bool, typer.Option("--force", "-F", help="Replace OUT.")] = False,
 ) -> None:
-    """Write a training config for any set of tasks and corpora, and say what it will take.
-
-    Example: python -m spacy multitask init-config config.cfg --encoder distilbert-base-uncased
-    --task pos:tagger=corpus/ud --task chunk:chunker=corpus/conll2000
-    """
+    """Write a training config for any set of tasks and corpora, and say what it will take."""
     from wasabi import msg, table
 
     from ..composing.config import Composition, Sizes, parse_task, write
     from ..composing.estimate import describe
 
     if output_path.exists() and not force:
-        msg.fail(f"{output_path} is already there. Use --force to replace it.", exits=1)
-    try:
-        composition = Composition(encoder, [parse_task(text) for text in task], gpu=gpu)
-        chosen = {"epochs": epochs, "batch_words": batch_words, "learn_rate": learn_rate}
-        text = write(composition, lang=lang, seed=seed, **chosen)
-    except ValueError as error:
-        msg.fail(str(error), exits=1)
+        raise ValueError(f"{output_path} is already there. Use --force to replace it.")
+    composition = Composition(encoder, [parse_task(text) for text in task], gpu=gpu)
+    chosen = {"epochs": epochs, "batch_words": batch_words, "learn_rate": learn_rate}
+    text = write(composition, lang=lang, seed=seed, **chosen)
     given = {k: v for k, v in chosen.items() if v is not None}
     sizes = Sizes(**{**vars(composition.sizes()), **given})
     output_path.parent.mkdir(parents=True, exist_ok=True)

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from . import app
+from . import command
 
 
-@app.command("quantize", no_args_is_help=True)
+@command("quantize", example="en_multitask en_multitask_int8")
 def quantize_cli(
     model: Annotated[str, typer.Argument(help="Pipeline: a package's name or a folder.")],
     output: Annotated[Path, typer.Argument(help="Folder for the quantized pipeline.")],
@@ -22,16 +22,15 @@ def quantize_cli(
     """Make the shared encoder of a pipeline run in int8 on a CPU, by ONNX Runtime.
 
     The output loads with spacy.load, holds no other weights of the encoder, and only predicts.
-
-    Example: python -m spacy multitask quantize en_multitask en_multitask_int8
     """
     from wasabi import msg
 
     from ..encoder.quantize import quantize
+    from ..progress import working
 
     if output.exists() and any(output.iterdir()):
-        msg.fail(f"{output} is not empty. Name a new folder.", exits=1)
-    with msg.loading("Quantizing..."):
+        raise ValueError(f"{output} is not empty. Name a new folder.")
+    with working("Quantizing"):
         before, after = quantize(
             model, output, per_channel=per_channel, down_projections=down_projections
         )

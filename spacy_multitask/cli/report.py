@@ -5,10 +5,14 @@ from typing import Annotated
 
 import typer
 
-from . import app, corpus_paths
+from . import command, corpus_paths
 
 
-@app.command("report", no_args_is_help=True)
+@command(
+    "report",
+    example="training/model-best report.html "
+    "--corpus pos=corpus/pos-test.spacy --log training/log.jsonl",
+)
 def report_cli(
     model: Annotated[str, typer.Argument(help="Pipeline: a package's name or a folder.")],
     output: Annotated[Path, typer.Argument(metavar="OUT", help="HTML file to write.")],
@@ -23,11 +27,7 @@ def report_cli(
     title: Annotated[str, typer.Option("--title", help="Heading of the page.")] = "",
     gpu_id: Annotated[int, typer.Option("--gpu-id", "-g", help="GPU, or -1 for CPU.")] = -1,
 ) -> None:
-    """Write one HTML page about a pipeline: scores, mistakes, confusion, calibration, size.
-
-    Example: python -m spacy multitask report training/model-best report.html
-    --corpus pos=corpus/pos-test.spacy --log training/log.jsonl
-    """
+    """Write one HTML page about a pipeline: scores, mistakes, confusion, calibration, size."""
     import spacy
     from spacy.cli._util import setup_gpu
     from wasabi import msg
@@ -36,7 +36,7 @@ def report_cli(
 
     paths = corpus_paths(corpus)
     if log is not None and not log.is_file():
-        msg.fail(f"There is no file {log}.", exits=1)
+        raise ValueError(f"There is no file {log}.")
     setup_gpu(gpu_id, silent=True)
     page = build_report(spacy.load(model), paths, title=title, log=log)
     output.parent.mkdir(parents=True, exist_ok=True)

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from . import app
+from . import command
 
 
-@app.command("split", no_args_is_help=True)
+@command("split", example="corpus/all.spacy corpus/train.spacy corpus/dev.spacy")
 def split_cli(
     input_path: Annotated[Path, typer.Argument(metavar="IN", help=".spacy file to split.")],
     train_path: Annotated[Path, typer.Argument(metavar="TRAIN", help=".spacy file to write.")],
@@ -19,25 +19,22 @@ def split_cli(
     ] = 1.0,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the draw.")] = 0,
 ) -> None:
-    """Hold out a random part of a corpus that comes without a development set.
-
-    Example: python -m spacy multitask split corpus/all.spacy corpus/train.spacy corpus/dev.spacy
-    """
+    """Hold out a random part of a corpus that comes without a development set."""
     import random
 
     from spacy.tokens import DocBin
     from spacy.vocab import Vocab
 
+    from ..progress import progress
+
     if not input_path.is_file():
-        typer.echo(f"Error: there is no file {input_path}.", err=True)
-        raise typer.Exit(1)
+        raise ValueError(f"There is no file {input_path}.")
     if not 0 < fraction < 1:
-        typer.echo(f"Error: --fraction {fraction} must be between 0 and 1.", err=True)
-        raise typer.Exit(1)
+        raise ValueError(f"--fraction {fraction} must be between 0 and 1.")
     if not 0 < sample <= 1:
-        typer.echo(f"Error: --sample {sample} must be more than 0 and at most 1.", err=True)
-        raise typer.Exit(1)
-    docs = list(DocBin().from_disk(input_path).get_docs(Vocab()))
+        raise ValueError(f"--sample {sample} must be more than 0 and at most 1.")
+    doc_bin = DocBin().from_disk(input_path)
+    docs = list(progress(doc_bin.get_docs(Vocab()), "Splitting", total=len(doc_bin)))
     order = list(range(len(docs)))
     random.Random(seed).shuffle(order)
     n_dev = max(1, round(fraction * len(docs)))

@@ -12,6 +12,7 @@ from spacy.training.corpus import FILE_TYPE, walk_corpus
 from spacy.vocab import Vocab
 
 from ..heads.relations import KEY as RELATIONS
+from ..progress import progress
 
 
 def _tags(doc: Doc) -> int:
@@ -87,7 +88,9 @@ def survey(path: str | Path) -> Survey:
     found = Survey()
     vocab = Vocab()
     for file in walk_corpus(path, FILE_TYPE) if path.exists() else ():
-        for doc in DocBin().from_disk(file).get_docs(vocab):
+        doc_bin = DocBin().from_disk(file)
+        docs = progress(doc_bin.get_docs(vocab), f"Looking into {file.name}", total=len(doc_bin))
+        for doc in docs:
             if not len(doc):
                 continue
             found.docs += 1

@@ -11,6 +11,7 @@ import spacy
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin
 
+from ..progress import progress
 from .ag_news import read_ag_news
 from .base import ConversionError, ConversionReport, PathLike, check_is_file
 from .cleanconll import read_cleanconll
@@ -87,7 +88,8 @@ def convert(
     # Only annotations are stored: user data would need pickling when docs are made elsewhere.
     doc_bin = DocBin(store_user_data=True)
     rng = random.Random(seed)
-    for doc in FORMATS[format](path, make_blank(lang), report, **options):
+    docs = FORMATS[format](path, make_blank(lang), report, **options)
+    for doc in progress(docs, f"Converting {path.name}"):
         if sample < 1.0 and rng.random() >= sample:
             report.add_cause(f"doc left out by sample {sample:g} (seed {seed})")
             continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 from spacy.language import Language
@@ -10,6 +11,7 @@ from spacy.scorer import Scorer
 from spacy.training import Example
 
 from ..corpus.reader import MultiCorpus
+from ..progress import progress
 from .bootstrap import count_correct, interval
 
 # One number per task, as papers report it.
@@ -49,7 +51,9 @@ def predict_corpus(nlp: Language, name: str, path: str) -> tuple[list[Example], 
     reader = MultiCorpus({name: {"path": path}}, mixing="proportional", temperature=1.0, seed=0)
     examples = list(reader(nlp))
     started = time.perf_counter()
-    for eg, doc in zip(examples, nlp.pipe(eg.predicted for eg in examples), strict=True):
+    docs = nlp.pipe(eg.predicted for eg in examples)
+    desc = f"Predicting {Path(path).name}"
+    for eg, doc in zip(examples, progress(docs, desc, total=len(examples)), strict=True):
         eg.predicted = doc
     return examples, time.perf_counter() - started
 

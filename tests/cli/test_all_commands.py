@@ -1,0 +1,165 @@
+"""What holds for every `spacy multitask` command: help, errors, silence."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+import spacy
+import typer
+from spacy.tokens import Doc, DocBin
+from typer.testing import CliRunner
+
+from spacy_multitask.cli import app, command
+from spacy_multitask.progress import progress, working
+
+COMMANDS = typer.main.get_command(app).commands
+every_command = pytest.mark.parametrize("name", COMMANDS)
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+def fill(name, path):
+    """RETURNS (List[str]): Arguments that a command demands, all of them about a path."""
+    arguments = []
+    for parameter in COMMANDS[name].params:
+        if parameter.required:
+            form = parameter.metavar or ""
+            value = f"x:ner={path}" if ":" in form else f"x={path}" if "=" in form else str(path)
+            option = parameter.param_type_name == "option"
+            arguments += [parameter.opts[0], value] if option else [value]
+    return arguments
+
+
+@every_command
+def test_help_ends_with_an_example(name):
+    result = run(name, "--help")
+    assert result.exit_code == 0
+    assert "--verbose" in result.output
+    last = " ".join(re.split(r"[─╯]", result.output)[-1].split())
+    assert last.startswith(f"Example: python -m spacy multitask {name} ")
+    assert run(name).output.count("Usage:") == 1, "without arguments it shows its help"
+
+
+@every_command
+def test_an_error_is_one_line_on_standard_error(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run(name, *fill(name, tmp_path / "nowhere"))
+    assert result.exit_code == 1, result.output
+    assert isinstance(result.exception, SystemExit) and result.stdout == ""
+    assert result.stderr.startswith("Error: ") and result.stderr.count("\n") == 1
+    assert "Traceback" not in result.stderr
+    assert "nowhere" in result.stderr, "it says which path"
+
+
+@every_command
+def test_verbose_lets_the_traceback_through(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run(name, *fill(name, tmp_path / "nowhere"), "--verbose")
+    assert result.exit_code == 1 and not isinstance(result.exception, SystemExit)
+
+
+@pytest.fixture
+def file(tmp_path):
+    doc = Doc(spacy.blank("en").vocab, words=["Rain", "fell"], tags=["NN", "VBD"])
+    DocBin(docs=[doc]).to_disk(tmp_path / "pos.spacy")
+    return tmp_path / "pos.spacy"
+
+
+@pytest.mark.parametrize("name", ["evaluate", "report", "quantize"])
+def test_a_model_that_is_not_there_or_damaged_gives_one_line(name, file, trained, tmp_path):
+    rest = {
+        "evaluate": ["--corpus", f"pos={file}"],
+        "report": [tmp_path / "out.html", "--corpus", f"pos={file}"],
+        "quantize": [tmp_path / "out"],
+    }[name]
+    missing = run(name, "en_nowhere", *rest)
+    assert missing.exit_code == 1 and "Can't find model 'en_nowhere'" in missing.stderr
+    trained.to_disk(tmp_path / "model")
+    (weights,) = (tmp_path / "model" / "transformer").rglob("*.safetensors")
+    weights.write_bytes(weights.read_bytes()[:1000])
+    damaged = run(name, tmp_path / "model", *rest)
+    assert damaged.exit_code == 1 and isinstance(damaged.exception, SystemExit)
+    assert damaged.stderr.startswith("Error: ") and damaged.stderr.count("\n") == 1
+    assert weights.name in damaged.stderr
+
+
+@pytest.mark.parametrize(
+    ("items", "message"),
+    [
+        (["pos"], "give NAME=PATH"),
+        (["=."], "give NAME=PATH"),
+        (["pos=nowhere"], "there is no nowhere"),
+        (["pos=.", "pos=."], "the name pos is taken"),
+    ],
+)
+def test_corpora_of_another_form_are_refused(items, message):
+    result = run("evaluate", "x", *(word for item in items for word in ("-c", item)))
+    assert result.exit_code == 1 and message in result.stderr
+
+
+def test_errors_of_ours_show_their_type_and_the_way_to_more(monkeypatch):
+    monkeypatch.setattr(app, "registered_commands", [])
+
+    @command("fails", example="now")
+    def fails(what: str) -> None:
+        raise {"key": KeyError("x"), "empty": ValueError(), "exit": typer.Exit(3)}[what]
+
+    @command("other", example="now")
+    def other() -> None:
+        """typer takes a single command for the app itself."""
+
+    assert run("fails", "key").stderr.startswith("Error: KeyError: 'x'. With --verbose")
+    assert run("fails", "empty").stderr.startswith("Error: ValueError: no message.")
+    exited = run("fails", "exit")
+    assert exited.exit_code == 3 and exited.output == ""
+
+
+def test_a_command_line_prints_no_traceback(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "spacy", "multitask", "split", "no.spacy", "a.spacy", "b.spacy"],
+        capture_output=True, text=True, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr == "Error: There is no file no.spacy.\n"
+
+
+class Terminal:
+    """Standard error that says that it is a terminal."""
+
+    encoding = "utf8"
+
+    def __init__(self, terminal: bool):
+        self.terminal, self.text = terminal, ""
+
+    def isatty(self):
+        return self.terminal
+
+    def write(self, text):
+        self.text += text
+
+    def flush(self):
+        pass
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_progress_is_shown_on_a_terminal_only(terminal, monkeypatch):
+    monkeypatch.setitem(progress.__globals__["SETTINGS"], "delay", 0)
+    stderr = Terminal(terminal)
+    monkeypatch.setattr(sys, "stderr", stderr)
+    assert list(progress(range(3), "Counting")) == [0, 1, 2]
+    with working("Thinking"):
+        pass
+    assert ("Counting" in stderr.text and "Thinking... 00:00" in stderr.text) == terminal
+    assert bool(stderr.text) == terminal
+
+
+def test_work_of_less_than_a_second_shows_no_progress(monkeypatch):
+    stderr = Terminal(True)
+    monkeypatch.setattr(sys, "stderr", stderr)
+    assert list(progress(range(3), "Counting")) == [0, 1, 2]
+    with working("Thinking"):
+        pass
+    assert "Counting" not in stderr.text and "Thinking" not in stderr.text
