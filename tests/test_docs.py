@@ -11,6 +11,7 @@ from spacy.cli._util import app as spacy_app
 from thinc.api import Config
 
 import spacy_multitask.cli  # noqa: F401  adds its commands to spaCy's
+from spacy_multitask.cli import app
 from tests.integration.conftest import write_corpora
 
 ROOT = Path(__file__).parents[1]
@@ -55,6 +56,8 @@ def commands() -> list[tuple[str, str]]:
                 line = line.partition("  #")[0].strip()
                 if line.startswith("python -m spacy "):
                     found.append((page.name, line))
+    for name, command in typer.main.get_command(app).commands.items():
+        found.append((f"--help of {name}", command.epilog.removeprefix("Example: ")))
     return found
 
 
