@@ -30,7 +30,7 @@ def read_conll04(path: PathLike, nlp: Language, report: ConversionReport) -> Ite
     YIELDS (Doc): One for each sentence.
     RAISES (ConversionError): If a line is malformed.
     """
-    decode = IOBDecoder(path, report, "bio", "entity")
+    decode = IOBDecoder(path, report, "auto", "entity")  # the files have an I- without B-
     for sentence in read_sentences(path):
         doc = doc_from_sentences(nlp, [sentence])
         spans = [
