@@ -45,7 +45,7 @@ def init_config_cli(
     from wasabi import msg, table
 
     from ..composing.config import Composition, Sizes, parse_task, write
-    from ..composing.estimate import describe
+    from ..composing.estimate import ALIGNS, HEADER, describe
 
     if output_path.exists() and not force:
         raise ValueError(f"{output_path} is already there. Use --force to replace it.")
@@ -57,9 +57,7 @@ def init_config_cli(
     output_path.parent.mkdir(parents=True, exist_ok=True)
     output_path.write_text(text, encoding="utf8")
     rows, summary = describe(composition, sizes)
-    header = ("task", "head", "corpus", "docs", "words", "gold", "passes")
-    aligns = ("l", "l", "l", "r", "r", "r", "r")
-    print(table(rows, header=header, divider=True, aligns=aligns))
+    print(table(rows, header=HEADER, divider=True, aligns=ALIGNS))
     print(summary)
     msg.good(f"Saved to {output_path}")
     gpu_id = " --gpu-id 0" if gpu else ""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from spacy.attrs import ENT_IOB, POS, TAG
+from spacy.attrs import DEP, ENT_IOB, LEMMA, MORPH, POS, SENT_START, TAG
 from spacy.tokens import Doc, DocBin
 from spacy.training.corpus import FILE_TYPE, walk_corpus
 from spacy.vocab import Vocab
@@ -15,9 +16,12 @@ from ..heads.relations import KEY as RELATIONS
 from ..progress import progress
 
 
-def _tags(doc: Doc) -> int:
-    attrs = doc.to_array([TAG, POS])
-    return int((attrs != 0).any(axis=1).sum()) if len(doc) else 0
+def _words_with(*attrs: int) -> Callable[[Doc], int | None]:
+    def count(doc: Doc) -> int | None:
+        columns = doc.to_array(list(attrs)).reshape(len(doc), -1)
+        return int((columns != 0).any(axis=1).sum()) or None
+
+    return count
 
 
 def _chunks(doc: Doc) -> int | None:
@@ -25,7 +29,13 @@ def _chunks(doc: Doc) -> int | None:
 
 
 def _entities(doc: Doc) -> int | None:
-    return len(doc.ents) if len(doc) and doc.to_array(ENT_IOB).any() else None
+    return len(doc.ents) if doc.to_array(ENT_IOB).any() else None
+
+
+def _sentences(doc: Doc) -> int | None:
+    # The first word begins a sentence in any case.
+    rest = doc.to_array(SENT_START)[1:]
+    return 1 + int((rest == 1).sum()) if rest.any() else None
 
 
 def _topics(doc: Doc) -> int | None:
@@ -36,22 +46,31 @@ def _relations(doc: Doc) -> int | None:
     return len(doc.user_data[RELATIONS]) if RELATIONS in doc.user_data else None
 
 
-# Kind of head -> gold items in a doc; None or, for tags, 0 where nothing is known.
+# Kind of head -> gold items in a doc that is not empty; None where nothing is known.
 GOLD: dict[str, Callable[[Doc], int | None]] = {
-    "tagger": _tags,
+    "tagger": _words_with(TAG, POS),
     "chunker": _chunks,
     "ner": _entities,
     "textcat": _topics,
     "relations": _relations,
+    "morphologizer": _words_with(MORPH, POS),
+    "parser": _words_with(DEP),
+    "trainable_lemmatizer": _words_with(LEMMA),
+    "senter": _sentences,
 }
-# What one gold item is called.
+# What gold items are called.
 ITEMS = {
     "tagger": "tagged words",
     "chunker": "chunks",
     "ner": "entities",
     "textcat": "labelled docs",
     "relations": "relations",
+    "morphologizer": "words with features",
+    "parser": "words with a relation",
+    "trainable_lemmatizer": "lemmas",
+    "senter": "sentences",
 }
+# Kinds that a config can be composed of.
 LAYERS = {
     "tagger": "token.tag_ or token.pos_",
     "chunker": 'doc.spans["np"]',
@@ -66,16 +85,43 @@ class Survey:
     """What a corpus holds.
 
     docs, words (int): How many; empty docs are not counted.
-    known (Dict[str, int]): Docs with gold, per kind of head.
-    items (Dict[str, int]): Gold items, per kind of head.
+    known (Counter): Docs with gold, per kind of head; and as "spans:KEY" per group of `doc.spans`.
+    items (Counter): Gold items, the same way.
     exclusive (bool): Whether no doc has two topics that are true.
     """
 
     docs: int = 0
     words: int = 0
-    known: dict[str, int] = field(default_factory=lambda: dict.fromkeys(GOLD, 0))
-    items: dict[str, int] = field(default_factory=lambda: dict.fromkeys(GOLD, 0))
+    known: Counter[str] = field(default_factory=Counter)
+    items: Counter[str] = field(default_factory=Counter)
     exclusive: bool = True
+
+    def add(self, doc: Doc) -> None:
+        """Count a doc; an empty one is passed over."""
+        if not len(doc):
+            return
+        self.docs += 1
+        self.words += len(doc)
+        for kind, count in GOLD.items():
+            n = count(doc)
+            if n is not None:
+                self._add(kind, n)
+        for key, spans in doc.spans.items():
+            self._add(f"spans:{key}", len(spans))
+        if doc.cats and sum(value >= 0.5 for value in doc.cats.values()) != 1:
+            self.exclusive = False
+
+    def _add(self, kind: str, n: int) -> None:
+        self.known[kind] += 1
+        self.items[kind] += n
+
+
+def survey_docs(docs: Iterable[Doc]) -> Survey:
+    """RETURNS (Survey): What docs hold."""
+    found = Survey()
+    for doc in docs:
+        found.add(doc)
+    return found
 
 
 def survey(path: str | Path) -> Survey:
@@ -85,29 +131,20 @@ def survey(path: str | Path) -> Survey:
     RAISES (ValueError): If there are no docs.
     """
     path = Path(path)
-    found = Survey()
-    vocab = Vocab()
-    for file in walk_corpus(path, FILE_TYPE) if path.exists() else ():
-        doc_bin = DocBin().from_disk(file)
-        docs = progress(doc_bin.get_docs(vocab), f"Looking into {file.name}", total=len(doc_bin))
-        for doc in docs:
-            if not len(doc):
-                continue
-            found.docs += 1
-            found.words += len(doc)
-            for kind, count in GOLD.items():
-                n = count(doc)
-                if n or (n == 0 and kind != "tagger"):
-                    found.known[kind] += 1
-                    found.items[kind] += n
-            if doc.cats and sum(value >= 0.5 for value in doc.cats.values()) != 1:
-                found.exclusive = False
+    found = survey_docs(_read(path))
     if not found.docs:
         raise ValueError(
             f"There are no docs in {path}. Give a .spacy file or a folder of them; "
             "`spacy multitask convert` and `spacy convert` make them."
         )
     return found
+
+
+def _read(path: Path) -> Iterator[Doc]:
+    vocab = Vocab()
+    for file in walk_corpus(path, FILE_TYPE) if path.exists() else ():
+        docs = DocBin().from_disk(file)
+        yield from progress(docs.get_docs(vocab), f"Looking into {file.name}", total=len(docs))
 
 
 def find_parts(path: str | Path) -> tuple[Path, Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,7 @@ class MultiCorpus:
         rng = random.Random(f"{self.seed} {self.epoch}")
         self.epoch += 1
         sizes = {name: self._count(name) for name in self.corpora}
-        shares = self._shares(sizes)
+        shares = self.shares(sizes)
         streams = {
             name: _repeat(lambda name=name: self._examples(name, nlp), sizes[name], share, rng)
             for name, share in shares.items()
@@ -122,6 +123,12 @@ class MultiCorpus:
             )
         return n
 
+    def docs(self, name: str) -> Iterator[Doc]:
+        """YIELDS (Doc): The gold docs of one pass over a corpus.
+        RAISES (ValueError): If its path does not exist.
+        """
+        return islice(self._docs(name, None), self.corpora[name]["limit"] or None)
+
     def _docs(self, name: str, nlp: Language | None) -> Iterator[Doc]:
         from spacy.vocab import Vocab
 
@@ -148,8 +155,8 @@ class MultiCorpus:
                 predicted = nlp.make_doc(reference.text)
             yield Example(predicted, reference)
 
-    def _shares(self, sizes: dict[str, int]) -> dict[str, int]:
-        """RETURNS (Dict[str, int]): Examples of each corpus in an epoch."""
+    def shares(self, sizes: dict[str, int]) -> dict[str, int]:
+        """RETURNS (Dict[str, int]): Examples of each corpus in an epoch, given all there are."""
         if self.mixing == "proportional":
             return dict(sizes)
         exponent = self.temperature if self.mixing == "temperature" else 0.0

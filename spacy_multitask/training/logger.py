@@ -12,8 +12,9 @@ import srsly
 from spacy.language import Language
 from spacy.util import registry
 from tqdm import tqdm
-from wasabi import row
+from wasabi import row, table
 
+from ..composing.estimate import ALIGNS, HEADER, describe_training
 from .plan import PLAN
 
 Printer = Callable[[dict[str, Any] | None], None]
@@ -21,7 +22,7 @@ Printer = Callable[[dict[str, Any] | None], None]
 
 @registry.loggers("spacy_multitask.Logger.v1")
 def make_logger(
-    output_file: str | None = None, progress_bar: bool = True
+    output_file: str | None = None, progress_bar: bool = True, plan: bool = True
 ) -> Callable[..., tuple[Printer, Callable[[], None]]]:
     """Log to the console and, if asked to, to a file.
 
@@ -29,16 +30,28 @@ def make_logger(
         the mean loss per step of each head since the line before, all scores from 0 to 1, the
         learning rate. An older file of that name is replaced.
     progress_bar (bool): Whether to show steps and time left, if standard error is a terminal.
+    plan (bool): Whether to read the corpora before the first step, and say what gold each head
+        has in them and what the training will take.
     RETURNS (Callable): What spaCy calls as a logger.
     """
 
     def setup(
         nlp: Language, stdout: IO = sys.stdout, stderr: IO = sys.stderr
     ) -> tuple[Printer, Callable[[], None]]:
+        if plan:
+            _print_plan(nlp, stdout)
         run = _Run(nlp, output_file, progress_bar, stdout, stderr)
         return run.log, run.close
 
     return setup
+
+
+def _print_plan(nlp: Language, stdout: IO) -> None:
+    described = describe_training(nlp)
+    if described is not None:
+        rows, text = described
+        print(table(rows, header=HEADER, divider=True, aligns=ALIGNS), file=stdout)
+        print(text, file=stdout, flush=True)
 
 
 class _Run:

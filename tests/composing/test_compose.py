@@ -1,16 +1,21 @@
 """From tasks and corpora to a config that trains."""
 
+import io
+from math import ceil
+
 import pytest
 import spacy
 from spacy.tokens import DocBin
+from spacy.training.initialize import init_nlp
 from thinc.api import Config
 from typer.testing import CliRunner
 
 import spacy_multitask
 from spacy_multitask.cli import app
 from spacy_multitask.composing.config import Composition, compose, parse_task, write
-from spacy_multitask.composing.estimate import describe, estimate
+from spacy_multitask.composing.estimate import describe, describe_training, estimate
 from spacy_multitask.composing.survey import find_parts, survey
+from spacy_multitask.training.logger import make_logger
 from tests.conftest import example
 from tests.integration.conftest import write_corpora
 
@@ -124,6 +129,83 @@ def test_more_data_means_fewer_passes_and_larger_batches(corpora, encoder_path):
     assert more.seconds > 2 * few.seconds and more.steps > few.steps
     rows, text = describe(composition, small)
     assert rows[0][:3] == ("pos", "tagger", "pos") and "steps of at most" in text
+
+
+def training_of(config):
+    """RETURNS (Language): Initialised, as when spaCy asks for the logger."""
+    config["components"]["transformer"]["model"]["overlap"] = 8
+    return init_nlp(config)
+
+
+def test_the_plan_of_a_training_counts_gold_of_each_head_in_each_corpus(corpora, encoder_path):
+    config = compose(encoder_path, specs(corpora), epochs=2, batch_words=30)
+    rows, text = describe_training(training_of(config))
+    # write_corpora: every part six times; chunks: two docs, with 3 and 1, the second has no
+    # entities; "Mr Smith" has 5 words, "IBM" 7, "The old town" 3.
+    assert ("chunker", "chunker", "chunk", "12", "48", "24 chunks", "2") in rows
+    assert ("ner", "ner", "ner", "18", "90", "18 entities", "2") in rows
+    assert ("ner", "ner", "chunk", "6", "48", "0 entities", "2") in rows, "known to have none"
+    assert ("tagger", "tagger", "pos", "12", "72", "72 tagged words", "2") in rows
+    assert ("textcat", "textcat", "topic", "12", "60", "12 labelled docs", "2") in rows
+    assert not [row for row in rows if row[:3] == ("tagger", "tagger", "topic")]
+    words = 48 + 90 + 72 + 60 + 30  # relations: Smith, six times
+    assert f"About {2 * ceil(words / 30)} steps of at most 30 words" in text
+    assert "GiB" in text
+
+
+def test_the_plan_knows_mixing_limits_steps_and_what_is_frozen(corpora, encoder_path):
+    config = compose(encoder_path, specs(corpora, ["pos", "topic"]), epochs=4, batch_words=30)
+    train = config["corpora"]["train"]
+    train["mixing"] = "uniform"
+    train["corpora"]["pos"]["limit"] = 4
+    train["corpora"]["spare"] = {"path": str(corpora / "chunk-train.spacy"), "limit": 8}
+    nlp = training_of(config)
+    nlp.config["training"].update(frozen_components=["textcat"], patience=70)
+    with nlp.select_pipes(disable=["textcat"]):
+        rows, text = describe_training(nlp)
+    # 4 + 12 + 8 docs in even shares of 8, four times.
+    assert rows == [("tagger", "tagger", "pos", "4", "24", "24 tagged words", "8")]
+    assert "No head learns from topic, spare." in text and "70 steps bring no better" in text
+    config["training"]["max_steps"] = 3
+    rows, text = describe_training(training_of(config))
+    # An epoch has 48 + 40 + 32 words, hence four steps; three of them are 3/4 of two passes.
+    assert "About 3 steps" in text and rows[0][-1] == "1.5"
+    config["training"]["batcher"] = {"@batchers": "spacy.batch_by_sequence.v1", "size": 4}
+    assert "not known beforehand" in describe_training(training_of(config))[1]
+    config["training"]["max_epochs"] = -1
+    assert describe_training(training_of(config)) is None, "a stream is not read beforehand"
+
+
+def test_a_second_recogniser_and_stock_heads_are_in_the_plan(corpora, encoder_path):
+    tasks = {"ner": ("ner", corpora / "ner"), "topic": ("ner", corpora / "topic")}
+    config = compose(encoder_path, tasks, epochs=1)
+    config["corpora"]["train"]["corpora"]["ud"] = {"path": str(corpora / "ud-train.spacy")}
+    config["nlp"]["pipeline"] += ["morphologizer", "parser", "trainable_lemmatizer", "senter"]
+    listener = {"@architectures": "spacy_multitask.EncoderListener.v1"}
+    for name in ("morphologizer", "parser", "trainable_lemmatizer", "senter"):
+        factory = f"partial_{name}" if name == "senter" else name
+        config["components"][name] = {"factory": factory, "model": {"tok2vec": listener}}
+    nlp = spacy.util.load_model_from_config(config, auto_fill=True)
+    rows, _ = describe_training(training_of(nlp.config))
+    gold = {row[:3]: row[3:6] for row in rows}
+    assert ("ner", "ner", "topic") not in gold and ("topic", "ner", "topic") in gold
+    # `parsed` of write_corpora has 7 words in 2 sentences, five of them with features other than
+    # an empty set, and is there six times.
+    assert gold["parser", "parser", "ud"] == ("6", "42", "42 words with a relation")
+    assert gold["trainable_lemmatizer", "trainable_lemmatizer", "ud"][2] == "42 lemmas"
+    assert gold["senter", "senter", "ud"][2] == "12 sentences"
+    assert gold["morphologizer", "morphologizer", "ud"][2] == "42 words with features"
+
+
+def test_the_logger_prints_the_plan_before_the_first_step(corpora, encoder_path):
+    nlp = training_of(compose(encoder_path, specs(corpora, ["pos"]), epochs=1))
+    printed = io.StringIO()
+    make_logger()(nlp, printed, printed)[1]()
+    text = printed.getvalue()
+    assert text.index("72 tagged words") < text.index("About 2 steps") < text.index("epoch")
+    printed = io.StringIO()
+    make_logger(plan=False)(nlp, printed, printed)[1]()
+    assert "tagged words" not in printed.getvalue() and "epoch" in printed.getvalue()
 
 
 def test_quotes_and_dollars_in_paths_survive(corpora, encoder_path):
