@@ -7,6 +7,7 @@ import gzip
 import json
 import platform
 import resource
+import subprocess
 import sys
 from collections.abc import Iterator
 from importlib import metadata
@@ -93,7 +94,34 @@ def peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def machine() -> dict:
+def flair_python(folder: Path) -> str:
+    """RETURNS (str): Python of a virtual environment with Flair, made if it is not there."""
+    python = folder.absolute() / "bin" / "python"
+    if not python.exists():
+        subprocess.run([sys.executable, "-m", "venv", str(folder.absolute())], check=True)
+        torch_version = torch.__version__.partition("+")[0]
+        pip = [str(python), "-m", "pip", "install", "--quiet", f"torch=={torch_version}"]
+        subprocess.run(pip, check=True)
+        subprocess.run([*pip, "flair==0.15.1"], check=True)
+    return str(python)
+
+
+def peer(python: str, script: Path, *options: object) -> dict:
+    done = subprocess.run(
+        [python, str(script), *map(str, options)], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(f"{script} failed:\n{done.stderr[-2000:]}")
+    text = "\n" + done.stdout
+    return json.loads(text[text.rindex("\n{") :])  # the last one; what is nested is indented
+
+
+def machine(before: dict | None = None) -> dict:
+    """Describe this run: commands, processor, versions.
+
+    before (Optional[Dict]): What this gave in an earlier run with the same file for its results;
+        commands add up.
+    """
     names = ("spacy", "thinc", "torch", "transformers", "spacy-transformers", "onnxruntime")
     versions = {}
     for name in names:
@@ -108,8 +136,11 @@ def machine() -> dict:
             (line.split(":")[1].strip() for line in info.open() if line.startswith("model name")),
             cpu,
         )
+    # Folders of one machine tell others nothing.
+    words = [f".../{Path(a).name}" if Path(a).is_absolute() else a for a in sys.argv[1:]]
+    command = "python -m " + " ".join([_module(), *words])
     return {
-        "command": "python -m " + " ".join([_module(), *sys.argv[1:]]),
+        "commands": list(dict.fromkeys([*(before or {}).get("commands", []), command])),
         "cpu": cpu,
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
@@ -117,13 +148,30 @@ def machine() -> dict:
     }
 
 
+def about(found: dict) -> str:
+    """RETURNS (str): What `machine` gave as a sentence."""
+    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+    commands = ", ".join(f"`{command}`" for command in found["commands"])
+    return (
+        f"{commands} on {found['cpu']}, {found['threads']} threads, "
+        f"Python {found['python']}, {versions}."
+    )
+
+
 def _module() -> str:
     spec = sys.modules["__main__"].__spec__
     return spec.name if spec else Path(sys.argv[0]).stem
+
+
+def load(path: Path | None) -> dict:
+    """RETURNS (Dict): The results that a file holds so far; empty if there is none."""
+    return json.loads(path.read_text()) if path is not None and path.exists() else {}
 
 
 def save(results: dict, path: Path | None) -> None:
     print(json.dumps(results, indent=2))
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(results, indent=2) + "\n")
+        aside = path.with_name(path.name + ".new")
+        aside.write_text(json.dumps(results, indent=2) + "\n")
+        aside.replace(path)

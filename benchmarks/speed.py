@@ -9,8 +9,6 @@ Example: python -m benchmarks.speed --json benchmarks/results/speed.json
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,9 +22,12 @@ from transformers import AutoModel, AutoTokenizer
 
 from .common import (
     HEADS,
+    about,
     arguments,
+    flair_python,
     machine,
     packaged_encoder,
+    peer,
     pipeline,
     save,
     test_words,
@@ -76,28 +77,6 @@ def train_speed(encoder: str, samples: Path, precision: str, n_sents: int, max_s
         nlp.update(batch, sgd=sgd)
     n_words = sum(len(eg.x) for batch in batches[1:] for eg in batch)
     return n_words / (time.perf_counter() - started), nlp
-
-
-def flair_python(folder: Path) -> str:
-    """RETURNS (str): Python of a virtual environment with Flair, made if it is not there."""
-    python = folder / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-        torch_version = torch.__version__.partition("+")[0]
-        pip = [str(python), "-m", "pip", "install", "--quiet", f"torch=={torch_version}"]
-        subprocess.run(pip, check=True)
-        subprocess.run([*pip, "flair==0.15.1"], check=True)
-    return str(python)
-
-
-def peer(python: str, script: Path, *options: object) -> dict:
-    done = subprocess.run(
-        [python, str(script), *map(str, options)], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise RuntimeError(f"{script} failed:\n{done.stderr[-2000:]}")
-    text = "\n" + done.stdout
-    return json.loads(text[text.rindex("\n{") :])  # the last one; what is nested is indented
 
 
 def main() -> None:
@@ -169,7 +148,7 @@ def main() -> None:
     train["stock"] = stock["train_words_per_s"]
     save_so_far()
     flair = peer(
-        flair_python(args.flair_venv.resolve()),
+        flair_python(args.flair_venv),
         args.peers / "flair_multitask.py",
         "syntax",
         *options,
@@ -219,11 +198,8 @@ def ratios(predict: dict[str, float], train: dict[str, float]) -> dict[str, dict
 
 def as_markdown(results: dict) -> str:
     """RETURNS (str): Speeds and ratios as tables."""
-    about = results["machine"]
-    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
     lines = [
-        f"Words per second. `{about['command']}` on {about['cpu']}, {about['threads']} threads, "
-        f"Python {about['python']}, {versions}.",
+        f"Words per second. {about(results['machine'])}",
         "",
         "| | predict | train |",
         "|---|---|---|",
