@@ -161,7 +161,7 @@ def run_code(code: str, **environment: str) -> str:
         start_new_session=True,
     )
     try:
-        printed, _ = process.communicate(timeout=90)
+        printed, _ = process.communicate(timeout=300)  # a busy machine takes its time
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         raise
