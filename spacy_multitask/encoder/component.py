@@ -18,6 +18,7 @@ from spacy.vocab import Vocab
 from thinc.api import Config, Model, Optimizer, torch2xp
 
 from ..layers.network import PRECISIONS
+from ..training.surgery import Gradients, Surgery, gradient_products, weighted_sum
 from .batch import PackedBatch
 from .listener import EncoderListener
 from .shim import EncoderShim
@@ -41,6 +42,7 @@ TRAINING_BUDGETS = {"cpu": 768, "cuda": 65536}
         "precision": "float32",
         "max_batch_pieces": None,
         "keep_vectors": False,
+        "surgery": None,
     },
 )
 def make_transformer(
@@ -50,6 +52,7 @@ def make_transformer(
     precision: str,
     max_batch_pieces: int | None,
     keep_vectors: bool,
+    surgery: Surgery | None,
 ) -> MultitaskTransformer:
     """Create the shared encoder.
 
@@ -57,6 +60,9 @@ def make_transformer(
     precision (str): "float32" or "bfloat16", for training and for prediction.
     max_batch_pieces (Optional[int]): Most padded pieces in a micro-batch; None chooses by device.
     keep_vectors (bool): Whether to leave each doc's token vectors in `doc.tensor`.
+    surgery (Optional[Callable]): What to do with gradients of heads that conflict, such as
+        `spacy_multitask.pcgrad.v1`; it takes one backward pass through the encoder per head in
+        place of one for all. None adds the gradients up.
     """
     return MultitaskTransformer(
         nlp,
@@ -65,6 +71,7 @@ def make_transformer(
         precision=precision,
         max_batch_pieces=max_batch_pieces,
         keep_vectors=keep_vectors,
+        surgery=surgery,
     )
 
 
@@ -89,6 +96,7 @@ class MultitaskTransformer(TrainablePipe):
         precision: str,
         max_batch_pieces: int | None,
         keep_vectors: bool,
+        surgery: Surgery | None,
     ):
         if precision not in PRECISIONS:
             raise ValueError(
@@ -104,6 +112,7 @@ class MultitaskTransformer(TrainablePipe):
         self.precision = precision
         self.max_batch_pieces = max_batch_pieces
         self.keep_vectors = keep_vectors
+        self.surgery = surgery
         self.cfg: dict[str, Any] = {}
         self.listener_map: dict[str, list[EncoderListener]] = {}
         self._version = 0
@@ -171,6 +180,13 @@ class MultitaskTransformer(TrainablePipe):
                 if node.encoder is not None and node.encoder is not self:
                     node.encoder.remove_listener(node, component.name)
                 self.add_listener(node, component.name)
+
+    def _component_of(self, listener: EncoderListener) -> str:
+        return next(
+            name
+            for name, listeners in self.listener_map.items()
+            if any(listener is other for other in listeners)
+        )
 
     # Prediction
 
@@ -249,6 +265,8 @@ class MultitaskTransformer(TrainablePipe):
         if training is not None and training.holds(docs):
             # A head that annotates while others learn reads the same vectors that they read.
             training.touched = training.touched or is_train
+            if is_train and self._apart is not None:
+                return training.branch(self._component_of(listener))
             return training
         if is_train:
             batch = self._held("frozen", docs)
@@ -344,7 +362,13 @@ class MultitaskTransformer(TrainablePipe):
         if batch is None or not (batch.touched or force):
             return
         self._local.training = None
-        norm = batch.backprop()
+        if self._apart is None:
+            norm = batch.backprop()
+        else:
+            norm, gradients = batch.backprop_apart(list(self.shim.module.parameters()))
+            for name, new in gradients.items():
+                before = self._apart.get(name)
+                self._apart[name] = new if before is None else weighted_sum([before, new], [1, 1])
         if batch.losses is not None:
             batch.losses[self.name] = batch.losses.get(self.name, 0.0) + norm
         if batch.deferred is not None:
@@ -354,7 +378,45 @@ class MultitaskTransformer(TrainablePipe):
             self._step(sgd)
             sgd.learn_rate = current
 
+    @property
+    def _apart(self) -> dict[str, Gradients] | None:
+        """RETURNS (Optional[Dict[str, Gradients]]): Gradients since the last step, by head; None
+        if they are added up at once, on the parameters."""
+        held = getattr(self._local, "apart", None)
+        if held is None and self.surgery is not None:
+            held = self._local.apart = {}
+        return held
+
+    @contextmanager
+    def gradients_apart(self) -> Iterator[dict[str, Gradients]]:
+        """Keep the heads' gradients from each other and from the optimizer.
+
+        YIELDS (Dict[str, Gradients]): Afterwards, what updates inside the block have given: the
+            gradient of each encoder parameter, in their order, by head.
+        """
+        self._settle(force=True)
+        waiting, found = self._apart, {}
+        self._local.apart = found
+        try:
+            yield found
+        finally:
+            self._settle(force=True)
+            self._local.apart = waiting
+
+    def _combine(self) -> None:
+        """Put the heads' gradients together on the parameters."""
+        gradients = list(self._apart.values())
+        self._apart.clear()
+        if not gradients:
+            return
+        factors = self.surgery(gradient_products(gradients))
+        combined = weighted_sum(gradients, factors)
+        for parameter, gradient in zip(self.shim.module.parameters(), combined):
+            parameter.grad = gradient
+
     def _step(self, sgd: Optimizer) -> None:
+        if self.surgery is not None:
+            self._combine()
         self._model.finish_update(sgd)
         self._version += 1
 

@@ -1,5 +1,6 @@
 """The encoder's gradient is the exact sum of the heads' gradients, whoever is there."""
 
+import numpy as np
 import pytest
 import torch
 from spacy.util import fix_random_seed
@@ -10,11 +11,23 @@ from tests.conftest import ALL_HEADS, corpus, make_nlp
 RATE = 0.1
 
 
-def build(encoder_path, heads=ALL_HEADS):
-    fix_random_seed(0)
-    nlp = make_nlp(encoder_path, heads)
-    nlp.initialize(lambda: corpus(nlp))
-    return nlp
+def plain_sum(products):
+    """Surgery that changes nothing."""
+    return np.ones(len(products))
+
+
+@pytest.fixture(params=[None, plain_sum], ids=["added up at once", "kept apart"])
+def build(request):
+    """RETURNS (Callable): Makes a pipeline; what holds must hold with surgery, too."""
+
+    def build(encoder_path, heads=ALL_HEADS):
+        fix_random_seed(0)
+        nlp = make_nlp(encoder_path, heads)
+        nlp.get_pipe("transformer").surgery = request.param
+        nlp.initialize(lambda: corpus(nlp))
+        return nlp
+
+    return build
 
 
 def dense(gradient):
@@ -74,7 +87,7 @@ def assert_stepped(before, gradients, after):
     [[], ["tagger"], ["textcat"], ["ner", "textcat"], ["tagger", "chunker", "ner"]],
     ids=lambda names: "without " + "+".join(names) if names else "all",
 )
-def test_update_with_optimizer_steps_by_the_sum_of_gradients(encoder_path, exclude):
+def test_update_with_optimizer_steps_by_the_sum_of_gradients(build, encoder_path, exclude):
     nlp = build(encoder_path)
     heads = [name for name in ALL_HEADS if name not in exclude]
     gradients = reference_gradients(nlp, [corpus(nlp)], heads)
@@ -84,7 +97,7 @@ def test_update_with_optimizer_steps_by_the_sum_of_gradients(encoder_path, exclu
 
 
 @pytest.mark.parametrize("last", ALL_HEADS)
-def test_any_head_may_be_last(encoder_path, last):
+def test_any_head_may_be_last(build, encoder_path, last):
     heads = [*(name for name in ALL_HEADS if name != last), last]
     nlp = build(encoder_path, heads)
     gradients = reference_gradients(nlp, [corpus(nlp)], heads)
@@ -94,7 +107,7 @@ def test_any_head_may_be_last(encoder_path, last):
 
 
 @pytest.mark.parametrize("layer", ["tags", "chunks", "ents", "cats"])
-def test_heads_without_gold_in_the_batch_lose_no_gradient(encoder_path, layer):
+def test_heads_without_gold_in_the_batch_lose_no_gradient(build, encoder_path, layer):
     nlp = build(encoder_path)
 
     def batch():
@@ -118,7 +131,7 @@ def test_heads_without_gold_in_the_batch_lose_no_gradient(encoder_path, layer):
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["gold last", "no gold last"])
-def test_accumulated_gradients_are_the_sum_over_sub_batches(encoder_path, order):
+def test_accumulated_gradients_are_the_sum_over_sub_batches(build, encoder_path, order):
     """As `spacy train` does it: updates without a step, then finish_update on all."""
     nlp = build(encoder_path)
 
@@ -138,7 +151,7 @@ def test_accumulated_gradients_are_the_sum_over_sub_batches(encoder_path, order)
     assert_stepped(before, gradients, weights(nlp))
 
 
-def test_each_update_takes_its_own_step(encoder_path):
+def test_each_update_takes_its_own_step(build, encoder_path):
     """Not one step late, as with stock listeners, and none lost at the end."""
     nlp = build(encoder_path)
     sgd = plain_sgd()
@@ -151,7 +164,7 @@ def test_each_update_takes_its_own_step(encoder_path):
         before = after
 
 
-def test_step_put_off_is_taken_before_saving(encoder_path):
+def test_step_put_off_is_taken_before_saving(build, encoder_path):
     nlp = build(encoder_path)
     gradients = reference_gradients(nlp, [corpus(nlp)], ["tagger"])
     before = weights(nlp)
@@ -161,7 +174,7 @@ def test_step_put_off_is_taken_before_saving(encoder_path):
     assert_stepped(before, gradients, weights(other))
 
 
-def test_frozen_encoder_stays_as_it_is_while_heads_learn(encoder_path):
+def test_frozen_encoder_stays_as_it_is_while_heads_learn(build, encoder_path):
     nlp = build(encoder_path)
     before = weights(nlp)
     head = nlp.get_pipe("ner").module.linear.weight.detach().clone()
@@ -171,7 +184,7 @@ def test_frozen_encoder_stays_as_it_is_while_heads_learn(encoder_path):
     assert not torch.equal(head, nlp.get_pipe("ner").module.linear.weight)
 
 
-def test_annotating_head_costs_the_encoder_no_gradient(encoder_path):
+def test_annotating_head_costs_the_encoder_no_gradient(build, encoder_path):
     nlp = build(encoder_path)
     gradients = reference_gradients(nlp, [corpus(nlp)], ALL_HEADS)
     before = weights(nlp)
@@ -179,9 +192,8 @@ def test_annotating_head_costs_the_encoder_no_gradient(encoder_path):
     assert_stepped(before, gradients, weights(nlp))
 
 
-def test_spacys_own_heads_send_their_gradient(encoder_path):
-    fix_random_seed(0)
-    nlp = make_nlp(encoder_path, ["tagger"])
+def test_spacys_own_heads_send_their_gradient(build, encoder_path):
+    nlp = build(encoder_path, ["tagger"])
     listener = {"@architectures": "spacy_multitask.EncoderListener.v1"}
     nlp.add_pipe(
         "tagger",
