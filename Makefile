@@ -16,6 +16,7 @@ test: $(VENV)/.installed
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 # Needs the sample corpora (SAMPLES) and the peers' scripts (PEERS); takes about half an hour.
 SAMPLES ?= ../shared/samples

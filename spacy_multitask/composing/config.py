@@ -204,7 +204,9 @@ def compose(
     return Config().from_str(write(composition, lang=lang, seed=seed, **sizes))
 
 
-def write(composition: Composition, *, lang: str = "en", seed: int = 0, **sizes: float) -> str:
+def write(
+    composition: Composition, *, lang: str = "en", seed: int = 0, **sizes: float | None
+) -> str:
     """RETURNS (str): A complete config with comments."""
     size = {**vars(composition.sizes()), **{k: v for k, v in sizes.items() if v is not None}}
     unknown = set(size) - set(Sizes.__dataclass_fields__)

@@ -74,7 +74,7 @@ class ConversionReport:
         """Count a doc that is written, with the gold in it."""
         self.docs += 1
         self.tokens += len(doc)
-        attrs = ["SENT_START", *TOKEN_LAYERS.values()]
+        attrs: list[int | str] = ["SENT_START", *TOKEN_LAYERS.values()]
         columns = doc.to_array(attrs).reshape((len(doc), len(attrs))).astype("int64")
         # A tokenized text has a start at its first token without being split into sentences.
         if not doc.cats and doc.has_annotation("SENT_START"):
@@ -298,7 +298,9 @@ def doc_from_sentences(nlp: Language, sentences: list[Sentence], **layers: Any) 
     RETURNS (Doc): The doc, with unknown spaces, so that the gold tokens are kept in training.
     """
     words = [word for sentence in sentences for word in sentence.words]
-    starts = [i == 0 for sentence in sentences for i in range(len(sentence.rows))]
+    starts: list[bool | int | None] = [
+        i == 0 for sentence in sentences for i in range(len(sentence.rows))
+    ]
     return Doc(nlp.vocab, words=words, sent_starts=starts, **layers)
 
 

@@ -268,8 +268,9 @@ def get_trees(
     heads: list[int] = []
     deps: list[str] = []
     for sentence in sentences:
-        sent_heads = [None if row[HEAD] == "_" else int(row[HEAD]) for row in sentence.rows]
-        if None in sent_heads or "_" in (row[DEPREL] for row in sentence.rows):
+        sent_heads = [int(row[HEAD]) for row in sentence.rows if row[HEAD] != "_"]
+        has_all = len(sent_heads) == len(sentence.rows)
+        if not has_all or "_" in (row[DEPREL] for row in sentence.rows):
             cause = "doc with a word that has no head or no relation: all its heads left out"
         elif not is_tree(sent_heads):
             cause = "doc with a sentence that is not a tree with one root: all its heads left out"

@@ -66,7 +66,8 @@ def read_labelled_lines(path: PathLike) -> Iterator[tuple[int, list[str], str]]:
             continue
         labels: list[str] = []
         while line.startswith(PREFIX):
-            label, line = re.match("([^ \t]*)[ \t]?(.*)", line, re.DOTALL).groups()
+            label, *rest = re.split("[ \t]", line, maxsplit=1)
+            line = rest[0] if rest else ""
             labels.append(label[len(PREFIX) :])
         if not labels or not all(labels):
             raise error_at(

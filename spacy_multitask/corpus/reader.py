@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,7 @@ class MultiCorpus:
         sizes = {name: self._count(name) for name in self.corpora}
         shares = self.shares(sizes)
         streams = {
-            name: _repeat(lambda name=name: self._examples(name, nlp), sizes[name], share, rng)
+            name: _repeat(partial(self._examples, name, nlp), sizes[name], share, rng)
             for name, share in shares.items()
         }
         if len(streams) > 1:

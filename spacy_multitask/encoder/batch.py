@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -13,8 +13,16 @@ from torch import Tensor
 if TYPE_CHECKING:
     from .listener import EncoderListener
 
-# A map from word vectors (n_words, width) to a head's logits (n_words, n_labels).
-Projection = Callable[[Tensor], Tensor]
+
+class Projection(Protocol):
+    """A map from word vectors (n_words, width) to a head's logits (n_words, n_labels)."""
+
+    @property
+    def is_ready(self) -> bool:
+        """RETURNS (bool): Whether the head has weights."""
+
+    def __call__(self, X: Tensor) -> Tensor: ...
+
 
 # Heads applied after the fact work through so many words at once.
 BLOCK = 1 << 16
@@ -81,12 +89,17 @@ class PackedBatch:
             listener.projection is None or id(listener) in self.projected
         )
 
-    def project(self, key: int, projection: Projection) -> Tensor:
+    @property
+    def word_vectors(self) -> Tensor:
+        """RETURNS (Tensor): `words`, where they are known to be there."""
+        assert self.words is not None, "the batch was made without word vectors"
+        return self.words
+
+    def project(self, key: int, projection: Callable[[Tensor], Tensor]) -> Tensor:
         """RETURNS (Tensor): A head's logits for all words, shape (n_words, n_labels)."""
         if key in self.projected:
             return self.projected[key]
-        assert self.words is not None, "the batch was made without word vectors"
-        return torch.cat([projection(block) for block in self.words.split(BLOCK)])
+        return torch.cat([projection(block) for block in self.word_vectors.split(BLOCK)])
 
     def branch(self, name: str) -> PackedBatch:
         """RETURNS (PackedBatch): The same vectors, collecting the gradient of one head alone."""

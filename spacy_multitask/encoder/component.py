@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 import srsly
 from spacy.language import Language
@@ -106,7 +106,7 @@ class MultitaskTransformer(TrainablePipe):
         if max_batch_pieces is not None and max_batch_pieces < 1:
             raise ValueError(f"max_batch_pieces = {max_batch_pieces} must be at least 1.")
         self.vocab: Vocab = nlp.vocab
-        self._nlp = weakref.ref(nlp)
+        self._nlp: Callable[[], Language | None] = weakref.ref(nlp)
         self._model = model
         self.name = name
         self.precision = precision
@@ -140,7 +140,7 @@ class MultitaskTransformer(TrainablePipe):
 
     @property
     def shim(self) -> EncoderShim:
-        return self._model.shims[0]
+        return cast(EncoderShim, self._model.shims[0])
 
     # Listeners
 
@@ -245,7 +245,7 @@ class MultitaskTransformer(TrainablePipe):
         }
         self._local.predicted = batch if batch.waiting else None
         if self.keep_vectors:
-            array = torch2xp(batch.words)
+            array: Any = torch2xp(batch.word_vectors)
             for doc, start, end in zip(docs, batch.starts, batch.ends):
                 # A copy, lest one kept doc keeps the vectors of its whole batch.
                 doc.tensor = array[start:end].copy()
@@ -304,7 +304,7 @@ class MultitaskTransformer(TrainablePipe):
         examples: Iterable[Example],
         *,
         drop: float = 0.0,
-        sgd: Optimizer | None = None,
+        sgd: Optimizer | Literal[False] | None = None,
         losses: dict[str, float] | None = None,
     ) -> dict[str, float]:
         """Encode a batch for the heads to learn from.
@@ -326,7 +326,7 @@ class MultitaskTransformer(TrainablePipe):
         )
         batch.losses = losses
         self._local.training = batch
-        if sgd not in (None, False):
+        if sgd is not None and sgd is not False:
             self.finish_update(sgd)
         return losses
 

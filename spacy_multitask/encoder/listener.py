@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from spacy.tokens import Doc
@@ -71,21 +71,22 @@ def forward(
         width = model.get_dim("nO") if model.has_dim("nO") else 0
         return [model.ops.alloc2f(len(doc), width) for doc in docs], lambda d: []
     batch = model.packed(docs, is_train)
-    vectors = _split(batch, batch.words.detach())
+    vectors = _split(batch, batch.word_vectors.detach())
 
     def backprop(d_vectors: list[Floats2d]) -> list[Doc]:
         if batch.graph is not None:
-            d_words = xp2torch(model.ops.xp.concatenate(d_vectors), device=batch.words.device)
+            words = batch.word_vectors
+            d_words = xp2torch(model.ops.xp.concatenate(d_vectors), device=words.device)
             with torch.no_grad():
-                if batch.words.grad is None:
-                    batch.words.grad = d_words.clone()
+                if words.grad is None:
+                    words.grad = d_words.clone()
                 else:
-                    batch.words.grad += d_words
+                    words.grad += d_words
         return []
 
     return vectors, backprop
 
 
 def _split(batch: PackedBatch, words: torch.Tensor) -> list[Floats2d]:
-    array = torch2xp(words)
+    array = cast(Floats2d, torch2xp(words))
     return [array[start:end] for start, end in zip(batch.starts, batch.ends)]

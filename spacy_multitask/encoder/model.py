@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from spacy.tokens import Doc
@@ -63,7 +64,7 @@ def build_encoder(
 
 
 def init(model: Model, X: list[Doc] | None = None, Y: None = None) -> None:
-    shim: EncoderShim = model.shims[0]
+    shim = cast(EncoderShim, model.shims[0])
     if not shim.has_module:
         shim.load_pretrained()
     model.set_dim("nO", shim.width, force=True)
@@ -73,13 +74,14 @@ def forward(
     model: Model, docs: list[Doc], is_train: bool
 ) -> tuple[list[Floats2d], Callable[[list[Floats2d]], list[Doc]]]:
     """Encode docs as a layer of its own, as in a head whose listener was replaced by a copy."""
-    shim: EncoderShim = model.shims[0]
+    shim = cast(EncoderShim, model.shims[0])
     batch = shim.encode(docs, is_train=is_train, precision="float32", budget=2048)
-    array = torch2xp(batch.words.detach())
+    words = batch.word_vectors
+    array = cast(Floats2d, torch2xp(words.detach()))
 
     def backprop(d_vectors: list[Floats2d]) -> list[Doc]:
         with torch.no_grad():
-            batch.words.grad = xp2torch(model.ops.xp.concatenate(d_vectors))
+            words.grad = xp2torch(model.ops.xp.concatenate(d_vectors))
         batch.backprop()
         return []
 

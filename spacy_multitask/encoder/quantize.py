@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import spacy
@@ -11,9 +11,7 @@ import spacy
 from .component import MultitaskTransformer
 
 
-def quantize(
-    model: str | os.PathLike, output: str | os.PathLike, **options: Any
-) -> tuple[int, int]:
+def quantize(model: str | Path, output: str | Path, **options: Any) -> tuple[int, int]:
     """Write a copy of a pipeline whose shared encoders are int8 graphs.
 
     model (str): A package's name or a folder.

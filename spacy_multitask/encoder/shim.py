@@ -6,7 +6,7 @@ import copy
 import json
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import srsly
@@ -64,6 +64,10 @@ class EncoderShim(TorchShim):
         self.tokenizer: Any = None
         self.cache: PieceCache | None = None
 
+    @property
+    def module(self) -> TransformerNetwork | OnnxNetwork:
+        return cast(TransformerNetwork | OnnxNetwork, super().module)
+
     # Making the network
 
     def load_pretrained(self) -> None:
@@ -89,7 +93,7 @@ class EncoderShim(TorchShim):
         shapes = is_uncased(tokenizer) if self.word_shapes is None else self.word_shapes
         self._assemble(transformer.float(), tokenizer, has_shapes=shapes)
 
-    def _assemble(self, transformer: nn.Module, tokenizer: Any, *, has_shapes: bool) -> None:
+    def _assemble(self, transformer: Any, tokenizer: Any, *, has_shapes: bool) -> None:
         network = TransformerNetwork(
             transformer, n_shapes=N_SHAPES if has_shapes else 0, layers=self.layers
         )
@@ -101,7 +105,9 @@ class EncoderShim(TorchShim):
             transformer.gradient_checkpointing_enable()
         self._set_network(network, tokenizer, _longest_input(transformer, tokenizer))
 
-    def _set_network(self, network: nn.Module, tokenizer: Any, longest_input: int) -> None:
+    def _set_network(
+        self, network: TransformerNetwork | OnnxNetwork, tokenizer: Any, longest_input: int
+    ) -> None:
         self.set_module(network)
         self.tokenizer = tokenizer
         self.longest_input = longest_input
@@ -128,7 +134,7 @@ class EncoderShim(TorchShim):
             for path in sorted(Path(folder).rglob("*")):
                 if path.is_file():
                     files[path.relative_to(folder).as_posix()] = path.read_bytes()
-        if self.is_quantized:
+        if isinstance(self.module, OnnxNetwork):
             settings = {"width": self.width, "longest_input": self.longest_input}
             files[GRAPH_CONFIG_FILE] = srsly.json_dumps(settings, indent=2).encode("utf8")
             files[GRAPH_FILE] = self.module.graph
@@ -248,12 +254,13 @@ class EncoderShim(TorchShim):
         network = self.module
         network.train(is_train)
         device = self.device
-        if is_train:
+        if is_train and isinstance(network, TransformerNetwork):
             network.prepare_for_training(device)
         lengths = np.fromiter(map(len, docs), np.int64, len(docs))
         n_words = int(lengths.sum())
         orths = [doc.to_array(ORTH) for doc, n in zip(docs, lengths) if n]
         if orths:
+            assert self.cache is not None, "the cache comes with the network"
             pieces = self.cache.lookup(np.concatenate(orths), docs[0].vocab.strings)
         else:
             empty = np.zeros(0, np.int64)
@@ -340,8 +347,7 @@ class EncoderShim(TorchShim):
         place = window_of_row * n_columns + column
         flat = hidden.reshape(-1, width)
         if self.pooling == "mean":
-            every, word = _ranges(place, place + counts)
-            every, word = torch.from_numpy(every).to(device), torch.from_numpy(word).to(device)
+            every, word = (torch.from_numpy(a).to(device) for a in _ranges(place, place + counts))
             vectors = flat.new_zeros(len(rows), width).index_add(0, word, flat[every])
             vectors = vectors / torch.from_numpy(counts).to(device)[:, None]
         else:
@@ -466,7 +472,7 @@ def _special_pieces(tokenizer: Any) -> tuple[np.ndarray, np.ndarray]:
     return np.array(full[:at], np.int64), np.array(full[at + len(bare) :], np.int64)
 
 
-def _longest_input(transformer: nn.Module, tokenizer: Any) -> int:
+def _longest_input(transformer: Any, tokenizer: Any) -> int:
     """RETURNS (int): Most pieces that the model takes at once, special ones included."""
     limits = [512 if tokenizer.model_max_length > 1e6 else tokenizer.model_max_length]
     positions = getattr(transformer.config, "max_position_embeddings", None)

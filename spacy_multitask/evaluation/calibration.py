@@ -18,18 +18,18 @@ class Reliability(NamedTuple):
     """Predictions grouped by the probability of the predicted class.
 
     confidence, accuracy (ndarray): Means per bin that has predictions, shape (n,).
-    count (ndarray): Predictions per such bin, shape (n,).
+    size (ndarray): Predictions per such bin, shape (n,).
     """
 
     confidence: np.ndarray
     accuracy: np.ndarray
-    count: np.ndarray
+    size: np.ndarray  # a tuple has a method of the name `count`
 
     @property
     def error(self) -> float:
         """RETURNS (float): Expected calibration error, from 0 to 1."""
         gaps = np.abs(self.confidence - self.accuracy)
-        return float((gaps * self.count).sum() / max(1, self.count.sum()))
+        return float((gaps * self.size).sum() / max(1, self.size.sum()))
 
 
 def reliability(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from spacy.tokens import Doc
@@ -57,7 +57,7 @@ def _build(name: str, tok2vec: Model, source: str) -> Model:
 
 def forward(model: Model, docs: list[Doc], is_train: bool) -> tuple[Floats2d, Callable]:
     """As a thinc layer. The heads go past this one, to leave out the words without gold."""
-    module: Classifier = model.shims[0].module
+    module = cast(Classifier, cast(TorchShim, model.shims[0]).module)
     batch, finish = pack(model.get_ref("tok2vec"), docs, is_train=is_train)
     with torch.set_grad_enabled(is_train):
         vectors: Any = getattr(batch, model.attrs["source"])
@@ -71,4 +71,4 @@ def forward(model: Model, docs: list[Doc], is_train: bool) -> tuple[Floats2d, Ca
         finish()
         return []
 
-    return torch2xp(logits.detach()), backprop
+    return cast(Floats2d, torch2xp(logits.detach())), backprop

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -77,8 +77,13 @@ class Head(TrainablePipe):
         return self.model.get_ref("tok2vec")
 
     @property
-    def module(self) -> Classifier:
-        return self.model.shims[0].module
+    def shim(self) -> TorchShim:
+        return cast(TorchShim, self.model.shims[0])
+
+    @property
+    def module(self) -> Any:
+        """RETURNS (nn.Module): The trained layer, of the type that `make_module` makes."""
+        return self.shim.module
 
     # What a head is
 
@@ -100,7 +105,7 @@ class Head(TrainablePipe):
         if there is none."""
         raise NotImplementedError
 
-    def loss(self, module: Classifier, batch: PackedBatch, gold: Any) -> Tensor:
+    def loss(self, module: Any, batch: PackedBatch, gold: Any) -> Tensor:
         """RETURNS (Tensor): Mean loss per gold item, a scalar."""
         raise NotImplementedError
 
@@ -133,7 +138,7 @@ class Head(TrainablePipe):
             nlp._link_components()
         width = self._init_tok2vec(get_examples)
         self.model.set_dim("nO", self.n_out, force=True)
-        self.model.shims[0].set_module(self.make_module(width))
+        self.shim.set_module(self.make_module(width))
 
     def _is_own(self, example: Example) -> bool:
         """RETURNS (bool): Whether this head may look at the example's gold."""
@@ -150,10 +155,10 @@ class Head(TrainablePipe):
         """RETURNS (int): Width of the token vectors."""
         tok2vec = self.tok2vec
         if isinstance(tok2vec, EncoderListener):
-            if tok2vec.encoder is None or not tok2vec.has_dim("nO"):
+            if not tok2vec.has_dim("nO"):
                 tok2vec.packed([], False)  # says what is missing
                 raise ValueError(
-                    f"The encoder {tok2vec.encoder.name!r} that {self.name!r} listens to has no "
+                    f"The encoder {tok2vec.upstream_name!r} that {self.name!r} listens to has no "
                     "weights yet; it must come before the head in [nlp] pipeline."
                 )
             return tok2vec.get_dim("nO")
@@ -173,7 +178,7 @@ class Head(TrainablePipe):
         examples: Iterable[Example],
         *,
         drop: float = 0.0,
-        sgd: Optimizer | None = None,
+        sgd: Optimizer | Literal[False] | None = None,
         losses: dict[str, float] | None = None,
     ) -> dict[str, float]:
         """Learn from the examples that have gold for this head.
@@ -201,7 +206,7 @@ class Head(TrainablePipe):
                 (loss * self.loss_weight).backward()
             backprop()
             losses[self.name] += float(loss.detach())
-        if sgd not in (None, False):
+        if sgd is not None and sgd is not False:
             self.finish_update(sgd)
         return losses
 
@@ -289,7 +294,7 @@ class Head(TrainablePipe):
 
 def link_word_projection(model: Model) -> None:
     """Let the encoder compute a token head's logits while it has a micro-batch in hand."""
-    shim: TorchShim = model.shims[0]
+    shim = cast(TorchShim, model.shims[0])
     listen_without_words(model.get_ref("tok2vec"), _Projection(shim))
 
 
@@ -304,7 +309,7 @@ class _Projection:
         return self.shim.has_module
 
     def __call__(self, X: Tensor) -> Tensor:
-        return self.shim.module.project(X)
+        return cast(Classifier, self.shim.module).project(X)
 
 
 def same_tokens(example: Example) -> bool:

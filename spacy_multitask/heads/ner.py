@@ -144,7 +144,7 @@ class EntityRecognizer(SpanHead):
                 ents = [ent for ent in ents if not any(token.i in taken for token in ent)]
                 doc.set_ents(filter_spans([*doc.ents, *ents]), default="outside")
             elif len(doc):
-                array = np.zeros((len(doc), 2), np.uint64)
+                array: Any = np.zeros((len(doc), 2), np.uint64)
                 array[:, 0] = IOB_OUTSIDE
                 for start, end, label in spans:
                     array[start:end, 0] = IOB_INSIDE

@@ -237,7 +237,8 @@ class RelationExtractor(Head):
         return PairClassifier(width, n_types, self.n_out, self.hidden_width)
 
     def collect_labels(self, examples: Iterable[Example]) -> dict[str, list[str]]:
-        relations, entities = set(), set()
+        relations: set[str] = set()
+        entities: set[str] = set()
         for example in examples:
             if KEY in example.reference.user_data:
                 relations.update(label for _, _, label, _ in example.reference.user_data[KEY])
@@ -279,7 +280,7 @@ class RelationExtractor(Head):
         return pairs._replace(targets=np.array(targets, np.int64))
 
     def loss(self, module: PairClassifier, batch: PackedBatch, gold: Pairs) -> Tensor:
-        logits = module(batch.words, gold.spans, gold.types, gold.pairs)
+        logits = module(batch.word_vectors, gold.spans, gold.types, gold.pairs)
         return self.cross_entropy(logits, gold.targets)
 
     # Prediction
@@ -310,7 +311,8 @@ class RelationExtractor(Head):
         pairs, labels, probabilities = predictions
         owners: list[tuple[list, list]] = []
         for doc in docs:
-            doc.user_data[KEY] = found = []
+            found: list[list] = []
+            doc.user_data[KEY] = found
             owners.extend((found, _plain(ent)) for ent in doc.ents)
         for k in np.flatnonzero(labels != NONE).tolist():
             head, tail = pairs.pairs[k].tolist()

@@ -115,7 +115,8 @@ class SpanHead(Head):
         self, module: Classifier, batch: PackedBatch, gold: tuple[np.ndarray, np.ndarray]
     ) -> Tensor:
         rows, targets = gold
-        words = batch.words[torch.from_numpy(rows).to(batch.words.device)]
+        vectors = batch.word_vectors
+        words = vectors[torch.from_numpy(rows).to(vectors.device)]
         return self.cross_entropy(module(words), targets)
 
     # Prediction

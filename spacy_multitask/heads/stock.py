@@ -21,13 +21,20 @@ from spacy.pipeline.textcat_multilabel import (
 from spacy.training import Example
 from thinc.api import Model
 
+try:
+    from spacy.pipeline.factories import register_factories
+except ImportError:  # an older spaCy, which registers its factories on import
+    pass
+else:
+    register_factories()  # else they come with the first pipeline, which may not be there yet
+
 
 def _defaults(factory: str) -> dict[str, Any]:
-    return dict(Language.get_factory_meta(factory).default_config)
+    return dict(Language.get_factory_meta(factory).default_config or {})
 
 
 def _score_weights(factory: str) -> dict[str, float | None]:
-    return dict(Language.get_factory_meta(factory).default_score_weights)
+    return dict(Language.get_factory_meta(factory).default_score_weights or {})
 
 
 @Language.factory(
@@ -115,12 +122,12 @@ def make_partial_senter(
     return PartialSentenceRecognizer(nlp.vocab, model, name, overwrite=overwrite, scorer=scorer)
 
 
-class _PartialCats:
+class _PartialCats(SpacyTextCategorizer):
     """Docs without `cats` give no gradient and do not count in the score."""
 
     def get_loss(self, examples: Iterable[Example], scores: Any) -> tuple[float, Any]:
         examples = list(examples)
-        _, d_scores = super().get_loss(examples, scores)
+        d_scores: Any = super().get_loss(examples, scores)[1]
         for row, example in enumerate(examples):
             if not example.reference.cats:
                 d_scores[row] = 0
@@ -133,7 +140,7 @@ class _PartialCats:
         return super().score(known, **kwargs)
 
 
-class PartialTextCategorizer(_PartialCats, SpacyTextCategorizer):
+class PartialTextCategorizer(_PartialCats):
     """spaCy's `textcat`; a doc without `cats` is unknown."""
 
 
@@ -148,7 +155,7 @@ class PartialSpanCategorizer(SpacySpanCategorizer):
         self, examples: Iterable[Example], spans_scores: tuple[Any, Any]
     ) -> tuple[float, Any]:
         examples = list(examples)
-        _, d_scores = super().get_loss(examples, spans_scores)
+        d_scores: Any = super().get_loss(examples, spans_scores)[1]
         lengths = self.model.ops.to_numpy(spans_scores[0].lengths).tolist()
         start = 0
         for example, n_spans in zip(examples, lengths, strict=True):

@@ -148,7 +148,7 @@ class Tagger(Head):
                 continue
             if not same_tokens(example):
                 name = "TAG" if attr == TAG else "POS"
-                values = [v or 0 for v in example.get_aligned(name)]
+                values = np.array([v or 0 for v in example.get_aligned(name)], np.uint64)
             try:
                 yield np.array([index[int(v)] for v in values], np.int64)
             except KeyError as error:
@@ -168,7 +168,8 @@ class Tagger(Head):
     ) -> Tensor:
         total: Any = 0.0
         for layer, (rows, targets) in gold.items():
-            words = batch.words[torch.from_numpy(rows).to(batch.words.device)]
+            vectors = batch.word_vectors
+            words = vectors[torch.from_numpy(rows).to(vectors.device)]
             logits = module(words)[:, self._columns(layer)]
             total = total + self.cross_entropy(logits, targets)
         return total
@@ -208,7 +209,7 @@ class Tagger(Head):
     def set_annotations(self, docs: Iterable[Doc], predictions: dict[str, np.ndarray]) -> None:
         """Write the predicted tags into the docs."""
         if self.extension is not None:
-            self._set_extension(docs, predictions["tags"])
+            self._set_extension(docs, predictions["tags"], self.extension)
             return
         strings = self.vocab.strings
         attrs = [LAYERS[layer] for layer in predictions]
@@ -216,17 +217,17 @@ class Tagger(Head):
             np.array([strings.add(label) for label in self.cfg[layer]], np.uint64)[best]
             for layer, best in predictions.items()
         ]
-        array = np.stack(columns, axis=1) if columns else None
+        array: Any = np.stack(columns, axis=1)
         start = 0
         for doc in docs:
             if len(doc):
                 doc.from_array(attrs, array[start : start + len(doc)])
             start += len(doc)
 
-    def _set_extension(self, docs: Iterable[Doc], best: np.ndarray) -> None:
+    def _set_extension(self, docs: Iterable[Doc], best: np.ndarray, extension: str) -> None:
         tags = [self.cfg["tags"][k] for k in best.tolist()]
         start = 0
         for doc in docs:
             for token, tag in zip(doc, tags[start : start + len(doc)]):
-                token._.set(self.extension, tag)
+                token._.set(extension, tag)
             start += len(doc)

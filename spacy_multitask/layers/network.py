@@ -22,11 +22,9 @@ class TransformerNetwork(nn.Module):
 
     is_encoder = True  # the optimizer gives this module the encoder's learning rate
 
-    def __init__(
-        self, transformer: nn.Module, *, n_shapes: int = 0, layers: list[int] | None = None
-    ):
+    def __init__(self, transformer: Any, *, n_shapes: int = 0, layers: list[int] | None = None):
         """
-        transformer (nn.Module): A Hugging Face encoder model.
+        transformer (PreTrainedModel): A Hugging Face encoder model.
         n_shapes (int): Size of the word shape embedding; 0 leaves it out.
         layers (Optional[List[int]]): Hidden layers to mix with learned weights, 0 being the
             embeddings; None takes the last.
@@ -37,7 +35,7 @@ class TransformerNetwork(nn.Module):
         if getattr(transformer, "pooler", None) is not None:
             transformer.pooler = None
         replace_dropout(transformer)
-        self.transformer = transformer
+        self.transformer: Any = transformer
         self.width: int = transformer.config.hidden_size
         n_layers = transformer.config.num_hidden_layers
         self.layers = (
@@ -75,7 +73,8 @@ class TransformerNetwork(nn.Module):
             return self.transformer(**arguments).last_hidden_state
         hidden = self.transformer(**arguments, output_hidden_states=True).hidden_states
         weights = torch.softmax(self.layer_weights, dim=0)
-        return sum(w * hidden[i] for w, i in zip(weights, self.layers))
+        mixed: Tensor = sum(w * hidden[i] for w, i in zip(weights, self.layers))
+        return mixed
 
     def prepare_for_training(self, device: torch.device) -> None:
         """Choose what trains fastest on a device, before a batch is encoded."""

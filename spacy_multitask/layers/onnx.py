@@ -105,6 +105,7 @@ def export(network: nn.Module) -> bytes:
             dynamo=True,
             verbose=False,
         )
+    assert program is not None, "dynamo=True gives a program"
     return program.model_proto.SerializeToString()
 
 

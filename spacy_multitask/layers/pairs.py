@@ -38,7 +38,9 @@ class PairClassifier(nn.Module):
     def set_dropout(self, rate: float) -> None:
         self.dropout.p = rate
 
-    def forward(self, words: Tensor, spans: np.ndarray, types: np.ndarray, pairs: np.ndarray):
+    def forward(
+        self, words: Tensor, spans: np.ndarray, types: np.ndarray, pairs: np.ndarray
+    ) -> Tensor:
         """Score pairs of spans.
 
         words (Tensor): Word vectors, shape (n_words, width).

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -68,12 +68,13 @@ class TorchShim(Shim):
             if parameter.grad is None:
                 continue
             gradient = parameter.grad.to_dense() if parameter.grad.is_sparse else parameter.grad
-            weights, _ = optimizer((self.id, name), torch2xp(parameter.data), torch2xp(gradient))
+            arrays: Any = torch2xp(parameter.data), torch2xp(gradient)
+            weights, _ = optimizer((self.id, name), *arrays)
             parameter.data = xp2torch(weights, device=parameter.device)
             parameter.grad = None
 
     @contextlib.contextmanager
-    def use_params(self, params: dict):
+    def use_params(self, params: dict) -> Iterator[None]:
         """Swap in other weights (an optimizer's averages), keyed (shim id, parameter name)."""
         own = {
             name: params[self.id, name]

@@ -153,16 +153,16 @@ def _mistakes(name: str, examples: list[Example], scores: list[str]) -> list[dic
     wrong.sort(key=lambda item: (-item[0], len(examples[item[1]].predicted)))
     found = []
     for n, i in wrong[:MISTAKES]:
-        gold, own = examples[i].reference, examples[i].predicted
-        layers = known_layers(gold)
+        reference, predicted = examples[i].reference, examples[i].predicted
+        layers = known_layers(reference)
         found.append(
             {
                 "corpus": name,
                 "number": i + 1,
                 "wrong": n,
                 # draw() escapes what it is given.
-                "gold": Markup(draw(gold, layers, limit=SHOWN_WORDS)),
-                "predicted": Markup(draw(own, layers, limit=SHOWN_WORDS)),
+                "gold": Markup(draw(reference, layers, limit=SHOWN_WORDS)),
+                "predicted": Markup(draw(predicted, layers, limit=SHOWN_WORDS)),
             }
         )
     return found

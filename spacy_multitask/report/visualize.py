@@ -10,7 +10,7 @@ from spacy import displacy
 from spacy.tokens import Doc, Span
 from spacy.util import is_in_jupyter
 
-from ..heads.relations import get_relations
+from ..heads.relations import Relation, get_relations
 
 LAYERS = ("tags", "chunks", "entities", "relations", "cats")
 COLORS = {"tags": "#dfe6ec", "chunks": "#bfe1d9", "entities": "#feca74"}
@@ -99,7 +99,7 @@ def _spans(doc: Doc, found: list[tuple[str, int, int, str]], limit: int) -> str:
     )
 
 
-def _arcs(doc: Doc, relations) -> str:
+def _arcs(doc: Doc, relations: list[Relation]) -> str:
     """Words with the entities of relations as one word each, and an arc per relation."""
     spans = {(s.start, s.end) for r in relations for s in (r.head, r.tail)}
     first = min(start for start, _ in spans)

@@ -86,8 +86,7 @@ class _Run:
             self.file = path.open("w", encoding="utf8")
 
     def _row(self, cells: list[str]) -> None:
-        aligns = ["r"] * len(cells)
-        text = row(cells, widths=self.widths, aligns=aligns, spacing=2)
+        text = row(cells, widths=self.widths, aligns=["r"] * len(cells), spacing=2)
         print(text, file=self.stdout, flush=True)
 
     def log(self, info: dict[str, Any] | None) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any, cast
 
 import torch
 from spacy.util import registry
 from thinc.api import Optimizer
 from torch import nn
 
+# thinc says Generator where any iterator will do.
 FloatOrSchedule = float | Iterator[float]
 
 
@@ -55,6 +57,10 @@ class AdamW(Optimizer):
     any thinc optimizer, and get the heads' learning rate.
     """
 
+    head_learn_rate: float
+    # thinc keeps arrays here; for torch modules they are tensors.
+    averages: dict[Any, Any] | None
+
     def __init__(
         self,
         learn_rate: FloatOrSchedule,
@@ -69,7 +75,7 @@ class AdamW(Optimizer):
         use_averages: bool,
     ):
         super().__init__(
-            learn_rate,
+            cast(Any, learn_rate),
             L2=weight_decay,
             beta1=beta1,
             beta2=beta2,
@@ -82,7 +88,9 @@ class AdamW(Optimizer):
         self.layer_decay = layer_decay
         self._torch: dict[int, list[torch.optim.Optimizer]] = {}
 
-    def __call__(self, key, weights, gradient, *, lr_scale: float = 1.0):
+    def __call__(
+        self, key: tuple[int, str], weights: Any, gradient: Any, *, lr_scale: float = 1.0
+    ) -> Any:
         scale = self.head_learn_rate / self.learn_rate if self.learn_rate else 0.0
         return super().__call__(key, weights, gradient, lr_scale=lr_scale * scale)
 
@@ -106,7 +114,7 @@ class AdamW(Optimizer):
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         if self.averages is not None:
-            self._average(key, module)
+            self._average(self.averages, key, module)
 
     def _build(self, module: nn.Module) -> list[torch.optim.Optimizer]:
         groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
@@ -147,25 +155,28 @@ class AdamW(Optimizer):
         depth: int | None = getattr(module, "depth_from_top", lambda _: None)(name)
         return 1.0 if depth is None else self.layer_decay**depth
 
-    def _average(self, key: int, module: nn.Module) -> None:
+    def _average(self, averages: dict[Any, Any], key: int, module: nn.Module) -> None:
         for name, parameter in module.named_parameters():
             self.nr_update[key, name] += 1
             step = self.nr_update[key, name]
-            if (key, name) not in self.averages:
-                self.averages[key, name] = parameter.detach().clone()
+            if (key, name) not in averages:
+                averages[key, name] = parameter.detach().clone()
             # The same growing window as thinc's update_averages.
             decay = min((1.0 + step) / (10.0 + step), 0.9999)
-            self.averages[key, name].lerp_(parameter.detach(), 1.0 - decay)
+            averages[key, name].lerp_(parameter.detach(), 1.0 - decay)
 
 
 def clip_gradients(parameters: list[nn.Parameter], limit: float) -> None:
     """Scale gradients down to a norm over all of them; torch's own does not take sparse ones."""
     gradients = []
     for parameter in parameters:
-        if parameter.grad.is_sparse:
-            parameter.grad = parameter.grad.coalesce()
-            gradients.append(parameter.grad.values())
+        gradient = parameter.grad
+        if gradient is None:
+            continue
+        if gradient.is_sparse:
+            parameter.grad = gradient = gradient.coalesce()
+            gradients.append(gradient.values())
         else:
-            gradients.append(parameter.grad)
+            gradients.append(gradient)
     norm = torch.stack(torch._foreach_norm(gradients)).norm()
     torch._foreach_mul_(gradients, (limit / (norm + 1e-6)).clamp(max=1.0))
