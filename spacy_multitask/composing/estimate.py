@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from math import ceil
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from spacy.language import Language
@@ -19,6 +19,7 @@ from thinc.api import Config, get_current_ops
 
 from ..corpus.reader import MultiCorpus
 from ..encoder.component import MultitaskTransformer
+from ..layers.network import TransformerNetwork
 from ..progress import progress
 from .config import Composition, EncoderSize, Sizes
 from .survey import ITEMS, Survey, survey_docs
@@ -30,7 +31,7 @@ BATCHER = "spacy_multitask.batch_by_words.v1"
 MAX_DOCS = 32  # the default of that batcher
 
 HEADER = ("task", "head", "corpus", "docs", "words", "gold", "passes")
-ALIGNS = ("l", "l", "l", "r", "r", "r", "r")
+ALIGNS: list[Literal["r", "c", "l"]] = ["l", "l", "l", "r", "r", "r", "r"]
 
 Row = tuple[str, ...]
 
@@ -231,10 +232,11 @@ def _steps_and_cost(nlp: Language, training: Config, work: Work | None) -> str:
     encoders = [(n, c) for n, c in nlp.components if isinstance(c, MultitaskTransformer)]
     if work is None:
         return "How many steps it takes is not known beforehand; passes are those of an epoch."
-    if len(encoders) != 1:
+    name, component = encoders[0] if len(encoders) == 1 else ("", None)
+    network = None if component is None else component.shim.module
+    if component is None or not isinstance(network, TransformerNetwork):
         return f"About {round(work.epoch_steps * work.epochs)} steps."
-    ((name, component),) = encoders
-    config = component.shim.module.transformer.config
+    config = network.transformer.config
     size = EncoderSize(config.num_hidden_layers, config.hidden_size, config.vocab_size, known=True)
     guess = _estimate(
         size,
@@ -252,7 +254,7 @@ def _steps_and_cost(nlp: Language, training: Config, work: Work | None) -> str:
 def _rows(
     learners: Iterable[Learner], surveys: Mapping[str, Survey], passes: Mapping[str, float]
 ) -> list[Row]:
-    rows = []
+    rows: list[Row] = []
     for learner in learners:
         for corpus, found in surveys.items():
             layer = next((key for key in learner.layers if found.known[key]), None)
