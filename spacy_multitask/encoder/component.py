@@ -432,8 +432,8 @@ class MultitaskTransformer(TrainablePipe):
         for listener in self.listeners:
             listener.set_dim("nO", self.shim.width, force=True)
 
-    @contextmanager
     def use_params(self, params: dict) -> Iterator[None]:
+        """Swap in other weights until the iterator goes on: spaCy takes no context manager here."""
         self._settle(force=True)
         self._version += 1  # what was encoded before is stale now, and again afterwards
         with self._model.use_params(params):

@@ -54,7 +54,9 @@ class Head(TrainablePipe):
         name: str,
         *,
         loss_weight: float,
+        balance: nn.Module | None,
         label_smoothing: float,
+        class_weights: dict[str, float] | None,
         corpora: list[str] | None,
         scorer: Callable | None,
     ):
@@ -62,11 +64,20 @@ class Head(TrainablePipe):
             raise ValueError(f"loss_weight = {loss_weight} of {name!r} must not be negative.")
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing = {label_smoothing} of {name!r} must be in [0, 1).")
+        for label, weight in (class_weights or {}).items():
+            if weight <= 0:
+                raise ValueError(
+                    f"class_weights of {name!r}: {weight} for {label!r} must be greater than 0."
+                )
+        if balance is not None:
+            # A shim of its own, so that the optimizer steps and clips it apart, and it is saved.
+            model.shims.append(TorchShim(balance))
         self.vocab = vocab
         self.model = model
         self.name = name
         self.loss_weight = loss_weight
         self.label_smoothing = label_smoothing
+        self.class_weights = class_weights or {}
         self.corpora = None if corpora is None else frozenset(corpora)
         self.scorer = scorer
         self.cfg: dict[str, Any] = {}
@@ -85,12 +96,27 @@ class Head(TrainablePipe):
         """RETURNS (nn.Module): The trained layer, of the type that `make_module` makes."""
         return self.shim.module
 
+    @property
+    def balance(self) -> nn.Module | None:
+        """RETURNS (Optional[Module]): What learns a factor on the loss."""
+        return self.model.shims[1].module if len(self.model.shims) > 1 else None
+
     # What a head is
 
     @property
     def n_out(self) -> int:
         """RETURNS (int): Number of outputs."""
         raise NotImplementedError
+
+    @property
+    def classes(self) -> list[str]:
+        """RETURNS (List[str]): Names of the outputs, as `class_weights` has them."""
+        return list(self.labels)
+
+    @property
+    def weight(self) -> float:
+        """RETURNS (float): Factor on this head's loss by now."""
+        return self.loss_weight * (1.0 if self.balance is None else self.balance.weight)
 
     def make_module(self, width: int) -> nn.Module:
         """RETURNS (nn.Module): The trained layer, for vectors so wide."""
@@ -134,6 +160,14 @@ class Head(TrainablePipe):
                 f"{self.labels_doc}. Add a corpus that annotates it, or take the component out "
                 "of [nlp] pipeline."
             )
+        unknown = sorted(self.class_weights.keys() - set(self.classes))
+        if unknown:
+            raise ValueError(
+                f"class_weights of {self.name!r} names {', '.join(map(repr, unknown))}, which the "
+                f"training data does not have. There are: {', '.join(dict.fromkeys(self.classes))}."
+            )
+        if self.balance is not None:
+            self.balance.reset()
         if nlp is not None and isinstance(self.tok2vec, EncoderListener):
             nlp._link_components()
         width = self._init_tok2vec(get_examples)
@@ -203,7 +237,8 @@ class Head(TrainablePipe):
             batch, backprop = pack(self.tok2vec, docs, is_train=True)
             with torch.enable_grad():
                 loss = self.loss(module, batch, gold)
-                (loss * self.loss_weight).backward()
+                balanced = loss if self.balance is None else self.balance(loss)
+                (balanced * self.loss_weight).backward()
             backprop()
             losses[self.name] += float(loss.detach())
         if sgd is not None and sgd is not False:
@@ -215,11 +250,26 @@ class Head(TrainablePipe):
         if isinstance(self.tok2vec, EncoderListener) and self.tok2vec.encoder is not None:
             self.tok2vec.encoder.head_finished(self.name)
 
-    def cross_entropy(self, logits: Tensor, targets: np.ndarray) -> Tensor:
-        """RETURNS (Tensor): Mean cross entropy of logits (n, nO) with class indices (n,)."""
-        return torch.nn.functional.cross_entropy(
+    def class_factors(self, classes: list[str], device: torch.device) -> Tensor | None:
+        """RETURNS (Optional[Tensor]): Factor on the loss of each class, shape (n_classes,); None
+        if none differs from 1."""
+        if not self.class_weights:
+            return None
+        factors = [float(self.class_weights.get(name, 1.0)) for name in classes]
+        return torch.tensor(factors, device=device)
+
+    def cross_entropy(self, logits: Tensor, targets: np.ndarray, classes: list[str]) -> Tensor:
+        """Compare logits with gold.
+
+        logits (Tensor): Shape (n, n_classes).
+        targets (ndarray): Class indices, shape (n,).
+        classes (List[str]): Names of the classes, for their weights.
+        RETURNS (Tensor): Mean cross entropy, weighted by the targets' classes; a scalar.
+        """
+        return nn.functional.cross_entropy(
             logits,
             torch.from_numpy(targets).to(logits.device),
+            weight=self.class_factors(classes, logits.device),
             label_smoothing=self.label_smoothing,
         )
 

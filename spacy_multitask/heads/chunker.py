@@ -10,6 +10,7 @@ from spacy.tokens import Doc, Span
 from spacy.training import Example
 from spacy.vocab import Vocab
 from thinc.api import Model
+from torch import nn
 
 from .base import DEFAULT_TOKEN_MODEL
 from .spans import SpanHead, SpanPredictions, SpanTuple, gold_group, set_group
@@ -22,7 +23,9 @@ from .spans import SpanHead, SpanPredictions, SpanTuple, gold_group, set_group
         "model": DEFAULT_TOKEN_MODEL,
         "spans_key": "np",
         "loss_weight": 1.0,
+        "balance": None,
         "label_smoothing": 0.0,
+        "class_weights": None,
         "corpora": None,
         "scorer": {"@scorers": "spacy_multitask.chunk_scorer.v1"},
     },
@@ -34,7 +37,9 @@ def make_chunker(
     model: Model,
     spans_key: str,
     loss_weight: float,
+    balance: nn.Module | None,
     label_smoothing: float,
+    class_weights: dict[str, float] | None,
     corpora: list[str] | None,
     scorer: Callable | None,
 ) -> Chunker:
@@ -43,7 +48,11 @@ def make_chunker(
     model (Model): See `spacy_multitask.TokenClassifier.v1`.
     spans_key (str): Key of `doc.spans`, for gold and for predictions.
     loss_weight (float): Factor on this head's loss.
+    balance (Optional[Module]): What learns a factor on this head's loss besides, such as
+        `spacy_multitask.uncertainty_weight.v1`.
     label_smoothing (float): Probability mass spread over all labels in training.
+    class_weights (Optional[Dict[str, float]]): Factors on the loss of gold items, by label;
+        "O" is a token outside all chunks. Labels that are not named have 1.
     corpora (Optional[List[str]]): Names of the training corpora that this head learns from and is
         scored on, if not all: for corpora that annotate one layer after different schemes.
     scorer (Optional[Callable]): Scores examples.
@@ -54,7 +63,9 @@ def make_chunker(
         name,
         spans_key=spans_key,
         loss_weight=loss_weight,
+        balance=balance,
         label_smoothing=label_smoothing,
+        class_weights=class_weights,
         corpora=corpora,
         scorer=scorer,
     )
@@ -89,7 +100,9 @@ class Chunker(SpanHead):
         *,
         spans_key: str,
         loss_weight: float,
+        balance: nn.Module | None,
         label_smoothing: float,
+        class_weights: dict[str, float] | None,
         corpora: list[str] | None,
         scorer: Callable | None,
     ):
@@ -98,7 +111,9 @@ class Chunker(SpanHead):
             model,
             name,
             loss_weight=loss_weight,
+            balance=balance,
             label_smoothing=label_smoothing,
+            class_weights=class_weights,
             corpora=corpora,
             scorer=scorer,
         )

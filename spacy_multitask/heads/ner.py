@@ -13,6 +13,7 @@ from spacy.training import Example
 from spacy.util import filter_spans
 from spacy.vocab import Vocab
 from thinc.api import Model
+from torch import nn
 
 from .base import DEFAULT_TOKEN_MODEL, same_tokens
 from .spans import (
@@ -34,7 +35,9 @@ IOB_INSIDE, IOB_OUTSIDE, IOB_BEGIN = 1, 2, 3  # spaCy's token.ent_iob; 0 is "not
         "model": DEFAULT_TOKEN_MODEL,
         "spans_key": None,
         "loss_weight": 1.0,
+        "balance": None,
         "label_smoothing": 0.0,
+        "class_weights": None,
         "corpora": None,
         "scorer": {"@scorers": "spacy_multitask.ner_scorer.v1"},
     },
@@ -51,7 +54,9 @@ def make_ner(
     model: Model,
     spans_key: str | None,
     loss_weight: float,
+    balance: nn.Module | None,
     label_smoothing: float,
+    class_weights: dict[str, float] | None,
     corpora: list[str] | None,
     scorer: Callable | None,
 ) -> EntityRecognizer:
@@ -62,7 +67,11 @@ def make_ner(
         a second recogniser with other labels. It learns from that group where a doc has it, and
         else from `doc.ents`, so name its `corpora`.
     loss_weight (float): Factor on this head's loss.
+    balance (Optional[Module]): What learns a factor on this head's loss besides, such as
+        `spacy_multitask.uncertainty_weight.v1`.
     label_smoothing (float): Probability mass spread over all labels in training.
+    class_weights (Optional[Dict[str, float]]): Factors on the loss of gold items, by label;
+        "O" is a token outside all entities. Labels that are not named have 1.
     corpora (Optional[List[str]]): Names of the training corpora that this head learns from and is
         scored on, if not all: for corpora that annotate one layer after different schemes.
     scorer (Optional[Callable]): Scores examples.
@@ -73,7 +82,9 @@ def make_ner(
         name,
         spans_key=spans_key,
         loss_weight=loss_weight,
+        balance=balance,
         label_smoothing=label_smoothing,
+        class_weights=class_weights,
         corpora=corpora,
         scorer=scorer,
     )
@@ -97,7 +108,9 @@ class EntityRecognizer(SpanHead):
         *,
         spans_key: str | None,
         loss_weight: float,
+        balance: nn.Module | None,
         label_smoothing: float,
+        class_weights: dict[str, float] | None,
         corpora: list[str] | None,
         scorer: Callable | None,
     ):
@@ -106,7 +119,9 @@ class EntityRecognizer(SpanHead):
             model,
             name,
             loss_weight=loss_weight,
+            balance=balance,
             label_smoothing=label_smoothing,
+            class_weights=class_weights,
             corpora=corpora,
             scorer=scorer,
         )

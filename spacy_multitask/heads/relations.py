@@ -13,7 +13,7 @@ from spacy.training import Example
 from spacy.util import registry
 from spacy.vocab import Vocab
 from thinc.api import Config, Model
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..encoder.batch import PackedBatch
 from ..layers.pairs import PairClassifier
@@ -109,7 +109,9 @@ def _forward(model: Model, docs: list[Doc], is_train: bool) -> Any:
         "max_distance": 100,
         "hidden_width": 256,
         "loss_weight": 1.0,
+        "balance": None,
         "label_smoothing": 0.0,
+        "class_weights": None,
         "corpora": None,
         "scorer": {"@scorers": "spacy_multitask.relation_scorer.v1"},
     },
@@ -129,7 +131,9 @@ def make_relations(
     max_distance: int,
     hidden_width: int,
     loss_weight: float,
+    balance: nn.Module | None,
     label_smoothing: float,
+    class_weights: dict[str, float] | None,
     corpora: list[str] | None,
     scorer: Callable | None,
 ) -> RelationExtractor:
@@ -142,7 +146,11 @@ def make_relations(
     max_distance (int): Most tokens between head and tail.
     hidden_width (int): Width of the hidden layer.
     loss_weight (float): Factor on this head's loss.
+    balance (Optional[Module]): What learns a factor on this head's loss besides, such as
+        `spacy_multitask.uncertainty_weight.v1`.
     label_smoothing (float): Probability mass spread over all labels in training.
+    class_weights (Optional[Dict[str, float]]): Factors on the loss of gold items, by label;
+        "none" is no relation. Labels that are not named have 1.
     corpora (Optional[List[str]]): Names of the training corpora that this head learns from and is
         scored on, if not all: for corpora that annotate one layer after different schemes.
     scorer (Optional[Callable]): Scores examples.
@@ -155,7 +163,9 @@ def make_relations(
         max_distance=max_distance,
         hidden_width=hidden_width,
         loss_weight=loss_weight,
+        balance=balance,
         label_smoothing=label_smoothing,
+        class_weights=class_weights,
         corpora=corpora,
         scorer=scorer,
     )
@@ -198,7 +208,9 @@ class RelationExtractor(Head):
         max_distance: int,
         hidden_width: int,
         loss_weight: float,
+        balance: nn.Module | None,
         label_smoothing: float,
+        class_weights: dict[str, float] | None,
         corpora: list[str] | None,
         scorer: Callable | None,
     ):
@@ -207,7 +219,9 @@ class RelationExtractor(Head):
             model,
             name,
             loss_weight=loss_weight,
+            balance=balance,
             label_smoothing=label_smoothing,
+            class_weights=class_weights,
             corpora=corpora,
             scorer=scorer,
         )
@@ -227,6 +241,10 @@ class RelationExtractor(Head):
     @property
     def labels(self) -> tuple[str, ...]:
         return tuple(self.cfg["labels"])
+
+    @property
+    def classes(self) -> list[str]:
+        return ["none", *self.cfg["labels"]]
 
     @property
     def n_out(self) -> int:
@@ -281,7 +299,7 @@ class RelationExtractor(Head):
 
     def loss(self, module: PairClassifier, batch: PackedBatch, gold: Pairs) -> Tensor:
         logits = module(batch.word_vectors, gold.spans, gold.types, gold.pairs)
-        return self.cross_entropy(logits, gold.targets)
+        return self.cross_entropy(logits, gold.targets, self.classes)
 
     # Prediction
 

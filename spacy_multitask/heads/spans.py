@@ -11,7 +11,7 @@ from spacy.tokens import Doc, Span, SpanGroup
 from spacy.training import Example
 from spacy.vocab import Vocab
 from thinc.api import Model
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..encoder.batch import PackedBatch
 from ..layers import bioes
@@ -45,7 +45,9 @@ class SpanHead(Head):
         name: str,
         *,
         loss_weight: float,
+        balance: nn.Module | None,
         label_smoothing: float,
+        class_weights: dict[str, float] | None,
         corpora: list[str] | None,
         scorer: Callable | None,
     ):
@@ -54,7 +56,9 @@ class SpanHead(Head):
             model,
             name,
             loss_weight=loss_weight,
+            balance=balance,
             label_smoothing=label_smoothing,
+            class_weights=class_weights,
             corpora=corpora,
             scorer=scorer,
         )
@@ -80,6 +84,10 @@ class SpanHead(Head):
     @property
     def n_out(self) -> int:
         return bioes.n_labels(len(self.cfg["labels"]))
+
+    @property
+    def classes(self) -> list[str]:
+        return ["O", *(label for label in self.cfg["labels"] for _ in "BIES")]
 
     def collect_labels(self, examples: Iterable[Example]) -> dict[str, list[str]]:
         return {"labels": sorted(set().union(*(self.gold_labels(eg.y) for eg in examples)))}
@@ -117,7 +125,7 @@ class SpanHead(Head):
         rows, targets = gold
         vectors = batch.word_vectors
         words = vectors[torch.from_numpy(rows).to(vectors.device)]
-        return self.cross_entropy(module(words), targets)
+        return self.cross_entropy(module(words), targets, self.classes)
 
     # Prediction
 

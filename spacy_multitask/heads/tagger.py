@@ -13,7 +13,7 @@ from spacy.tokens import Doc, Token
 from spacy.training import Example
 from spacy.vocab import Vocab
 from thinc.api import Model
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..encoder.batch import PackedBatch
 from ..layers.classifier import Classifier
@@ -30,7 +30,9 @@ LAYERS = {"tags": TAG, "pos": POS}
         "model": DEFAULT_TOKEN_MODEL,
         "extension": None,
         "loss_weight": 1.0,
+        "balance": None,
         "label_smoothing": 0.0,
+        "class_weights": None,
         "corpora": None,
         "scorer": {"@scorers": "spacy_multitask.tagger_scorer.v1"},
     },
@@ -42,7 +44,9 @@ def make_tagger(
     model: Model,
     extension: str | None,
     loss_weight: float,
+    balance: nn.Module | None,
     label_smoothing: float,
+    class_weights: dict[str, float] | None,
     corpora: list[str] | None,
     scorer: Callable | None,
 ) -> Tagger:
@@ -53,7 +57,11 @@ def make_tagger(
         of `token.tag_`: for a second tagger with other tags. It still learns from `token.tag_`, so
         name its `corpora`; and give its scorer a prefix.
     loss_weight (float): Factor on this head's loss.
+    balance (Optional[Module]): What learns a factor on this head's loss besides, such as
+        `spacy_multitask.uncertainty_weight.v1`.
     label_smoothing (float): Probability mass spread over all tags in training.
+    class_weights (Optional[Dict[str, float]]): Factors on the loss of gold items, by label, of tags
+        and of parts of speech. Labels that are not named have 1.
     corpora (Optional[List[str]]): Names of the training corpora that this head learns from and is
         scored on, if not all: for corpora that annotate one layer after different schemes.
     scorer (Optional[Callable]): Scores examples.
@@ -64,7 +72,9 @@ def make_tagger(
         name,
         extension=extension,
         loss_weight=loss_weight,
+        balance=balance,
         label_smoothing=label_smoothing,
+        class_weights=class_weights,
         corpora=corpora,
         scorer=scorer,
     )
@@ -87,7 +97,9 @@ class Tagger(Head):
         *,
         extension: str | None,
         loss_weight: float,
+        balance: nn.Module | None,
         label_smoothing: float,
+        class_weights: dict[str, float] | None,
         corpora: list[str] | None,
         scorer: Callable | None,
     ):
@@ -96,7 +108,9 @@ class Tagger(Head):
             model,
             name,
             loss_weight=loss_weight,
+            balance=balance,
             label_smoothing=label_smoothing,
+            class_weights=class_weights,
             corpora=corpora,
             scorer=scorer,
         )
@@ -171,7 +185,7 @@ class Tagger(Head):
             vectors = batch.word_vectors
             words = vectors[torch.from_numpy(rows).to(vectors.device)]
             logits = module(words)[:, self._columns(layer)]
-            total = total + self.cross_entropy(logits, targets)
+            total = total + self.cross_entropy(logits, targets, self.cfg[layer])
         return total
 
     def _columns(self, layer: str) -> slice:

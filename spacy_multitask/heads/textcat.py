@@ -12,7 +12,7 @@ from spacy.tokens import Doc
 from spacy.training import Example
 from spacy.vocab import Vocab
 from thinc.api import Config, Model
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..encoder.batch import PackedBatch
 from ..layers.classifier import Classifier
@@ -35,7 +35,9 @@ DEFAULT_DOC_MODEL = Config().from_str("""
         "exclusive_classes": True,
         "threshold": 0.5,
         "loss_weight": 1.0,
+        "balance": None,
         "label_smoothing": 0.0,
+        "class_weights": None,
         "corpora": None,
         "scorer": {"@scorers": "spacy_multitask.textcat_scorer.v1"},
     },
@@ -54,7 +56,9 @@ def make_textcat(
     exclusive_classes: bool,
     threshold: float,
     loss_weight: float,
+    balance: nn.Module | None,
     label_smoothing: float,
+    class_weights: dict[str, float] | None,
     corpora: list[str] | None,
     scorer: Callable | None,
 ) -> TextCategorizer:
@@ -64,7 +68,11 @@ def make_textcat(
     exclusive_classes (bool): Whether exactly one label is true of each doc.
     threshold (float): Probability from which a label counts as true where several may be.
     loss_weight (float): Factor on this head's loss.
+    balance (Optional[Module]): What learns a factor on this head's loss besides, such as
+        `spacy_multitask.uncertainty_weight.v1`.
     label_smoothing (float): Probability mass spread over all labels in training.
+    class_weights (Optional[Dict[str, float]]): Factors on the loss of gold items, by label
+        that is true. Labels that are not named have 1.
     corpora (Optional[List[str]]): Names of the training corpora that this head learns from and is
         scored on, if not all: for corpora that annotate one layer after different schemes.
     scorer (Optional[Callable]): Scores examples.
@@ -76,7 +84,9 @@ def make_textcat(
         exclusive_classes=exclusive_classes,
         threshold=threshold,
         loss_weight=loss_weight,
+        balance=balance,
         label_smoothing=label_smoothing,
+        class_weights=class_weights,
         corpora=corpora,
         scorer=scorer,
     )
@@ -100,7 +110,9 @@ class TextCategorizer(Head):
         exclusive_classes: bool,
         threshold: float,
         loss_weight: float,
+        balance: nn.Module | None,
         label_smoothing: float,
+        class_weights: dict[str, float] | None,
         corpora: list[str] | None,
         scorer: Callable | None,
     ):
@@ -109,7 +121,9 @@ class TextCategorizer(Head):
             model,
             name,
             loss_weight=loss_weight,
+            balance=balance,
             label_smoothing=label_smoothing,
+            class_weights=class_weights,
             corpora=corpora,
             scorer=scorer,
         )
@@ -170,12 +184,24 @@ class TextCategorizer(Head):
         if self.exclusive_classes:
             targets = targets.nan_to_num(0.0)
             targets = targets / targets.sum(1, keepdim=True)
-            return torch.nn.functional.cross_entropy(
-                logits, targets, label_smoothing=self.label_smoothing
+            weight = self.class_factors(self.cfg["labels"], device)
+            total = nn.functional.cross_entropy(
+                logits,
+                targets,
+                weight=weight,
+                label_smoothing=self.label_smoothing,
+                reduction="sum",
             )
+            # As torch has it for class indices; for probabilities it would divide by the docs.
+            return total / (targets if weight is None else targets * weight).sum()
         known = ~targets.isnan()
         smooth = targets[known] * (1 - self.label_smoothing) + self.label_smoothing / 2
-        return torch.nn.functional.binary_cross_entropy_with_logits(logits[known], smooth)
+        weight = self.class_factors(self.cfg["labels"], device)
+        if weight is not None:
+            weight = weight.expand_as(targets)[known]
+        return nn.functional.binary_cross_entropy_with_logits(
+            logits[known], smooth, pos_weight=weight
+        )
 
     def gold_logits(self, examples: list[Example]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         gold = self.gold(list(map(self._hide_foreign_gold, examples)))

@@ -27,8 +27,9 @@ def make_logger(
     """Log to the console and, if asked to, to a file.
 
     output_file (Optional[str]): JSONL file, one line per evaluation: epoch, step, words, seconds,
-        the mean loss per step of each head since the line before, all scores from 0 to 1, the
-        learning rate. An older file of that name is replaced.
+        the mean loss per step of each head since the line before, the factor on its loss where
+        that is learned, all scores from 0 to 1, the learning rate. An older file of that name is
+        replaced.
     progress_bar (bool): Whether to show steps and time left, if standard error is a terminal.
     plan (bool): Whether to read the corpora before the first step, and say what gold each head
         has in them and what the training will take.
@@ -73,8 +74,14 @@ class _Run:
             for name, pipe in nlp.pipeline
             if getattr(pipe, "is_trainable", False) and name not in frozen(nlp)
         ]
-        self.widths = [5, 7, *(max(7, len(n)) for n in (*self.heads, *self.scores)), 7]
-        header = ["epoch", "step", *self.heads, *self.scores, "score"]
+        self.balanced = {
+            name: pipe
+            for name, pipe in nlp.pipeline
+            if name in self.heads and getattr(pipe, "balance", None) is not None
+        }
+        middle = [*self.heads, *(f"w({name})" for name in self.balanced), *self.scores]
+        self.widths = [5, 7, *(max(7, len(n)) for n in middle), 7]
+        header = ["epoch", "step", *middle, "score"]
         self._row(header)
         self._row(["-" * width for width in self.widths])
         self.started = time.perf_counter()
@@ -101,12 +108,14 @@ class _Run:
         n_steps = max(1, info["step"] - self.step)
         self.step = info["step"]
         losses = {name: float(info["losses"].get(name, 0.0)) / n_steps for name in self.heads}
+        weights = {name: head.weight for name, head in self.balanced.items()}
         scores = info["other_scores"]
         self._row(
             [
                 str(info["epoch"]),
                 str(info["step"]),
                 *(f"{losses[name]:.3f}" for name in self.heads),
+                *(f"{weight:.3f}" for weight in weights.values()),
                 *(_percent(scores.get(name)) for name in self.scores),
                 _percent(info["score"]),
             ]
@@ -118,6 +127,7 @@ class _Run:
                 "words": info["words"],
                 "seconds": round(time.perf_counter() - self.started, 1),
                 "losses": losses,
+                "weights": weights,
                 "scores": {k: v for k, v in scores.items() if isinstance(v, int | float)},
                 "score": info["score"],
             }
