@@ -29,7 +29,7 @@ from thinc.api import Config
 from spacy_multitask.converters import convert
 from spacy_multitask.evaluation.evaluate import evaluate
 
-from .common import arguments, flair_python, load, machine, packaged_encoder, peer, save
+from .common import Runs, arguments, flair_python, packaged_encoder, peer
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 # Task -> folder of the sample, format, its options, score.
@@ -165,26 +165,17 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     encoder = args.encoder or packaged_encoder()
     rates = args.flair_learn_rates
-    before = load(args.json)
-    runs: dict = before.get("runs", {})
-    here = machine(before.get("machine"))
-
-    def once(system: str, example: str, key: str, function, *values, **options) -> None:
-        found = runs.setdefault(system, {}).setdefault(example, {})
-        if key not in found:
-            found[key] = function(*values, **options)
-            save({"machine": here, **summarize(runs, rates, args.seeds), "runs": runs}, args.json)
-
+    runs = Runs(args.json, lambda found: summarize(found, rates, args.seeds))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         convert_samples(args.samples, folder)
         for system, epochs in (("ours", args.epochs), ("ours_one_epoch", 1)):
-            for seed in args.seeds:
-                for example in args.examples if system in args.only else ():
+            for seed in args.seeds if system in args.only else ():
+                for example in args.examples:
                     config = example_config(example, encoder, folder, seed, epochs)
-                    tasks = EXAMPLES[example]["tasks"]
-                    parts = ("dev", "test")
-                    once(system, example, str(seed), run, config, tasks, folder, parts=parts)
+                    tasks, parts = EXAMPLES[example]["tasks"], ("dev", "test")
+                    keys = (system, example, str(seed))
+                    runs.once(keys, run, config, tasks, folder, parts=parts)
     if "flair" not in args.only:
         return
     python = flair_python(args.flair_venv)
@@ -193,10 +184,10 @@ def main() -> None:
     for example in args.examples:
         for seed in args.seeds:
             first = seed == args.seeds[0]
-            for rate in rates if first else [best_rate(runs, example, rates, args.seeds[0])]:
+            for rate in rates if first else [best_rate(runs.found, example, rates, args.seeds[0])]:
                 chosen = (*options, "--lr", rate, "--seed", seed)
-                key = f"{rate:g}/{seed}"
-                once("flair", example, key, run_flair, python, script, example, chosen)
+                keys = ("flair", example, f"{rate:g}/{seed}")
+                runs.once(keys, run_flair, python, script, example, chosen)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,10 @@ import platform
 import resource
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import spacy
 import torch
@@ -163,15 +164,53 @@ def _module() -> str:
     return spec.name if spec else Path(sys.argv[0]).stem
 
 
-def load(path: Path | None) -> dict:
-    """RETURNS (Dict): The results that a file holds so far; empty if there is none."""
-    return json.loads(path.read_text()) if path is not None and path.exists() else {}
+class Runs:
+    """Runs of a benchmark, saved after each; those that the file already holds are not repeated.
+
+    found (Dict): What each run gave, under its keys.
+    """
+
+    def __init__(
+        self,
+        path: Path | None,
+        summarize: Callable[[dict], dict],
+        as_markdown: Callable[[dict], str] = lambda results: "",
+    ):
+        """
+        path (Optional[Path]): JSON file for the results.
+        summarize (Callable): Maps `found` to the results that are saved beside it.
+        as_markdown (Callable): Maps all results to a page with tables; none by default.
+        """
+        self.path = path
+        self.summarize = summarize
+        self.as_markdown = as_markdown
+        before = json.loads(path.read_text()) if path is not None and path.exists() else {}
+        self.found: dict[str, Any] = before.get("runs", {})
+        self.machine = machine(before.get("machine"))
+
+    def once(self, keys: tuple[str, ...], run: Callable[..., dict], *values, **options) -> None:
+        """Do a run, if it is not there yet.
+
+        keys (Tuple[str, ...]): Where it belongs in `found`, such as setting and seed.
+        """
+        *outer, last = keys
+        found = self.found
+        for key in outer:
+            found = found.setdefault(key, {})
+        if last in found:
+            return
+        found[last] = run(*values, **options)
+        results = {"machine": self.machine, **self.summarize(self.found), "runs": self.found}
+        save(results, self.path, self.as_markdown(results))
 
 
-def save(results: dict, path: Path | None) -> None:
+def save(results: dict, path: Path | None, markdown: str = "") -> None:
+    """Print results and write them to a JSON file, with a Markdown file of the same name."""
     print(json.dumps(results, indent=2))
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_name(path.name + ".new")
         aside.write_text(json.dumps(results, indent=2) + "\n")
         aside.replace(path)
+        if markdown:
+            path.with_suffix(".md").write_text(markdown, encoding="utf8")

@@ -135,9 +135,7 @@ def main() -> None:
             "train": {name: round(value) for name, value in train.items()},
             "ratios": ratios(predict, train),
         }
-        save(results, args.json)
-        if args.json is not None:
-            args.json.with_suffix(".md").write_text(as_markdown(results), encoding="utf8")
+        save(results, args.json, as_markdown(results))
 
     save_so_far()
     if args.skip_peers:

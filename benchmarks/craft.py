@@ -1,0 +1,148 @@
+"""Does one model for four tasks lose to four models, and which mixing and balancing is best?
+
+All on the samples, three passes over each task's data, last weights. "apart" is a model per task,
+"together" one model for all with the defaults; the other settings change one option of that.
+Settings compare on the dev parts. The test parts are scored for "apart" and "together" alone.
+
+The results are saved after every run, and runs that the file already holds are not repeated.
+
+Example: python -m benchmarks.craft --seeds 0 1 2 --json benchmarks/results/craft.json
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import torch
+from spacy.util import load_config
+from thinc.api import Config
+
+from .accuracy import CONFIGS, TASKS, convert_samples, run
+from .common import Runs, about, arguments, packaged_encoder
+
+# Task -> its head in configs/multitask.cfg.
+HEAD_OF = {"pos": "tagger", "chunk": "chunker", "ner": "ner", "topic": "textcat"}
+# What a setting changes in the config for all four tasks.
+SETTINGS: dict[str, dict[str, Any]] = {
+    "together": {},
+    "uniform": {"corpora.train.mixing": "uniform"},
+    "temperature": {"corpora.train.mixing": "temperature", "corpora.train.temperature": 0.5},
+    "round_robin": {"corpora.train.mixing": "round_robin"},
+    "homogeneous": {"training.batcher.homogeneous": True},
+}
+APART = "apart"
+
+
+def make_config(
+    encoder: str, folder: Path, seed: int, epochs: int, tasks: tuple[str, ...], changes: dict
+) -> Config:
+    """RETURNS (Config): The shipped config, with these tasks only, sized for the samples."""
+    config = load_config(CONFIGS / "multitask.cfg")
+    config["paths"].update(encoder=encoder, corpus=str(folder))
+    config["system"]["seed"] = seed
+    for task in set(TASKS) - set(tasks):
+        config["nlp"]["pipeline"].remove(HEAD_OF[task])
+        del config["components"][HEAD_OF[task]]
+        for part in ("train", "dev"):
+            del config["corpora"][part]["corpora"][task]
+    training = config["training"]
+    # Dev scores are not needed on the way: the last weights count.
+    training.update(max_epochs=epochs, eval_frequency=10**6, score_weights={})
+    training["batcher"]["max_words"] = 100
+    training["optimizer"]["learn_rate"]["learn_rate"] = 2e-4
+    training["optimizer"]["head_learn_rate"]["learn_rate"] = 0.003
+    for place, value in changes.items():
+        *sections, option = place.split(".")
+        section = config
+        for name in sections:
+            section = section[name]
+        section[option] = value
+    return config
+
+
+def summarize(runs: dict[str, dict[str, dict]]) -> dict:
+    """RETURNS (Dict): Mean scores and seconds by setting, and points won over "apart"."""
+    means: dict[str, dict[str, float]] = {}
+    for setting, by_seed in runs.items():
+        # The models apart come one by one.
+        names = {name for found in by_seed.values() for name in found}
+        means[setting] = {
+            name: round(mean(found[name] for found in by_seed.values() if name in found), 4)
+            for name in sorted(names)
+        }
+    base = means.get(APART, {})
+    won = {
+        setting: {
+            name: round(100 * (value - base[name]), 2)
+            for name, value in found.items()
+            if name in base and "seconds" not in name
+        }
+        for setting, found in means.items()
+        if setting != APART
+    }
+    return {"means": means, "points_over_apart": won}
+
+
+def apart(encoder: str, folder: Path, seed: int, epochs: int) -> dict[str, float]:
+    """RETURNS (Dict[str, float]): Scores of a model per task, and the seconds of all of them."""
+    found: dict[str, float] = {}
+    for task in TASKS:
+        config = make_config(encoder, folder, seed, epochs, (task,), {})
+        for name, value in run(config, (task,), folder, parts=("dev", "test")).items():
+            found[name] = round(found.get(name, 0) + value, 4)
+    return found
+
+
+def as_markdown(results: dict) -> str:
+    """RETURNS (str): Mean scores as a table, in percent, with the difference to "apart"."""
+    means, won = results["means"], results["points_over_apart"]
+    scores = [f"dev_{task}" for task in TASKS] + list(TASKS)
+    lines = [
+        f"Means over seeds, in percent; in brackets points over models apart. "
+        f"{about(results['machine'])}",
+        "",
+        f"| setting | seeds | {' | '.join(s.replace('_', ' ') for s in scores)} | seconds |",
+        "|---" * (len(scores) + 3) + "|",
+    ]
+    for setting, found in means.items():
+        cells = []
+        for score in scores:
+            value, points = found.get(score), won.get(setting, {}).get(score)
+            cells.append("" if value is None else f"{100 * value:.2f}")
+            if points is not None:
+                cells[-1] += f" ({points:+.2f})"
+        n_seeds = len(results["runs"][setting])
+        lines.append(f"| {setting} | {n_seeds} | {' | '.join(cells)} | {found['seconds']:.0f} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = arguments(__doc__)
+    every = [APART, *SETTINGS]
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--settings", nargs="+", default=every, choices=every)
+    parser.add_argument("--epochs", type=int, default=3)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    encoder = args.encoder or packaged_encoder()
+    runs = Runs(args.json, summarize, as_markdown)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        convert_samples(args.samples, folder)
+        for seed in args.seeds:
+            for setting in args.settings:
+                keys = (setting, str(seed))
+                if setting == APART:
+                    runs.once(keys, apart, encoder, folder, seed, args.epochs)
+                    continue
+                changes = SETTINGS[setting]
+                config = make_config(encoder, folder, seed, args.epochs, tuple(TASKS), changes)
+                parts = ("dev", "test") if setting == "together" else ("dev",)
+                runs.once(keys, run, config, tuple(TASKS), folder, parts=parts)
+
+
+if __name__ == "__main__":
+    main()
