@@ -32,6 +32,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "temperature": {"corpora.train.mixing": "temperature", "corpora.train.temperature": 0.5},
     "round_robin": {"corpora.train.mixing": "round_robin"},
     "homogeneous": {"training.batcher.homogeneous": True},
+    "pcgrad": {"components.transformer.surgery": {"@misc": "spacy_multitask.pcgrad.v1"}},
 }
 APART = "apart"
 
