@@ -26,7 +26,7 @@ from spacy.training.loop import train
 from spacy.util import load_config
 
 from spacy_multitask.converters import convert
-from spacy_multitask.corpus.reader import MultiCorpus
+from spacy_multitask.corpus.reader import make_multi_corpus
 
 from .common import arguments, machine, packaged_encoder, save
 
@@ -58,7 +58,7 @@ def fit(encoder: str, folder: Path, args, seed: int, heads: list[str]) -> Langua
 
 def score(pipelines: list[Language], path: Path) -> dict[str, float]:
     """RETURNS (Dict[str, float]): Scores of pipelines that annotate the same docs in turn."""
-    reader = MultiCorpus({"c": {"path": str(path)}}, mixing="proportional", temperature=1.0, seed=0)
+    reader = make_multi_corpus({"c": {"path": str(path)}})
     examples = list(reader(pipelines[0]))
     scores: dict[str, float] = {}
     for nlp in pipelines:

@@ -86,10 +86,11 @@ def _message(error: Exception) -> str:
     return f"{type(error).__name__}: {text or 'no message'}. With --verbose, the place is shown."
 
 
-def corpus_paths(items: list[str]) -> dict[str, str]:
-    """Read the option `--corpus`.
+def corpus_paths(items: list[str], option: str = "--corpus") -> dict[str, str]:
+    """Read the option `--corpus`, or another of that kind.
 
     items (List[str]): Each of the form NAME=PATH.
+    option (str): Its name, for error messages.
     RETURNS (Dict[str, str]): Paths by name.
     RAISES (ValueError): If one has another form, its path does not exist, or a name comes twice.
     """
@@ -99,16 +100,16 @@ def corpus_paths(items: list[str]) -> dict[str, str]:
     for item in items:
         name, _, path = item.partition("=")
         if not (name and path):
-            raise ValueError(f"--corpus {item}: give NAME=PATH, such as pos=corpus/pos-test.spacy.")
+            raise ValueError(f"{option} {item}: give NAME=PATH, such as pos=corpus/pos-test.spacy.")
         if not Path(path).exists():
-            raise ValueError(f"--corpus {item}: there is no {path}.")
+            raise ValueError(f"{option} {item}: there is no {path}.")
         if name in paths:
-            raise ValueError(f"--corpus {item}: the name {name} is taken by {paths[name]}.")
+            raise ValueError(f"{option} {item}: the name {name} is taken by {paths[name]}.")
         paths[name] = path
     return paths
 
 
 # Each command is in a file of its own, which registers it with the app above.
-from . import convert, evaluate, init_config, quantize, report, split  # noqa: E402, F401
+from . import convert, evaluate, init_config, leaks, quantize, report, split  # noqa: E402, F401
 
 spacy_app.add_typer(app, name="multitask")

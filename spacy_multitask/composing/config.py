@@ -342,6 +342,8 @@ name = ${{paths.encoder}}
 @readers = "spacy_multitask.MultiCorpus.v1"
 # "proportional": each example once per epoch. Or "uniform", "temperature", "round_robin".
 mixing = "proportional"
+# "warn" of training docs that stand in a development part, too, or "drop" them.
+leaks = "warn"
 seed = ${{system.seed}}
 
 [corpora.train.corpora]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
+import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from spacy.training.corpus import FILE_TYPE, walk_corpus
 from spacy.util import logger, registry
 
 from ..training.plan import PLAN
+from .leaks import check_leaks, paths_of
 
 MIXINGS = ("proportional", "uniform", "temperature", "round_robin")
+LEAKS = ("ignore", "warn", "drop")
 # Options of one corpus, with their defaults.
 OPTIONS: dict[str, Any] = {"path": None, "limit": 0, "max_length": 0, "gold_tokens": True}
 # Where an example's reference says which corpus it is from.
@@ -30,6 +33,8 @@ def make_multi_corpus(
     mixing: str = "proportional",
     temperature: float = 0.5,
     seed: int = 0,
+    leaks: str = "ignore",
+    held_out: dict[str, str] | None = None,
 ) -> MultiCorpus:
     """Read several corpora, for training or for evaluation.
 
@@ -42,10 +47,22 @@ def make_multi_corpus(
         shares, one corpus after the other. All but the first keep the total number of examples.
     temperature (float): Exponent for "temperature", from 0 (uniform) to 1 (proportional).
     seed (int): For the choice and order of examples.
+    leaks (str): For a training corpus: what to do about sentences that stand in the corpora of
+        [training] dev_corpus, too. "ignore"; "warn": say how many; "drop": leave docs out that
+        consist of them, see `check_leaks`.
+    held_out (Optional[Dict[str, str]]): Paths of further parts to look for leaks in, by name: test
+        sets.
     RETURNS (MultiCorpus): Maps the pipeline to examples.
     RAISES (ValueError): If an option has no such value.
     """
-    return MultiCorpus(corpora, mixing=mixing, temperature=temperature, seed=seed)
+    return MultiCorpus(
+        corpora,
+        mixing=mixing,
+        temperature=temperature,
+        seed=seed,
+        leaks=leaks,
+        held_out=held_out,
+    )
 
 
 class MultiCorpus:
@@ -58,9 +75,13 @@ class MultiCorpus:
         mixing: str,
         temperature: float,
         seed: int,
+        leaks: str,
+        held_out: dict[str, str] | None,
     ):
         if mixing not in MIXINGS:
             raise ValueError(f"mixing = {mixing!r} is not one of {', '.join(MIXINGS)}.")
+        if leaks not in LEAKS:
+            raise ValueError(f"leaks = {leaks!r} is not one of {', '.join(LEAKS)}.")
         if not 0 <= temperature <= 1:
             raise ValueError(f"temperature = {temperature} must be from 0 to 1.")
         if not corpora:
@@ -80,13 +101,19 @@ class MultiCorpus:
         self.mixing = mixing
         self.temperature = temperature
         self.seed = seed
+        self.leaks = leaks
+        self.held_out = held_out or {}
         self.epoch = 0
+        # Indices of docs to leave out, by corpus.
+        self.dropped: dict[str, frozenset[int]] = {}
 
     def __call__(self, nlp: Language) -> Iterator[Example]:
         """YIELDS (Example): Examples in the order of the mixing.
         RAISES (ValueError): If a path does not exist or a corpus is empty.
         """
         PLAN.read(nlp)
+        if self.leaks != "ignore":
+            self._look_for_leaks(nlp)
         rng = random.Random(f"{self.seed} {self.epoch}")
         self.epoch += 1
         sizes = {name: self._count(name) for name in self.corpora}
@@ -100,6 +127,23 @@ class MultiCorpus:
             logger.info("Mixing %s (seed %s): examples %s", self.mixing, self.seed, described)
         yield from _interleave(streams, shares, rng, in_turn=self.mixing == "round_robin")
 
+    def _look_for_leaks(self, nlp: Language) -> None:
+        paths = {name: options["path"] for name, options in self.corpora.items()}
+        dev = paths_of(nlp.config.interpolate(), "dev_corpus")
+        found = check_leaks(paths, [*dev.items(), *self.held_out.items()])
+        if self.leaks == "drop":
+            self.dropped = found.leaking
+        if found.leaks:
+            what = (
+                "The docs that consist of them are left out of training."
+                if self.leaks == "drop"
+                else 'Set leaks = "drop" in the section of the training corpora to leave them out; '
+                "`spacy multitask leaks --help` shows them."
+            )
+            warnings.warn(
+                f"Training data leaks into held-out data:\n{found.describe()}\n{what}", stacklevel=3
+            )
+
     def _files(self, name: str) -> list[Path]:
         path = Path(self.corpora[name]["path"])
         if not path.exists():
@@ -112,7 +156,7 @@ class MultiCorpus:
     def _count(self, name: str) -> int:
         """RETURNS (int): Examples in one pass over a corpus."""
         options = self.corpora[name]
-        if options["max_length"]:
+        if options["max_length"] or self.dropped.get(name):
             # Which docs are too long can't be told without reading them.
             n = sum(1 for _ in self._docs(name, None))
         else:
@@ -135,10 +179,11 @@ class MultiCorpus:
 
         vocab = Vocab() if nlp is None else nlp.vocab
         options = self.corpora[name]
-        for path in self._files(name):
-            for doc in DocBin().from_disk(path).get_docs(vocab):
-                if len(doc) and not 0 < options["max_length"] < len(doc):
-                    yield doc
+        dropped = self.dropped.get(name, ())
+        files = map(DocBin().from_disk, self._files(name))
+        for i, doc in enumerate(chain.from_iterable(file.get_docs(vocab) for file in files)):
+            if len(doc) and not 0 < options["max_length"] < len(doc) and i not in dropped:
+                yield doc
 
     def _examples(self, name: str, nlp: Language) -> Iterator[Example]:
         options = self.corpora[name]

@@ -10,7 +10,7 @@ from spacy.language import Language
 from spacy.scorer import Scorer
 from spacy.training import Example
 
-from ..corpus.reader import MultiCorpus
+from ..corpus.reader import make_multi_corpus
 from ..progress import progress
 from .bootstrap import count_correct, interval
 
@@ -48,7 +48,7 @@ def predict_corpus(nlp: Language, name: str, path: str) -> tuple[list[Example], 
     # knows by name.
     named = {c for _, pipe in nlp.pipeline for c in getattr(pipe, "corpora", None) or ()}
     name = name if name in named else ""
-    reader = MultiCorpus({name: {"path": path}}, mixing="proportional", temperature=1.0, seed=0)
+    reader = make_multi_corpus({name: {"path": path}})
     examples = list(reader(nlp))
     started = time.perf_counter()
     docs = nlp.pipe(eg.predicted for eg in examples)

@@ -22,10 +22,10 @@ def run(*arguments):
 
 
 def fill(name, path):
-    """RETURNS (List[str]): Arguments that a command demands, all of them about a path."""
+    """RETURNS (List[str]): A command's first argument and those that it demands, all about a path."""
     arguments = []
-    for parameter in COMMANDS[name].params:
-        if parameter.required:
+    for i, parameter in enumerate(COMMANDS[name].params):
+        if parameter.required or i == 0:
             form = parameter.metavar or ""
             value = f"x:ner={path}" if ":" in form else f"x={path}" if "=" in form else str(path)
             option = parameter.param_type_name == "option"

@@ -5,7 +5,7 @@ import spacy
 from spacy.tokens import Doc, DocBin
 from spacy.util import fix_random_seed
 
-from spacy_multitask.corpus.reader import MultiCorpus
+from spacy_multitask.corpus.reader import make_multi_corpus
 from tests.conftest import example, make_nlp
 
 SMITH = ["Mr", "Smith", "loves", "New", "York"]
@@ -27,7 +27,7 @@ def corpora(tmp_path):
     for name, eg in parts.items():
         paths[name] = {"path": str(tmp_path / f"{name}.spacy")}
         DocBin(docs=[eg.reference] * 2, store_user_data=True).to_disk(paths[name]["path"])
-    return MultiCorpus(paths, mixing="proportional", temperature=1.0, seed=0)
+    return make_multi_corpus(paths)
 
 
 def scorer(kind: str, prefix: str) -> dict:

@@ -1,0 +1,120 @@
+"""The command `spacy multitask leaks`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import command, corpus_paths
+
+
+@command(
+    "leaks",
+    example="config.cfg --test pos=corpus/pos-test.spacy",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def leaks_cli(
+    context: typer.Context,
+    config: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[CONFIG]",
+            help="Training config that names training and development parts. Overrides such as "
+            "--paths.corpus DIR may follow.",
+        ),
+    ] = None,
+    train: Annotated[
+        list[str] | None,
+        typer.Option("--train", metavar="NAME=PATH", help="Training part; may be repeated."),
+    ] = None,
+    test: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--test", metavar="NAME=PATH", help="Development or test part; may be repeated."
+        ),
+    ] = None,
+    min_words: Annotated[
+        int, typer.Option("--min-words", help="Words of the shortest sentence that counts.")
+    ] = 10,
+    threshold: Annotated[
+        float,
+        typer.Option("--threshold", help="Similarity from which sentences are alike; 1: the same."),
+    ] = 0.8,
+    share: Annotated[
+        float,
+        typer.Option("--share", help="Part of a doc in such sentences, from which it is dropped."),
+    ] = 0.5,
+    drop: Annotated[
+        Path | None,
+        typer.Option(
+            "--drop", metavar="FOLDER", help="Write training parts without leaking docs to here."
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="JSON file to write.")
+    ] = None,
+) -> None:
+    """Find sentences of training parts that stand in development or test parts, too.
+
+    Letter case, spacing and punctuation do not count. Sentences that are nearly the same are found,
+    short ones are not looked at. Docs that consist of such sentences can be left out.
+    """
+    import srsly
+    from wasabi import msg, table
+
+    from ..corpus.leaks import check_leaks
+
+    train_paths, held_out = _paths(config, context.args)
+    train_paths.update(corpus_paths(train or [], "--train"))
+    held_out += corpus_paths(test or [], "--test").items()
+    if not train_paths or not held_out:
+        raise ValueError("Name a CONFIG, or training parts by --train and others by --test.")
+    found = check_leaks(
+        train_paths, held_out, min_words=min_words, threshold=threshold, share=share
+    )
+    summary = found.summary()
+    header = ("train", "held out", "same", "similar", "train docs", "held-out docs")
+    keys = ("train", "held_out", "same", "similar", "train_docs", "held_out_docs")
+    if summary:
+        rows = [tuple(str(pair[key]) for key in keys) for pair in summary]
+        print(table(rows, header=header, divider=True, aligns=("l", "l", "r", "r", "r", "r")))
+        for pair in summary:
+            example = pair["examples"][0]
+            print(f"{pair['train']}: {example['train']}\n{pair['held_out']}: {example['held_out']}")
+    else:
+        msg.good("No leaks.")
+    leaking = {name: len(docs) for name, docs in found.leaking.items()}
+    if output is not None:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        srsly.write_json(output, {"docs": found.docs, "leaking_docs": leaking, "leaks": summary})
+        msg.good(f"Saved to {output}")
+    for name, path in train_paths.items() if drop is not None else ():
+        written = _drop(Path(path), drop / f"{name}.spacy", found.leaking[name])
+        msg.good(f"{name}: {leaking[name]} of {found.docs[name]} docs left out -> {written}")
+
+
+def _paths(config: Path | None, overrides: list[str]) -> tuple[dict, list[tuple[str, str]]]:
+    from spacy.cli._util import parse_config_overrides
+    from spacy.util import load_config
+
+    from ..corpus.leaks import paths_of
+
+    if config is None:
+        if overrides:
+            raise ValueError(f"There is no option {overrides[0]}; --help lists them.")
+        return {}, []
+    loaded = load_config(config, overrides=parse_config_overrides(overrides), interpolate=True)
+    return paths_of(loaded, "train_corpus"), list(paths_of(loaded, "dev_corpus").items())
+
+
+def _drop(path: Path, output: Path, leaking: frozenset[int]) -> Path:
+    from spacy.tokens import DocBin
+    from spacy.training.corpus import FILE_TYPE, walk_corpus
+    from spacy.vocab import Vocab
+
+    vocab = Vocab()
+    docs = (d for f in walk_corpus(path, FILE_TYPE) for d in DocBin().from_disk(f).get_docs(vocab))
+    kept = [doc for i, doc in enumerate(docs) if i not in leaking]
+    output.parent.mkdir(parents=True, exist_ok=True)
+    DocBin(docs=kept, store_user_data=True).to_disk(output)
+    return output
