@@ -362,13 +362,14 @@ class MultitaskTransformer(TrainablePipe):
         if batch is None or not (batch.touched or force):
             return
         self._local.training = None
-        if self._apart is None:
+        apart = self._apart
+        if apart is None:
             norm = batch.backprop()
         else:
             norm, gradients = batch.backprop_apart(list(self.shim.module.parameters()))
             for name, new in gradients.items():
-                before = self._apart.get(name)
-                self._apart[name] = new if before is None else weighted_sum([before, new], [1, 1])
+                before = apart.get(name)
+                apart[name] = new if before is None else weighted_sum([before, new], [1, 1])
         if batch.losses is not None:
             batch.losses[self.name] = batch.losses.get(self.name, 0.0) + norm
         if batch.deferred is not None:
@@ -395,28 +396,29 @@ class MultitaskTransformer(TrainablePipe):
             gradient of each encoder parameter, in their order, by head.
         """
         self._settle(force=True)
-        waiting, found = self._apart, {}
-        self._local.apart = found
+        found: dict[str, Gradients] = {}
+        waiting, self._local.apart = self._apart, found
         try:
             yield found
         finally:
             self._settle(force=True)
             self._local.apart = waiting
 
-    def _combine(self) -> None:
+    def _combine(self, surgery: Surgery) -> None:
         """Put the heads' gradients together on the parameters."""
-        gradients = list(self._apart.values())
-        self._apart.clear()
-        if not gradients:
+        apart = self._apart
+        if not apart:
             return
-        factors = self.surgery(gradient_products(gradients))
+        gradients = list(apart.values())
+        apart.clear()
+        factors = surgery(gradient_products(gradients)).tolist()
         combined = weighted_sum(gradients, factors)
         for parameter, gradient in zip(self.shim.module.parameters(), combined):
             parameter.grad = gradient
 
     def _step(self, sgd: Optimizer) -> None:
         if self.surgery is not None:
-            self._combine()
+            self._combine(self.surgery)
         self._model.finish_update(sgd)
         self._version += 1
 

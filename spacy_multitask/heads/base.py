@@ -97,9 +97,11 @@ class Head(TrainablePipe):
         return self.shim.module
 
     @property
-    def balance(self) -> nn.Module | None:
-        """RETURNS (Optional[Module]): What learns a factor on the loss."""
-        return self.model.shims[1].module if len(self.model.shims) > 1 else None
+    def balance(self) -> Any:
+        """RETURNS (Optional[Module]): What learns a factor on the loss, such as
+        `UncertaintyWeight`."""
+        shims = self.model.shims
+        return cast(TorchShim, shims[1]).module if len(shims) > 1 else None
 
     # What a head is
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from spacy.language import Language
 from spacy.training import Example
+from thinc.api import Model
 
 from ..encoder.component import MultitaskTransformer
 from ..layers.shim import TorchShim
@@ -67,7 +68,9 @@ def _head_gradients(
 ) -> dict[str, Gradients]:
     with encoder.gradients_apart() as found:
         encoder.update(examples)
-        heads = [nlp.get_pipe(n) for n in nlp.pipe_names if n in encoder.listening_components]
+        heads: list[Any] = [
+            nlp.get_pipe(n) for n in nlp.pipe_names if n in encoder.listening_components
+        ]
         for head in heads:
             head.update(examples)
     for head in heads:
@@ -75,7 +78,7 @@ def _head_gradients(
     return found
 
 
-def _drop_gradients(model) -> None:
+def _drop_gradients(model: Model) -> None:
     for node in model.walk():
         for shim in node.shims:
             if isinstance(shim, TorchShim) and shim.has_module:

@@ -74,7 +74,7 @@ class _Run:
             for name, pipe in nlp.pipeline
             if getattr(pipe, "is_trainable", False) and name not in frozen(nlp)
         ]
-        self.balanced = {
+        self.balanced: dict[str, Any] = {
             name: pipe
             for name, pipe in nlp.pipeline
             if name in self.heads and getattr(pipe, "balance", None) is not None
