@@ -104,7 +104,7 @@ class PackedBatch:
     def branch(self, name: str) -> PackedBatch:
         """RETURNS (PackedBatch): The same vectors, collecting the gradient of one head alone."""
         if name not in self.branches:
-            leaves = [t.detach().requires_grad_() for t in (self.words, self.doc_vectors)]
+            leaves = [t.detach().requires_grad_() for t in (self.word_vectors, self.doc_vectors)]
             self.branches[name] = PackedBatch(self.docs, self.lengths, *leaves, graph=self.graph)
         return self.branches[name]
 
