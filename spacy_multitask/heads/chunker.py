@@ -22,6 +22,7 @@ from .spans import SpanHead, SpanPredictions, SpanTuple, gold_group, set_group
     default_config={
         "model": DEFAULT_TOKEN_MODEL,
         "spans_key": "np",
+        "crf": False,
         "loss_weight": 1.0,
         "balance": None,
         "label_smoothing": 0.0,
@@ -36,6 +37,7 @@ def make_chunker(
     name: str,
     model: Model,
     spans_key: str,
+    crf: bool,
     loss_weight: float,
     balance: nn.Module | None,
     label_smoothing: float,
@@ -47,6 +49,8 @@ def make_chunker(
 
     model (Model): See `spacy_multitask.TokenClassifier.v1`.
     spans_key (str): Key of `doc.spans`, for gold and for predictions.
+    crf (bool): Whether to learn which label follows which, and to take the loss over whole
+        sequences. Goes with neither `label_smoothing` nor `class_weights`.
     loss_weight (float): Factor on this head's loss.
     balance (Optional[Module]): What learns a factor on this head's loss besides, such as
         `spacy_multitask.uncertainty_weight.v1`.
@@ -62,6 +66,7 @@ def make_chunker(
         model,
         name,
         spans_key=spans_key,
+        crf=crf,
         loss_weight=loss_weight,
         balance=balance,
         label_smoothing=label_smoothing,
@@ -99,6 +104,7 @@ class Chunker(SpanHead):
         name: str,
         *,
         spans_key: str,
+        crf: bool,
         loss_weight: float,
         balance: nn.Module | None,
         label_smoothing: float,
@@ -110,6 +116,7 @@ class Chunker(SpanHead):
             vocab,
             model,
             name,
+            crf=crf,
             loss_weight=loss_weight,
             balance=balance,
             label_smoothing=label_smoothing,

@@ -34,6 +34,7 @@ IOB_INSIDE, IOB_OUTSIDE, IOB_BEGIN = 1, 2, 3  # spaCy's token.ent_iob; 0 is "not
     default_config={
         "model": DEFAULT_TOKEN_MODEL,
         "spans_key": None,
+        "crf": False,
         "loss_weight": 1.0,
         "balance": None,
         "label_smoothing": 0.0,
@@ -53,6 +54,7 @@ def make_ner(
     name: str,
     model: Model,
     spans_key: str | None,
+    crf: bool,
     loss_weight: float,
     balance: nn.Module | None,
     label_smoothing: float,
@@ -66,6 +68,8 @@ def make_ner(
     spans_key (Optional[str]): Write entities to `doc.spans[spans_key]` in place of `doc.ents`: for
         a second recogniser with other labels. It learns from that group where a doc has it, and
         else from `doc.ents`, so name its `corpora`.
+    crf (bool): Whether to learn which label follows which, and to take the loss over whole
+        sequences. Goes with neither `label_smoothing` nor `class_weights`.
     loss_weight (float): Factor on this head's loss.
     balance (Optional[Module]): What learns a factor on this head's loss besides, such as
         `spacy_multitask.uncertainty_weight.v1`.
@@ -81,6 +85,7 @@ def make_ner(
         model,
         name,
         spans_key=spans_key,
+        crf=crf,
         loss_weight=loss_weight,
         balance=balance,
         label_smoothing=label_smoothing,
@@ -107,6 +112,7 @@ class EntityRecognizer(SpanHead):
         name: str,
         *,
         spans_key: str | None,
+        crf: bool,
         loss_weight: float,
         balance: nn.Module | None,
         label_smoothing: float,
@@ -118,6 +124,7 @@ class EntityRecognizer(SpanHead):
             vocab,
             model,
             name,
+            crf=crf,
             loss_weight=loss_weight,
             balance=balance,
             label_smoothing=label_smoothing,

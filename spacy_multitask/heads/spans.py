@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ..encoder.batch import PackedBatch
 from ..layers import bioes
 from ..layers.classifier import Classifier
+from ..layers.crf import IMPOSSIBLE, Transitions
 from .base import UNKNOWN, Head, pack_targets, same_tokens
 
 # (first token, end token, label)
@@ -44,6 +45,7 @@ class SpanHead(Head):
         model: Model,
         name: str,
         *,
+        crf: bool,
         loss_weight: float,
         balance: nn.Module | None,
         label_smoothing: float,
@@ -62,6 +64,12 @@ class SpanHead(Head):
             corpora=corpora,
             scorer=scorer,
         )
+        if crf and (label_smoothing or class_weights):
+            raise ValueError(
+                f"crf = true of {name!r} takes the loss over whole sequences, which have neither "
+                "label_smoothing nor class_weights. Leave out one or the other."
+            )
+        self.crf = crf
         self.cfg["labels"] = []
 
     # To be said by subclasses
@@ -88,6 +96,10 @@ class SpanHead(Head):
     @property
     def classes(self) -> list[str]:
         return ["O", *(label for label in self.cfg["labels"] for _ in "BIES")]
+
+    def make_module(self, width: int) -> Classifier:
+        transitions = Transitions(len(self.cfg["labels"])) if self.crf else None
+        return Classifier(width, self.n_out, transitions)
 
     def collect_labels(self, examples: Iterable[Example]) -> dict[str, list[str]]:
         return {"labels": sorted(set().union(*(self.gold_labels(eg.y) for eg in examples)))}
@@ -122,10 +134,40 @@ class SpanHead(Head):
     def loss(
         self, module: Classifier, batch: PackedBatch, gold: tuple[np.ndarray, np.ndarray]
     ) -> Tensor:
+        if module.transitions is not None:
+            return self._chain_loss(module, module.transitions, batch, gold)
         rows, targets = gold
         vectors = batch.word_vectors
         words = vectors[torch.from_numpy(rows).to(vectors.device)]
         return self.cross_entropy(module(words), targets, self.classes)
+
+    def _chain_loss(
+        self,
+        module: Classifier,
+        transitions: Transitions,
+        batch: PackedBatch,
+        gold: tuple[np.ndarray, np.ndarray],
+    ) -> Tensor:
+        """RETURNS (Tensor): Minus the log likelihood of the known labels, per known label."""
+        rows, known = gold
+        targets = np.full(int(batch.lengths.sum()), UNKNOWN)
+        targets[rows] = known
+        # All words of the docs with gold: the sum over what is not known needs them, too.
+        doc_of_word = np.repeat(np.arange(len(batch.lengths)), batch.lengths)
+        docs, n_known = np.unique(doc_of_word[rows], return_counts=True)
+        words = np.flatnonzero(np.isin(doc_of_word, docs))
+        vectors = batch.word_vectors
+        logits = module(vectors[torch.from_numpy(words).to(vectors.device)])
+        likelihood = transitions.log_likelihood(logits, targets[words], batch.lengths[docs])
+        possible = likelihood > IMPOSSIBLE / 2
+        if not possible.all():
+            self.warn_once(
+                "overlap",
+                f"The training data of {self.name!r} has docs whose spans overlap. They are left "
+                "out: a chain of labels can't have such spans.",
+            )
+        n_counted = torch.from_numpy(n_known).to(possible.device)[possible].sum()
+        return -likelihood.where(possible, 0.0).sum() / n_counted.clamp(min=1)
 
     # Prediction
 
@@ -133,10 +175,13 @@ class SpanHead(Head):
         """RETURNS (SpanPredictions): The best legal spans of each doc."""
         logits, lengths = self.word_logits(list(docs))
         starts = np.cumsum(lengths) - lengths
-        labels = logits.argmax(1).cpu().numpy()
-        docs_with_words = starts[lengths > 0]
-        if len(labels) and bioes.illegal(labels, docs_with_words).any():
-            labels = bioes.decode(logits.cpu().numpy(), labels, lengths)
+        if self.module.transitions is not None:
+            labels = self.module.transitions.decode(logits, lengths)
+        else:
+            labels = logits.argmax(1).cpu().numpy()
+            docs_with_words = starts[lengths > 0]
+            if len(labels) and bioes.illegal(labels, docs_with_words).any():
+                labels = bioes.decode(logits.cpu().numpy(), labels, lengths)
         spans = bioes.read_spans(labels)
         ends = np.append(starts, labels.shape[0])
         return SpanPredictions(spans, np.searchsorted(spans.start, ends), starts)
@@ -144,8 +189,17 @@ class SpanHead(Head):
     def probs(self, docs: Iterable[Doc]) -> list[np.ndarray]:
         """RETURNS (List[ndarray]): Per doc, the probability of each BIOES label of each token,
         shape (n_tokens, 1 + 4 * n_labels); label order as in `layers/bioes.py`."""
-        logits, lengths = self.word_logits(list(docs))
-        return np.split(logits.softmax(1).cpu().numpy(), np.cumsum(lengths)[:-1])
+        probs, lengths = self._word_probs(list(docs))
+        return np.split(probs.cpu().numpy(), np.cumsum(lengths)[:-1])
+
+    def _word_probs(self, docs: list[Doc]) -> tuple[Tensor, np.ndarray]:
+        """RETURNS (Tuple[Tensor, ndarray]): As `word_logits`, with probabilities; those of a chain
+        take the other words of the doc into account."""
+        logits, lengths = self.word_logits(docs)
+        transitions = self.module.transitions
+        if transitions is None:
+            return logits.softmax(1), lengths
+        return transitions.marginals(logits, lengths), lengths
 
     def span_probs(self, doc: Doc, spans: Iterable[Span]) -> list[float]:
         """Get the probability of spans: that of their least probable token.
@@ -168,8 +222,12 @@ class SpanHead(Head):
         if gold is None:
             return {}
         rows, targets = gold
-        logits = self.word_logits([eg.predicted for eg in examples])[0].cpu().numpy()
-        return {"": (logits[rows], targets)}
+        docs = [eg.predicted for eg in examples]
+        if self.module.transitions is None:
+            logits = self.word_logits(docs)[0]
+        else:
+            logits = self._word_probs(docs)[0].clamp(min=1e-12).log()
+        return {"": (logits.cpu().numpy()[rows], targets)}
 
     def doc_spans(
         self, docs: Iterable[Doc], predictions: SpanPredictions
