@@ -16,13 +16,19 @@ from spacy.training import Example
 from spacy.training.corpus import FILE_TYPE, walk_corpus
 from spacy.util import logger, registry
 
-from ..training.plan import PLAN
+from ..training.plan import PLAN, Draw
 from .leaks import check_leaks, paths_of
 
 MIXINGS = ("proportional", "uniform", "temperature", "round_robin")
 LEAKS = ("ignore", "warn", "drop")
 # Options of one corpus, with their defaults.
-OPTIONS: dict[str, Any] = {"path": None, "limit": 0, "max_length": 0, "gold_tokens": True}
+OPTIONS: dict[str, Any] = {
+    "path": None,
+    "limit": 0,
+    "max_length": 0,
+    "gold_tokens": True,
+    "sample": 0,
+}
 # Where an example's reference says which corpus it is from.
 CORPUS_KEY = "spacy_multitask_corpus"
 
@@ -33,6 +39,7 @@ def make_multi_corpus(
     mixing: str = "proportional",
     temperature: float = 0.5,
     seed: int = 0,
+    shuffle_buffer: int = 1000,
     leaks: str = "ignore",
     held_out: dict[str, str] | None = None,
 ) -> MultiCorpus:
@@ -41,12 +48,16 @@ def make_multi_corpus(
     corpora (Dict[str, Dict]): Options per corpus name: `path` (a .spacy file or a folder of them),
         `limit` (most docs to read, 0 for all), `max_length` (longer docs are left out, in tokens,
         0 for none), `gold_tokens` (True: the pipeline sees the gold tokenization; False: it
-        tokenizes the text itself and gold is aligned).
+        tokenizes the text itself and gold is aligned), `sample` (docs to draw for an epoch, a new
+        draw each: a number from 1, or a share below 1; 0 for all).
     mixing (str): How many examples of each corpus an epoch has. "proportional": each example once.
         "uniform": equal shares. "temperature": shares by size ** temperature. "round_robin": equal
         shares, one corpus after the other. All but the first keep the total number of examples.
+        Sizes are those after `sample`.
     temperature (float): Exponent for "temperature", from 0 (uniform) to 1 (proportional).
     seed (int): For the choice and order of examples.
+    shuffle_buffer (int): With [training] max_epochs = -1 spaCy takes a stream of examples as it
+        comes, so it is shuffled here, within so many examples that are held; 0 leaves the order.
     leaks (str): For a training corpus: what to do about sentences that stand in the corpora of
         [training] dev_corpus, too. "ignore"; "warn": say how many; "drop": leave docs out that
         consist of them, see `check_leaks`.
@@ -60,13 +71,18 @@ def make_multi_corpus(
         mixing=mixing,
         temperature=temperature,
         seed=seed,
+        shuffle_buffer=shuffle_buffer,
         leaks=leaks,
         held_out=held_out,
     )
 
 
 class MultiCorpus:
-    """Maps a pipeline to the examples of all corpora. Each call is an epoch with its own order."""
+    """Maps a pipeline to the examples of all corpora. Each call is an epoch with its own order.
+
+    A file is read when its turn comes, so that with a stream no more than a file of each corpus is
+    in memory at once. The first pass counts docs, a file at a time.
+    """
 
     def __init__(
         self,
@@ -75,6 +91,7 @@ class MultiCorpus:
         mixing: str,
         temperature: float,
         seed: int,
+        shuffle_buffer: int,
         leaks: str,
         held_out: dict[str, str] | None,
     ):
@@ -84,6 +101,8 @@ class MultiCorpus:
             raise ValueError(f"leaks = {leaks!r} is not one of {', '.join(LEAKS)}.")
         if not 0 <= temperature <= 1:
             raise ValueError(f"temperature = {temperature} must be from 0 to 1.")
+        if shuffle_buffer < 0:
+            raise ValueError(f"shuffle_buffer = {shuffle_buffer} must not be negative.")
         if not corpora:
             raise ValueError(
                 "No corpora are named. Give each a section, such as [corpora.train.corpora.pos], "
@@ -97,35 +116,60 @@ class MultiCorpus:
                     f"Corpus {name!r} needs a path and takes the options {', '.join(OPTIONS)}; "
                     f"it was given {', '.join(sorted(options)) or 'nothing'}."
                 )
+            sample = options.get("sample", 0)
+            if sample < 0 or (sample > 1 and sample != int(sample)):
+                raise ValueError(
+                    f"sample = {sample} of corpus {name!r} must be a share below 1, a number of "
+                    "docs from 1, or 0 for all."
+                )
             self.corpora[name] = {**OPTIONS, **options}
+        _warn_of_twins(self.corpora)
         self.mixing = mixing
         self.temperature = temperature
         self.seed = seed
+        self.shuffle_buffer = shuffle_buffer
         self.leaks = leaks
         self.held_out = held_out or {}
         self.epoch = 0
         # Indices of docs to leave out, by corpus.
         self.dropped: dict[str, frozenset[int]] = {}
+        self._sizes: dict[str, int] | None = None
 
     def __call__(self, nlp: Language) -> Iterator[Example]:
         """YIELDS (Example): Examples in the order of the mixing.
         RAISES (ValueError): If a path does not exist or a corpus is empty.
         """
         PLAN.read(nlp)
-        if self.leaks != "ignore":
-            self._look_for_leaks(nlp)
+        if self._sizes is None:
+            if self.leaks != "ignore":
+                self._look_for_leaks(nlp)
+            self._sizes = {name: self._count(name) for name in self.corpora}
+        sizes, shares = self._sizes, self.shares(self._sizes)
+        if not self.epoch and (len(sizes) > 1 or shares != sizes):
+            described = ", ".join(f"{name} {shares[name]} of {sizes[name]}" for name in sizes)
+            logger.info("Mixing %s (seed %s): examples %s", self.mixing, self.seed, described)
         rng = random.Random(f"{self.seed} {self.epoch}")
         self.epoch += 1
-        sizes = {name: self._count(name) for name in self.corpora}
-        shares = self.shares(sizes)
         streams = {
             name: _repeat(partial(self._examples, name, nlp), sizes[name], share, rng)
             for name, share in shares.items()
         }
-        if len(streams) > 1:
-            described = ", ".join(f"{name} {shares[name]} of {sizes[name]}" for name in sizes)
-            logger.info("Mixing %s (seed %s): examples %s", self.mixing, self.seed, described)
-        yield from _interleave(streams, shares, rng, in_turn=self.mixing == "round_robin")
+        in_turn = self.mixing == "round_robin"
+        examples = _interleave(streams, shares, rng, in_turn=in_turn)
+        if PLAN.max_epochs < 0 and self.shuffle_buffer and not in_turn:
+            examples = _shuffle(examples, self.shuffle_buffer, rng)
+        last = None
+        for last in examples:
+            yield last
+        if last is not None and any(shares[name] % sizes[name] for name in sizes):
+            PLAN.draw = Draw(last, partial(self._draw, nlp))
+
+    def _draw(self, nlp: Language) -> list[Example]:
+        """RETURNS (List[Example]): The next epoch, shuffled."""
+        rng = random.Random(f"{self.seed} {self.epoch} order")
+        examples = list(self(nlp))
+        rng.shuffle(examples)
+        return examples
 
     def _look_for_leaks(self, nlp: Language) -> None:
         paths = {name: options["path"] for name, options in self.corpora.items()}
@@ -203,13 +247,33 @@ class MultiCorpus:
 
     def shares(self, sizes: dict[str, int]) -> dict[str, int]:
         """RETURNS (Dict[str, int]): Examples of each corpus in an epoch, given all there are."""
+        sizes = {name: self._sampled(name, size) for name, size in sizes.items()}
         if self.mixing == "proportional":
-            return dict(sizes)
+            return sizes
         exponent = self.temperature if self.mixing == "temperature" else 0.0
         weights = {name: size**exponent for name, size in sizes.items()}
         total = sum(sizes.values())
         norm = sum(weights.values())
         return {name: max(1, round(total * w / norm)) for name, w in weights.items()}
+
+    def _sampled(self, name: str, size: int) -> int:
+        """RETURNS (int): Docs of a corpus of this size that an epoch draws."""
+        sample = self.corpora[name]["sample"]
+        if not sample:
+            return size
+        return max(1, round(sample * size)) if sample < 1 else min(int(sample), size)
+
+
+def _warn_of_twins(corpora: dict[str, dict[str, Any]]) -> None:
+    names: dict[Path, str] = {}
+    for name, options in corpora.items():
+        twin = names.setdefault(Path(options["path"]), name)
+        if twin != name:
+            warnings.warn(
+                f"The corpora {twin!r} and {name!r} are both {options['path']}. A doc that is read "
+                "once trains all heads that it has gold for, so name it once.",
+                stacklevel=4,
+            )
 
 
 def corpus_of(example: Example) -> str:
@@ -230,6 +294,17 @@ def _repeat(
         for i, example in enumerate(read()):
             if i in chosen:
                 yield example
+
+
+def _shuffle(examples: Iterator[Example], size: int, rng: random.Random) -> Iterator[Example]:
+    """YIELDS (Example): The same, each in exchange for a later one while there are any."""
+    held = list(islice(examples, size))
+    rng.shuffle(held)
+    for example in examples:
+        place = rng.randrange(size)
+        yield held[place]
+        held[place] = example
+    yield from held
 
 
 def _interleave(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
 
 from spacy.training import Example
 from spacy.util import registry
@@ -18,6 +17,10 @@ def make_batcher(
 ) -> Callable[[Iterable[Example]], Iterator[list[Example]]]:
     """Group examples, in the order they come.
 
+    spaCy asks its reader for examples once, and hands the same list to the batcher in every epoch.
+    Where a `MultiCorpus` draws some examples of many, batches from the second epoch on are those of
+    a new draw.
+
     max_words (int): Most words in a batch; a longer doc is a batch of its own.
     max_docs (int): Most docs in a batch.
     homogeneous (bool): Whether a batch holds examples of one corpus only.
@@ -25,20 +28,33 @@ def make_batcher(
     if max_words < 1 or max_docs < 1:
         raise ValueError(f"max_words = {max_words} and max_docs = {max_docs} must be at least 1.")
 
+    first: list[Example] | None = None
+    draw: Callable[[], list[Example]] | None = None
+
     def batches(examples: Iterable[Example]) -> Iterator[list[Example]]:
-        grouped = _group(examples, max_words, max_docs, homogeneous)
+        nonlocal first, draw
+        if isinstance(examples, list):
+            if examples is not first:
+                first, draw = examples, PLAN.take_draw(examples)
+            elif draw is not None:
+                examples = draw()
+        grouped = group_by_words(examples, max_words, max_docs, homogeneous)
         if isinstance(examples, list):
             # All of an epoch is here, so its number of steps is known before the first of them.
-            grouped = list(grouped)
-            PLAN.steps_per_epoch = len(grouped)
+            known = list(grouped)
+            PLAN.steps_per_epoch = len(known)
+            yield from known
         else:
             PLAN.steps_per_epoch = None
-        yield from grouped
+            yield from grouped
 
     return batches
 
 
-def _group(examples: Iterable[Example], max_words: int, max_docs: int, homogeneous: bool) -> Any:
+def group_by_words(
+    examples: Iterable[Example], max_words: int, max_docs: int, homogeneous: bool
+) -> Iterator[list[Example]]:
+    """YIELDS (List[Example]): Batches, with options as of `make_batcher`."""
     open_batches: dict[str, list[Example]] = {}
     n_words: dict[str, int] = {}
     for example in examples:

@@ -14,7 +14,7 @@ from thinc.api import Model
 
 from ..encoder.component import MultitaskTransformer
 from ..layers.shim import TorchShim
-from .batching import make_batcher
+from .batching import group_by_words
 from .surgery import Gradients, gradient_products, weighted_sum
 
 
@@ -37,7 +37,7 @@ def gradient_cosines(
     encoder = _encoder_of(nlp)
     totals: dict[str, Gradients] = {}
     with torch.random.fork_rng():
-        for batch in make_batcher(max_words=max_words)(examples):
+        for batch in group_by_words(examples, max_words, max_docs=32, homogeneous=False):
             for name, gradients in _head_gradients(nlp, encoder, batch).items():
                 before = totals.get(name)
                 totals[name] = (

@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 from spacy.language import Language
+from spacy.training import Example
+
+
+class Draw(NamedTuple):
+    """What a reader leaves behind that has drawn some examples of many.
+
+    last (Example): The last one that it gave, by which its examples are known.
+    again (Callable): Draws the examples of the next epoch.
+    """
+
+    last: Example
+    again: Callable[[], list[Example]]
 
 
 class Plan:
@@ -14,12 +29,20 @@ class Plan:
     steps_per_epoch: int | None = None
     max_epochs: int = 0
     max_steps: int = 0
+    draw: Draw | None = None
 
     def read(self, nlp: Language) -> None:
         """Take over the limits of [training]."""
         training = nlp.config.interpolate().get("training", {})
         self.max_epochs = training.get("max_epochs", 0)
         self.max_steps = training.get("max_steps", 0)
+
+    def take_draw(self, examples: list[Example]) -> Callable[[], list[Example]] | None:
+        """RETURNS (Optional[Callable]): What draws the next epoch, if these examples are a draw."""
+        draw, self.draw = self.draw, None
+        if draw is None or not any(example is draw.last for example in examples):
+            return None
+        return draw.again
 
     def total_steps(self) -> int | None:
         """RETURNS (Optional[int]): Steps of the whole training, if they can be known."""

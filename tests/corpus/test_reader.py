@@ -1,12 +1,25 @@
 """The multi-corpus reader: what an epoch holds, in which order."""
 
+import logging
 from collections import Counter
+from itertools import islice
 
 import pytest
 import spacy
 from spacy.tokens import Doc, DocBin
+from spacy.training.loop import create_train_batches
 
 from spacy_multitask.corpus.reader import corpus_of, make_multi_corpus
+from spacy_multitask.training.batching import make_batcher
+from spacy_multitask.training.plan import PLAN
+from spacy_multitask.training.schedules import warmup_linear
+
+
+@pytest.fixture(autouse=True)
+def no_plan(monkeypatch):
+    for name, value in (("steps_per_epoch", None), ("max_epochs", 0), ("max_steps", 0)):
+        monkeypatch.setattr(PLAN, name, value)
+    monkeypatch.setattr(PLAN, "draw", None)
 
 
 @pytest.fixture
@@ -98,6 +111,9 @@ def test_gold_tokens_or_the_pipelines_own(nlp, tmp_path):
         ({"a": {"path": "x", "limits": 3}}, {}, "limits"),
         ({"a": {"path": "x"}}, {"mixing": "random"}, "mixing"),
         ({"a": {"path": "x"}}, {"temperature": 2.0}, "temperature"),
+        ({"a": {"path": "x"}}, {"shuffle_buffer": -1}, "shuffle_buffer"),
+        ({"a": {"path": "x", "sample": 2.5}}, {}, "sample"),
+        ({"a": {"path": "x", "sample": -1}}, {}, "sample"),
     ],
 )
 def test_wrong_options_are_refused(corpora, options, message):
@@ -108,3 +124,146 @@ def test_wrong_options_are_refused(corpora, options, message):
 def test_a_missing_file_names_corpus_and_path(nlp):
     with pytest.raises(ValueError, match=r"'a'.*nowhere\.spacy"):
         list(make_multi_corpus({"a": {"path": "nowhere.spacy"}})(nlp))
+
+
+@pytest.mark.parametrize(("sample", "expected"), [(0.25, 10), (7, 7), (100, 40), (0, 40), (1, 1)])
+def test_a_sample_is_a_share_or_a_number_of_docs(paths, nlp, sample, expected):
+    paths["large"]["sample"] = sample
+    assert Counter(names(make_multi_corpus(paths), nlp)) == {"small": 4, "large": expected}
+
+
+def test_mixing_goes_by_the_sizes_of_samples(paths, nlp):
+    paths["large"]["sample"] = 0.5
+    counted = Counter(names(make_multi_corpus(paths, mixing="uniform"), nlp))
+    assert counted == {"small": 12, "large": 12}
+
+
+def test_each_call_draws_a_sample_of_its_own(paths, nlp):
+    paths["large"]["sample"] = 10
+    reader = make_multi_corpus(paths)
+    first, second = texts(reader, nlp), texts(reader, nlp)
+    assert len(first) == len(set(first)) == 14
+    assert set(first) != set(second)
+    again = make_multi_corpus(paths)
+    assert [texts(again, nlp), texts(again, nlp)] == [first, second]
+
+
+def epochs(nlp, reader, n, max_epochs):
+    """RETURNS (List[List[str]]): What spaCy's training gets in each epoch."""
+    nlp.config["training"]["max_epochs"] = max_epochs
+    found = [[] for _ in range(n)]
+    for epoch, batch in create_train_batches(nlp, reader, make_batcher(max_docs=5), max_epochs):
+        if epoch == n:
+            break
+        found[epoch] += [eg.reference.text for eg in batch]
+    return found
+
+
+@pytest.mark.parametrize("max_epochs", [3, -1], ids=["list", "stream"])
+@pytest.mark.parametrize("mixing", ["proportional", "uniform"])
+def test_each_epoch_of_a_training_draws_anew(paths, nlp, max_epochs, mixing):
+    paths["large"]["sample"] = 10
+    one, two, three = epochs(nlp, make_multi_corpus(paths, mixing=mixing), 3, max_epochs)
+    share = 10 if mixing == "proportional" else 7
+    for epoch in (one, two, three):
+        assert sum("large" in text for text in epoch) == share
+    large = [{text for text in epoch if "large" in text} for epoch in (one, two, three)]
+    assert large[0] != large[1] and large[1] != large[2]
+    # In the order of a shuffle, and not of the file.
+    numbers = [int(text.split()[1]) for text in two if "large" in text]
+    assert numbers != sorted(numbers)
+
+
+def test_the_draws_of_a_training_are_the_seeds(paths, nlp):
+    paths["large"]["sample"] = 10
+    runs = []
+    for seed in (0, 0, 1):
+        spacy.util.fix_random_seed(0)
+        runs.append(epochs(nlp, make_multi_corpus(paths, seed=seed), 3, 3))
+    assert runs[0] == runs[1]
+    assert runs[0] != runs[2]
+
+
+def test_an_epoch_of_everything_is_read_once(paths, nlp, monkeypatch):
+    reader = make_multi_corpus(paths)
+    one, two = epochs(nlp, reader, 2, 2)
+    assert reader.epoch == 1
+    assert sorted(one) == sorted(two)
+
+
+def test_examples_of_another_list_are_never_replaced_by_a_draw(paths, nlp):
+    paths["large"]["sample"] = 10
+    list(make_multi_corpus(paths)(nlp))
+    del paths["large"]["sample"]
+    own = list(make_multi_corpus(paths)(nlp))
+    batcher = make_batcher(max_docs=100)
+    for _ in range(2):
+        assert sum(map(len, batcher(own))) == 44
+
+
+def test_a_stream_is_read_file_by_file(nlp, tmp_path, monkeypatch):
+    for k in range(5):
+        docs = [Doc(nlp.vocab, words=[str(k), str(i)]) for i in range(10)]
+        DocBin(docs=docs).to_disk(tmp_path / f"{k}.spacy")
+    reader = make_multi_corpus({"a": {"path": str(tmp_path)}}, shuffle_buffer=5)
+    list(reader(nlp))  # counts
+    opened = []
+    from_disk = DocBin.from_disk
+    monkeypatch.setattr(
+        DocBin, "from_disk", lambda self, path: (opened.append(path), from_disk(self, path))[1]
+    )
+    nlp.config["training"]["max_epochs"] = -1
+    read = [eg.reference.text for eg in islice(reader(nlp), 12)]
+    assert len(opened) == 2
+    assert all(text[0] in "01" for text in read) and len(set(read)) == 12
+
+
+def test_a_stream_is_shuffled_within_its_buffer(paths, nlp):
+    nlp.config["training"]["max_epochs"] = -1
+    paths = {"large": paths["large"]}
+    in_order = [f"large {i} " for i in range(40)]
+    assert texts(make_multi_corpus(paths, shuffle_buffer=0), nlp) == in_order
+    for size in (10, 1000):
+        reader = make_multi_corpus(paths, shuffle_buffer=size)
+        first, second = texts(reader, nlp), texts(reader, nlp)
+        assert sorted(first) == sorted(second) == sorted(in_order)
+        assert first != in_order and first != second
+
+
+def test_warm_up_over_a_stream_needs_max_steps(paths, nlp):
+    nlp.config["training"].update(max_epochs=-1, max_steps=20)
+    rates = warmup_linear(1.0, warmup=0.5)
+    assert next(rates) == 0.0
+    stream = make_batcher(max_docs=5)(make_multi_corpus(paths)(nlp))
+    next(stream)
+    assert [next(rates) for _ in range(10)] == pytest.approx([0.1 * n for n in range(1, 11)])
+    nlp.config["training"]["max_steps"] = 0
+    next(make_batcher(max_docs=5)(make_multi_corpus(paths)(nlp)))
+    with pytest.raises(ValueError, match="max_steps"):
+        next(rates)
+
+
+def test_shares_and_seed_are_in_the_log_once(paths, nlp, caplog):
+    paths["large"]["sample"] = 0.5
+    reader = make_multi_corpus(paths, seed=3)
+    with caplog.at_level(logging.INFO, logger="spacy"):
+        for _ in range(2):
+            list(reader(nlp))
+    (line,) = [r.getMessage() for r in caplog.records if "Mixing" in r.getMessage()]
+    assert line == "Mixing proportional (seed 3): examples small 4 of 4, large 20 of 40"
+
+
+def test_a_doc_of_several_layers_is_one_example(nlp, tmp_path):
+    doc = Doc(nlp.vocab, words=["Smith", "won"], tags=["NNP", "VBD"], ents=["B-PER", "O"])
+    doc.cats = {"Sports": 1.0}
+    DocBin(docs=[doc]).to_disk(tmp_path / "all.spacy")
+    corpora = {"all": {"path": str(tmp_path / "all.spacy")}}
+    (example,) = make_multi_corpus(corpora)(nlp)
+    y = example.reference
+    assert y.has_annotation("TAG") and y.has_annotation("ENT_IOB") and y.cats
+
+
+def test_a_file_that_is_named_twice_is_warned_of(paths):
+    paths["twin"] = dict(paths["small"])
+    with pytest.warns(UserWarning, match="'small' and 'twin'"):
+        make_multi_corpus(paths)
