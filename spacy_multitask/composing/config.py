@@ -201,7 +201,8 @@ def compose(
     composition = Composition(
         encoder, [Task(name, kind, str(path)) for name, (kind, path) in tasks.items()], gpu=gpu
     )
-    return Config().from_str(write(composition, lang=lang, seed=seed, **sizes))
+    # With its variables, so that a change of [paths] is a change everywhere.
+    return Config().from_str(write(composition, lang=lang, seed=seed, **sizes), interpolate=False)
 
 
 def write(

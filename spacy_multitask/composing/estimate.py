@@ -27,6 +27,8 @@ from .survey import ITEMS, Survey, survey_docs
 PIECES_PER_WORD = 1.3
 # Part of the measured speed that a whole training step reaches, on MiniLM and 2 CPU cores.
 EFFICIENCY = 0.4
+# What a step takes besides: batches, gradients and updates of small tensors, losses.
+STEP_SECONDS = 0.02
 BATCHER = "spacy_multitask.batch_by_words.v1"
 MAX_DOCS = 32  # the default of that batcher
 
@@ -116,9 +118,11 @@ def _estimate(
     batch_pieces = work.batch_words * PIECES_PER_WORD
     # The paper counts 16 bits, and a frozen encoder keeps nothing for a way back.
     activations = batch_pieces * encoder.layers * encoder.width * 34 * (1 if half else 2)
+    steps = round(work.epoch_steps * work.epochs)
+    operations = (2 if frozen else 6) * parameters * pieces
     return Estimate(
-        steps=round(work.epoch_steps * work.epochs),
-        seconds=(2 if frozen else 6) * parameters * pieces / (speed * EFFICIENCY),
+        steps=steps,
+        seconds=operations / (speed * EFFICIENCY) + STEP_SECONDS * steps,
         # Weights, gradients and AdamW's two moments, 4 bytes each; and Python with its libraries.
         memory=1e9 + (4 * total if frozen else 16 * total + activations),
     )

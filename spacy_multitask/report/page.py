@@ -161,8 +161,8 @@ def _mistakes(name: str, examples: list[Example], scores: list[str]) -> list[dic
                 "number": i + 1,
                 "wrong": n,
                 # draw() escapes what it is given.
-                "gold": Markup(draw(reference, layers, limit=SHOWN_WORDS)),
-                "predicted": Markup(draw(predicted, layers, limit=SHOWN_WORDS)),
+                "gold": Markup(draw(reference, layers, limit=SHOWN_WORDS, other=predicted)),
+                "predicted": Markup(draw(predicted, layers, limit=SHOWN_WORDS, other=reference)),
             }
         )
     return found
@@ -213,15 +213,17 @@ def _curves(log: str | Path) -> list[dict[str, Any]]:
         ("Scores on dev, percent", "scores", 100.0),
         ("Loss weights", "weights", 1.0),
     ):
-        names = [n for n in lines[0].get(key, {}) if key != "scores" or _is_main(n)]
+        logged = [line.get(key) or {} for line in lines]
+        # What has a value from a later step on only, such as a score, is drawn from there.
+        names = dict.fromkeys(name for values in logged for name in values)
         drawn = [
             (
                 name,
-                [s for s, line in zip(steps, lines) if name in line[key]],
-                [factor * line[key][name] for line in lines if name in line[key]],
+                [s for s, values in zip(steps, logged) if name in values],
+                [factor * values[name] for values in logged if name in values],
             )
             for name in names
-            if name != "transformer"
+            if name != "transformer" and (key != "scores" or _is_main(name))
         ]
         if drawn:
             curves.append({"title": title, "svg": line_chart(drawn, x_label="step")})

@@ -5,15 +5,66 @@ from __future__ import annotations
 from collections.abc import Iterable
 from html import escape
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from spacy import displacy
-from spacy.tokens import Doc, Span
+from spacy.displacy.render import DEFAULT_LABEL_COLORS
+from spacy.tokens import Doc
 from spacy.util import is_in_jupyter
 
-from ..heads.relations import Relation, get_relations
+from ..heads.relations import get_relations
 
 LAYERS = ("tags", "chunks", "entities", "relations", "cats")
-COLORS = {"tags": "#dfe6ec", "chunks": "#bfe1d9", "entities": "#feca74"}
+COLORS = {"tags": "#e3e8ee", "chunks": "#c9e4de", "entities": "#feca74", "relations": "#b9c6f5"}
+BETWEEN = "#e9edfc"  # words between the entities of a relation
+# As in displaCy's own schemes; of the types of the CoNLL corpora it knows two.
+ENTITY_COLORS = {**DEFAULT_LABEL_COLORS, "PER": "#aa9cfc", "MISC": "#ffeb80"}
+MAX_CATS = 8  # bars shown
+
+MARK = '<b style="color: #b3261e">✗ {}</b>'
+
+WORD_HEIGHT, ROW_HEIGHT, BAR_HEIGHT, LINE_GAP = 24, 18, 16, 6  # pixels
+# Each word is a column as wide as the word or the widest label that begins below it.
+TEMPLATE = {
+    "span": '<span style="display: inline-block; position: relative; vertical-align: top; '
+    "height: {total_height}px; line-height: 22px; padding-inline-end: 6px; "
+    'white-space: nowrap">{text}{span_slices}{span_starts}</span><wbr>',
+    "slice": '<span style="position: absolute; top: {top_offset}px; inset-inline-start: 0; '
+    f'width: 100%; height: {BAR_HEIGHT}px; background: {{bg}}"></span>',
+    "start": '<span style="position: absolute; top: {top_offset}px; inset-inline-start: 3px; '
+    f'z-index: 1; font-size: 11px; line-height: {BAR_HEIGHT}px; color: #1c2733">'
+    '{kb_link}</span><span style="display: block; height: 0; overflow: hidden; font-size: 11px; '
+    'padding: 0 4px">{kb_link}</span>',
+}
+PAGE = """\
+<!DOCTYPE html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Docs</title>
+<body style="margin: 2em">
+{}
+</body>
+</html>
+"""
+
+
+class Bar(NamedTuple):
+    """What is drawn below words.
+
+    start, end (int): Tokens; the end is exclusive.
+    label (str): Text at the start.
+    color (str): A CSS colour.
+    ends (Optional[FrozenSet[int]]): Tokens that have this colour, if not all.
+    is_marked (bool): Whether the label is to stand out.
+    """
+
+    start: int
+    end: int
+    label: str
+    color: str
+    ends: frozenset[int] | None = None
+    is_marked: bool = False
 
 
 def visualize(
@@ -24,7 +75,7 @@ def visualize(
     path: str | Path | None = None,
     jupyter: bool | None = None,
 ) -> str | None:
-    """Draw docs: tags, chunks and entities under the words, relations as arcs, topics as bars.
+    """Draw docs: rows of tags, chunks, entities and relations under the words, topics as bars.
 
     docs (Doc or Iterable[Doc]): What to draw.
     layers (Iterable[str]): Of "tags", "chunks", "entities", "relations", "cats"; those that a doc
@@ -42,7 +93,7 @@ def visualize(
     docs = [docs] if isinstance(docs, Doc) else docs
     html = "\n".join(draw(doc, layers, spans_key) for doc in docs)
     if path is not None:
-        page = f'<!DOCTYPE html>\n<meta charset="utf-8">\n<title>Docs</title>\n{html}\n'
+        page = PAGE.format(html)
         Path(path).write_text(page, encoding="utf8")
     if jupyter or (jupyter is None and path is None and is_in_jupyter()):
         from IPython.display import HTML, display
@@ -52,101 +103,137 @@ def visualize(
     return html
 
 
-def draw(doc: Doc, layers: set[str], spans_key: str = "np", *, limit: int | None = None) -> str:
+def draw(
+    doc: Doc,
+    layers: set[str],
+    spans_key: str = "np",
+    *,
+    limit: int | None = None,
+    other: Doc | None = None,
+) -> str:
     """Draw one doc.
 
     limit (Optional[int]): Words to show, if not all.
+    other (Optional[Doc]): One with the same words; what it does not have is marked.
     RETURNS (str): HTML, with every string of the doc escaped.
     """
     limit = len(doc) if limit is None else limit
-    parts = []
-    found: list[tuple[str, int, int, str]] = []
-    if "tags" in layers:
-        found += [("tags", t.i, t.i + 1, t.tag_ or t.pos_) for t in doc if t.tag_ or t.pos_]
-    if "chunks" in layers:
-        found += [("chunks", s.start, s.end, s.label_) for s in doc.spans.get(spans_key, [])]
-    if "entities" in layers:
-        found += [("entities", e.start, e.end, e.label_) for e in doc.ents]
-    parts.append(_spans(doc, [span for span in found if span[2] <= limit], limit))
-    relations = [
-        r
-        for r in (get_relations(doc) if "relations" in layers else [])
-        if max(r.head.end, r.tail.end) <= limit
-    ]
-    if relations:
-        parts.append(_arcs(doc, relations))
+    rows = []
+    for layer in LAYERS:
+        if layer in layers:
+            bars = [bar for bar in _bars(doc, layer, spans_key) if bar.end <= limit]
+            if other is not None and len(other) == len(doc):
+                there = set(_bars(other, layer, spans_key))
+                bars = [bar._replace(is_marked=bar not in there) for bar in bars]
+            rows += _rows(bars)
+    direction = doc.vocab.writing_system.get("direction", "ltr")
+    parts = [_Renderer(rows, direction).render_doc([token.text for token in doc[:limit]])]
+    if limit < len(doc):
+        parts.append(f"<div>… {len(doc) - limit} more words</div>")
     if "cats" in layers and doc.cats:
-        parts.append(_bars(doc.cats))
-    return f'<div class="doc" style="margin: 0 0 2em">{"".join(parts)}</div>'
+        parts.append(_cats(doc.cats))
+    style = "margin: 0 0 2em; font-family: system-ui, sans-serif; overflow-wrap: anywhere"
+    return f'<div class="doc" style="{style}">{"".join(parts)}</div>'
 
 
-def _spans(doc: Doc, found: list[tuple[str, int, int, str]], limit: int) -> str:
-    # displaCy escapes words, not labels, and knows colours by label alone.
-    labels = {(layer, label): escape(label) for layer, _, _, label in found}
-    return displacy.render(
-        {
-            "text": doc[:limit].text,
-            "tokens": [token.text for token in doc[:limit]],
-            "spans": [
-                {"start_token": start, "end_token": end, "label": labels[layer, label]}
-                for layer, start, end, label in found
-            ],
-        },
-        style="span",
-        manual=True,
-        jupyter=False,
-        options={"colors": {label: COLORS[layer] for (layer, _), label in labels.items()}},
-    )
-
-
-def _arcs(doc: Doc, relations: list[Relation]) -> str:
-    """Words with the entities of relations as one word each, and an arc per relation."""
-    spans = {(s.start, s.end) for r in relations for s in (r.head, r.tail)}
-    first = min(start for start, _ in spans)
-    last = max(end for _, end in spans)
-    words: list[dict[str, str]] = []
-    place: dict[tuple[int, int], int] = {}
-    i = first
-    while i < last:
-        span = next(((a, b) for a, b in sorted(spans) if a == i), (i, i + 1))
-        place[span] = len(words)
-        words.append({"text": doc[span[0] : span[1]].text, "tag": ""})
-        i = span[1]
-    arcs = []
-    for relation in relations:
-        ends = [_place(place, span) for span in (relation.head, relation.tail)]
-        start, end = min(ends), max(ends)
-        if start != end:
-            arcs.append(
-                {
-                    "start": start,
-                    "end": end,
-                    "label": escape(relation.label),
-                    "dir": "right" if ends[0] == start else "left",
-                }
+def _bars(doc: Doc, layer: str, spans_key: str) -> list[Bar]:
+    color = COLORS.get(layer, "")
+    if layer == "tags":
+        return [Bar(t.i, t.i + 1, t.tag_ or t.pos_, color) for t in doc if t.tag_ or t.pos_]
+    if layer == "chunks":
+        return [Bar(s.start, s.end, s.label_, color) for s in doc.spans.get(spans_key, [])]
+    if layer == "entities":
+        colors = ENTITY_COLORS
+        return [Bar(e.start, e.end, e.label_, colors.get(e.label_, color)) for e in doc.ents]
+    found = []
+    for relation in get_relations(doc) if layer == "relations" else []:
+        head, tail = relation.head, relation.tail
+        forth = head.start <= tail.start
+        found.append(
+            Bar(
+                min(head.start, tail.start),
+                max(head.end, tail.end),
+                f"{relation.label} →" if forth else f"← {relation.label}",
+                color,
+                frozenset((*range(head.start, head.end), *range(tail.start, tail.end))),
             )
-    return displacy.render(
-        {"words": words, "arcs": arcs},
-        style="dep",
-        manual=True,
-        jupyter=False,
-        options={"distance": 110, "compact": True},
-    )
+        )
+    return found
 
 
-def _place(place: dict[tuple[int, int], int], span: Span) -> int:
-    """RETURNS (int): The word that holds a span; one that overlaps others has none of its own."""
-    if (span.start, span.end) in place:
-        return place[span.start, span.end]
-    return next(k for (a, b), k in place.items() if a <= span.start < b)
+def _rows(bars: list[Bar]) -> list[list[Bar]]:
+    """RETURNS (List[List[Bar]]): As few rows as hold all bars of a layer without overlaps."""
+    rows: list[list[Bar]] = []
+    for bar in sorted(bars, key=lambda bar: (bar.start, -bar.end)):
+        row = next((row for row in rows if row[-1].end <= bar.start), None)
+        if row is None:
+            rows.append(row := [])
+        row.append(bar)
+    return rows
 
 
-def _bars(cats: dict[str, float]) -> str:
+class _Renderer(displacy.SpanRenderer):
+    """displaCy's spans, each layer in rows of its own. displaCy stacks spans in the order in which
+    they begin, and colours them by their labels, which two layers may share."""
+
+    def __init__(self, rows: list[list[Bar]], direction: str):
+        colors: dict[str, str] = {"": "transparent"}
+        super().__init__(
+            {
+                "template": TEMPLATE,
+                "top_offset": WORD_HEIGHT,
+                "span_label_offset": ROW_HEIGHT + LINE_GAP,
+                "top_offset_step": ROW_HEIGHT,
+                "colors": colors,
+            }
+        )
+        self.rows = rows
+        self.settings = {"direction": direction}
+        self.towards = "left" if direction == "rtl" else "right"
+
+    def render_doc(self, words: list[str]) -> str:
+        return self.render([{"tokens": words, "spans": [], "settings": self.settings}])
+
+    def _assemble_per_token_info(  # type: ignore[override]
+        self, tokens: list[str], spans: list[dict[str, Any]]
+    ) -> list[dict[str, Any]]:
+        # Every word has an entry in every row, so that all words are of one height.
+        infos = [
+            {"text": text, "entities": [self._entry(slot) for slot in range(len(self.rows))]}
+            for text in tokens
+        ]
+        for slot, row in enumerate(self.rows):
+            for bar in row:
+                for i in range(bar.start, bar.end):
+                    color = bar.color if bar.ends is None or i in bar.ends else BETWEEN
+                    if i == bar.end - 1:
+                        gap = f"{color} calc(100% - 3px), transparent 0"
+                        color = f"linear-gradient(to {self.towards}, {gap})"
+                    self.colors[color.upper()] = color
+                    label = escape(bar.label) if i == bar.start else ""
+                    if label and bar.is_marked:
+                        label = MARK.format(label)
+                    infos[i]["entities"][slot] = self._entry(slot, color, label)
+        return infos
+
+    def _entry(self, slot: int, color: str = "", label: str = "") -> dict[str, Any]:
+        # The label that displaCy knows says the colour; ours stands where links would.
+        return {
+            "label": color,
+            "kb_link": label,
+            "is_start": bool(label),
+            "render_slot": slot + 1,
+        }
+
+
+def _cats(cats: dict[str, float]) -> str:
+    best = sorted(cats.items(), key=lambda item: -item[1])
     rows = "".join(
-        f'<div style="display: flex; align-items: center; gap: .6em; font: 13px sans-serif">'
+        f'<div style="display: flex; align-items: center; gap: .6em; font-size: 13px">'
         f'<span style="width: 9em; text-align: right">{escape(label)}</span>'
         f'<span style="width: {200 * value:.0f}px; height: .8em; background: #7aa2f7"></span>'
         f"<span>{value:.2f}</span></div>"
-        for label, value in sorted(cats.items(), key=lambda item: -item[1])
+        for label, value in best[:MAX_CATS]
     )
-    return f'<div class="cats">{rows}</div>'
+    more = f"<div>… {len(best) - MAX_CATS} more</div>" if len(best) > MAX_CATS else ""
+    return f'<div class="cats" style="margin-top: .5em">{rows}{more}</div>'
