@@ -6,16 +6,31 @@ replacement, since the words of a doc are not independent of each other.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 from spacy.tokens import Span
 from spacy.training import Example
 
-from ..heads.relations import count_relations
+from ..heads.relations import aligned_relations, get_relations
 
 # Per doc: right, predicted, gold. Accuracy is right / gold.
 Counts = tuple[int, int, int]
+
+
+class _Items(NamedTuple):
+    """What one doc has of what a score counts; the last entry of each item is its label.
+
+    gold, own (Set[tuple]): Gold and predicted items, on the predicted doc's tokens.
+    cut (Counter): Labels of gold items that the tokenization cuts: they can't be predicted, but
+        are missed all the same.
+    """
+
+    gold: set[tuple]
+    own: set[tuple]
+    cut: Counter[str]
 
 
 def count_correct(example: Example, score: str) -> Counts | None:
@@ -25,38 +40,68 @@ def count_correct(example: Example, score: str) -> Counts | None:
     score (str): "tag_acc", "pos_acc", "cats_acc", "ents_f", "rels_f" or "spans_KEY_f".
     RETURNS (Optional[Tuple[int, int, int]]): Right, predicted and gold items; None without gold.
     """
+    items = _items(example, score)
+    if items is None:
+        return None
+    return len(items.gold & items.own), len(items.own), len(items.gold) + items.cut.total()
+
+
+def count_labels(example: Example, score: str) -> dict[str, Counts] | None:
+    """RETURNS (Optional[Dict[str, Tuple[int, int, int]]]): As `count_correct`, per label."""
+    items = _items(example, score)
+    if items is None:
+        return None
+    right, own, gold = (
+        Counter(item[-1] for item in group)
+        for group in (items.gold & items.own, items.own, items.gold)
+    )
+    gold += items.cut
+    return {label: (right[label], own[label], gold[label]) for label in own | gold}
+
+
+def _items(example: Example, score: str) -> _Items | None:
     reference, predicted = example.reference, example.predicted
     if score in ("tag_acc", "pos_acc"):
         name = score.removesuffix("_acc").upper()
         if not reference.has_annotation(name):
             return None
-        gold = example.get_aligned(name, as_string=True)
-        own = [token.tag_ if name == "TAG" else token.pos_ for token in predicted]
-        pairs = [(g, o) for g, o in zip(gold, own, strict=True) if g]
-        return sum(g == o for g, o in pairs), len(pairs), len(pairs)
+        tags = example.get_aligned(name, as_string=True)
+        gold = {(i, tag) for i, tag in enumerate(tags) if tag}
+        own = {(t.i, t.tag_ if name == "TAG" else t.pos_) for t in predicted if tags[t.i]}
+        return _Items(gold, own, Counter())
     if score == "cats_acc":
         if not any(value > 0 for value in reference.cats.values()):
             return None
-        best = [max(doc.cats, key=doc.cats.__getitem__) for doc in (predicted, reference)]
-        return int(best[0] == best[1]), 1, 1
+        best = [max(doc.cats, key=doc.cats.__getitem__) for doc in (reference, predicted)]
+        return _Items({(best[0],)}, {(best[1],)}, Counter())
     if score == "ents_f":
         if not reference.has_annotation("ENT_IOB"):
             return None
-        return _overlap(example, reference.ents, predicted.ents)
+        return _span_items(example, reference.ents, predicted.ents)
     if score == "rels_f":
-        return count_relations(example)
+        aligned = aligned_relations(example)
+        if aligned is None:
+            return None
+        cut = Counter(r.label for r in get_relations(reference))
+        cut -= Counter(label for _, _, label in aligned)
+        related = {(_key(r.head), _key(r.tail), r.label) for r in get_relations(predicted)}
+        return _Items(set(aligned), related, cut)
     key = score.removeprefix("spans_").removesuffix("_f")
     if key not in reference.spans:
         return None
-    return _overlap(example, reference.spans[key], predicted.spans.get(key, []))
+    return _span_items(example, reference.spans[key], predicted.spans.get(key, []))
 
 
-def _overlap(example: Example, gold: Iterable[Span], own: Iterable[Span]) -> Counts:
-    aligned = example.get_aligned_spans_y2x(list(gold), allow_overlap=True)
-    # A span that the tokenization cuts can't be predicted, but is missed all the same.
-    keys = {(s.start, s.end, s.label_) for s in aligned}
-    found = {(s.start, s.end, s.label_) for s in own}
-    return len(keys & found), len(found), len(keys) + len(list(gold)) - len(aligned)
+def _span_items(example: Example, gold: Iterable[Span], own: Iterable[Span]) -> _Items:
+    gold = list(gold)
+    aligned = example.get_aligned_spans_y2x(gold, allow_overlap=True)
+    cut = Counter(s.label_ for s in gold)
+    cut -= Counter(s.label_ for s in aligned)
+    return _Items(set(map(_key, aligned)), set(map(_key, own)), cut)
+
+
+def _key(span: Span) -> tuple[int, int, str]:
+    return span.start, span.end, span.label_
 
 
 def interval(
@@ -72,12 +117,60 @@ def interval(
     """
     if not counts:
         raise ValueError("There are no docs to draw from.")
-    table = np.array(counts)
+    limits = _intervals(np.array(counts)[:, None], level, n_samples, seed)
+    return float(limits[0, 0]), float(limits[0, 1])
+
+
+def _intervals(table: np.ndarray, level: float, n_samples: int, seed: int) -> np.ndarray:
+    """
+    table (ndarray): Counts, shape (n_docs, n, 3).
+    RETURNS (ndarray): Limits of F, shape (n, 2).
+    """
     rng = np.random.default_rng(seed)
-    scores = np.empty(n_samples)
+    n_docs, n, _ = table.shape
+    flat = table.reshape(n_docs, n * 3).astype(np.float64)
+    scores = np.empty((n_samples, n))
     for i in range(n_samples):
-        right, predicted, gold = table[rng.integers(len(table), size=len(table))].sum(0)
-        scores[i] = 2 * right / max(1, predicted + gold)
+        times = np.bincount(rng.integers(n_docs, size=n_docs), minlength=n_docs)
+        right, predicted, gold = (times @ flat).reshape(n, 3).T
+        scores[i] = 2 * right / np.maximum(1, predicted + gold)
     tail = (1 - level) / 2
-    low, high = np.quantile(scores, [tail, 1 - tail])
-    return float(low), float(high)
+    return np.quantile(scores, [tail, 1 - tail], axis=0).T
+
+
+def score_labels(
+    examples: Iterable[Example],
+    score: str,
+    *,
+    level: float = 0.95,
+    n_samples: int = 1000,
+    seed: int = 0,
+) -> dict[str, dict[str, Any]]:
+    """Score each label by itself.
+
+    examples (Iterable[Example]): With predictions; those without gold do not count.
+    score (str): As for `count_correct`.
+    RETURNS (Dict[str, Dict]): By label precision "p", recall "r" and "f" from 0 to 1, the number of
+        items as "gold", and the limits of F as "interval".
+    """
+    found = [c for eg in examples if (c := count_labels(eg, score)) is not None]
+    labels = sorted({label for counts in found for label in counts})
+    if not labels:
+        return {}
+    place = {label: k for k, label in enumerate(labels)}
+    table = np.zeros((len(found), len(labels), 3), np.int32)
+    for i, counts in enumerate(found):
+        for label, count in counts.items():
+            table[i, place[label]] = count
+    right, own, gold = table.sum(0).T
+    limits = _intervals(table, level, n_samples, seed)
+    return {
+        label: {
+            "p": float(right[k] / max(1, own[k])),
+            "r": float(right[k] / max(1, gold[k])),
+            "f": float(2 * right[k] / (own[k] + gold[k])),
+            "gold": int(gold[k]),
+            "interval": (float(limits[k, 0]), float(limits[k, 1])),
+        }
+        for label, k in place.items()
+    }

@@ -12,7 +12,7 @@ from spacy.training import Example
 
 from ..corpus.reader import make_multi_corpus
 from ..progress import progress
-from .bootstrap import count_correct, interval
+from .bootstrap import count_correct, interval, score_labels
 
 # One number per task, as papers report it.
 MAIN_SCORES = (
@@ -34,7 +34,8 @@ def evaluate(nlp: Language, corpora: dict[str, str]) -> dict[str, dict[str, Any]
     corpora (Dict[str, str]): Path of a .spacy file, or a folder of them, per corpus name.
     RETURNS (Dict[str, Dict]): Per corpus all scores that apply to it, from 0 to 1, also per label;
         the number of docs and words, the words predicted per second, and as "intervals" the 95 %
-        bootstrap interval of each main score.
+        bootstrap interval of each main score; as "labels", per main score, each label's precision,
+        recall, F with its interval, and number of gold items.
     """
     return {
         name: score_corpus(nlp, *predict_corpus(nlp, name, path)) for name, path in corpora.items()
@@ -69,11 +70,12 @@ def score_corpus(nlp: Language, examples: list[Example], seconds: float) -> dict
     }
     if not any(eg.reference.cats for eg in examples):
         known = {key: v for key, v in known.items() if not key.startswith("cats")}
-    known["intervals"] = {}
+    known["intervals"], known["labels"] = {}, {}
     for score in main_scores(known):
         counts = [c for eg in examples if (c := count_correct(eg, score)) is not None]
         if counts and score != "cats_score":
             known["intervals"][score] = interval(counts)
+            known["labels"][score] = score_labels(examples, score)
     known["docs"] = len(examples)
     known["words"] = sum(len(eg.predicted) for eg in examples)
     known["speed"] = known["words"] / seconds

@@ -384,19 +384,6 @@ def aligned_relations(example: Example) -> list[tuple[SpanTuple, SpanTuple, str]
     return found
 
 
-def count_relations(example: Example) -> tuple[int, int, int] | None:
-    """RETURNS (Optional[Tuple[int, int, int]]): Relations that are right with both spans and types,
-    predicted, and gold; None if nothing is known."""
-    gold = aligned_relations(example)
-    if gold is None:
-        return None
-    own = {
-        (tuple(_plain(r.head)), tuple(_plain(r.tail)), r.label)
-        for r in get_relations(example.predicted)
-    }
-    return len(own & set(gold)), len(own), len(example.reference.user_data[KEY])
-
-
 @registry.scorers("spacy_multitask.relation_scorer.v1")
 def make_relation_scorer() -> Callable:
     return score_relations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,13 +73,17 @@ def _percent(value: float) -> str:
     return f"{100 * value:.2f}"
 
 
+def _interval(limits: Sequence[float]) -> str:
+    return " - ".join(f"{100 * limit:.1f}" for limit in limits)
+
+
 def _score_rows(name: str, result: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         {
             "corpus": name,
             "score": score,
             "value": _percent(value),
-            "interval": " - ".join(f"{100 * v:.1f}" for v in result["intervals"].get(score, ())),
+            "interval": _interval(result["intervals"].get(score, ())),
             "docs": result["docs"],
             "words": result["words"],
             "speed": f"{result['speed']:.0f}",
@@ -88,17 +93,29 @@ def _score_rows(name: str, result: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _label_tables(name: str, result: dict[str, Any]) -> list[dict[str, Any]]:
+    # Of other tasks, such as parsing, what spaCy's scorers say.
+    counted = tuple(f"{score.rpartition('_')[0]}_" for score in result["labels"])
+    others = {
+        key: value
+        for key, value in result.items()
+        if isinstance(value, dict)
+        and key not in ("intervals", "labels")
+        and not key.startswith(counted)
+    }
     tables = []
-    for key, value in result.items():
-        if not isinstance(value, dict) or key == "intervals":
-            continue
+    for key, labels in {**result["labels"], **others}.items():
         rows = [
-            {"label": label, **{k: _percent(prf[k]) for k in "prf"}}
-            for label, prf in sorted(value.items())
-            if isinstance(prf, dict) and all(isinstance(prf.get(k), float) for k in "prf")
+            {
+                "label": label,
+                **{k: _percent(scores[k]) for k in "prf"},
+                "interval": _interval(scores.get("interval", ())),
+                "gold": scores.get("gold", ""),
+            }
+            for label, scores in sorted(labels.items())
+            if isinstance(scores, dict) and all(isinstance(scores.get(k), float) for k in "prf")
         ]
         if rows:
-            tables.append({"corpus": name, "name": key.replace("_", " "), "rows": rows})
+            tables.append({"corpus": name, "name": key, "rows": rows})
     return tables
 
 

@@ -1,10 +1,11 @@
 """Scores per corpus, and intervals that agree with them."""
 
 import pytest
+import spacy
 from spacy.tokens import Doc, DocBin
 from spacy.training import Example
 
-from spacy_multitask.evaluation.bootstrap import count_correct, interval
+from spacy_multitask.evaluation.bootstrap import count_correct, interval, score_labels
 from spacy_multitask.evaluation.evaluate import evaluate
 from tests.conftest import corpus
 
@@ -44,6 +45,31 @@ def test_intervals_hold_the_score_and_shrink_with_more_docs():
         interval([])
 
 
+def test_labels_are_scored_one_by_one():
+    vocab = spacy.blank("en").vocab
+    gold = [["N", "N", "V"], ["N", "V", ""]]
+    own = [["N", "V", "V"], ["N", "N", "N"]]
+    examples = [
+        Example(Doc(vocab, words=["a"] * 3, tags=o), Doc(vocab, words=["a"] * 3, tags=g))
+        for g, o in zip(gold, own, strict=True)
+    ]
+    found = score_labels(examples, "tag_acc")
+    # N: 2 right of 3 predicted and 3 gold (the word without gold does not count); V: 1 of 2 and 2.
+    assert {k: found["N"][k] for k in "prf"} == pytest.approx(dict.fromkeys("prf", 2 / 3))
+    assert (found["V"]["p"], found["V"]["r"], found["V"]["gold"]) == (0.5, 0.5, 2)
+    low, high = found["V"]["interval"]
+    # Drawn twice, the first doc gives 2 * 1 / (2 + 1), the second nothing.
+    assert (low, high) == (0.0, pytest.approx(2 / 3))
+    assert score_labels(examples, "ents_f") == {}, "no gold, no labels"
+
+
+def test_gold_spans_that_the_tokenization_cuts_count_for_their_label(trained):
+    reference = Doc(trained.vocab, words=["NewYork", "is"], ents=["B-LOC", "O"])
+    predicted = Doc(trained.vocab, words=["New", "Yorkis"], spaces=[False, False])
+    found = score_labels([Example(predicted, reference)], "ents_f")
+    assert found["LOC"]["gold"] == 1 and found["LOC"]["r"] == 0.0
+
+
 def test_each_corpus_is_scored_for_what_it_annotates(trained, tmp_path):
     docs = [eg.reference for eg in corpus(trained)]
     DocBin(docs=[d for d in docs if d.has_annotation("TAG")]).to_disk(tmp_path / "pos.spacy")
@@ -53,4 +79,5 @@ def test_each_corpus_is_scored_for_what_it_annotates(trained, tmp_path):
     assert scores["pos"]["tag_acc"] == 1.0 and "cats_acc" not in scores["pos"]
     assert scores["topic"]["cats_acc"] == 1.0 and "tag_acc" not in scores["topic"]
     assert scores["pos"]["intervals"]["tag_acc"] == (1.0, 1.0)
+    assert scores["pos"]["labels"]["tag_acc"]["NNP"]["gold"] == 5
     assert scores["pos"]["docs"] == 2
