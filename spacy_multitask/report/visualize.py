@@ -199,10 +199,7 @@ class _Renderer(displacy.SpanRenderer):
         self, tokens: list[str], spans: list[dict[str, Any]]
     ) -> list[dict[str, Any]]:
         # Every word has an entry in every row, so that all words are of one height.
-        infos = [
-            {"text": text, "entities": [self._entry(slot) for slot in range(len(self.rows))]}
-            for text in tokens
-        ]
+        entries = [[self._entry(slot) for slot in range(len(self.rows))] for _ in tokens]
         for slot, row in enumerate(self.rows):
             for bar in row:
                 for i in range(bar.start, bar.end):
@@ -214,8 +211,8 @@ class _Renderer(displacy.SpanRenderer):
                     label = escape(bar.label) if i == bar.start else ""
                     if label and bar.is_marked:
                         label = MARK.format(label)
-                    infos[i]["entities"][slot] = self._entry(slot, color, label)
-        return infos
+                    entries[i][slot] = self._entry(slot, color, label)
+        return [{"text": text, "entities": own} for text, own in zip(tokens, entries, strict=True)]
 
     def _entry(self, slot: int, color: str = "", label: str = "") -> dict[str, Any]:
         # The label that displaCy knows says the colour; ours stands where links would.
