@@ -33,6 +33,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "round_robin": {"corpora.train.mixing": "round_robin"},
     "homogeneous": {"training.batcher.homogeneous": True},
     "pcgrad": {"components.transformer.surgery": {"@misc": "spacy_multitask.pcgrad.v1"}},
+    "uncertainty": {
+        f"components.{head}.balance": {"@misc": "spacy_multitask.uncertainty_weight.v1"}
+        for head in HEAD_OF.values()
+    },
 }
 APART = "apart"
 
