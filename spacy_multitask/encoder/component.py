@@ -364,9 +364,11 @@ class MultitaskTransformer(TrainablePipe):
         self._local.training = None
         apart = self._apart
         if apart is None:
-            norm = batch.backprop()
+            with self.shim.learning():
+                norm = batch.backprop()
         else:
-            norm, gradients = batch.backprop_apart(list(self.shim.module.parameters()))
+            with self.shim.learning():
+                norm, gradients = batch.backprop_apart(list(self.shim.module.parameters()))
             for name, new in gradients.items():
                 before = apart.get(name)
                 apart[name] = new if before is None else weighted_sum([before, new], [1, 1])
@@ -419,7 +421,8 @@ class MultitaskTransformer(TrainablePipe):
     def _step(self, sgd: Optimizer) -> None:
         if self.surgery is not None:
             self._combine(self.surgery)
-        self._model.finish_update(sgd)
+        with self.shim.gate.training():
+            self._model.finish_update(sgd)
         self._version += 1
 
     def initialize(

@@ -82,7 +82,8 @@ def forward(
     def backprop(d_vectors: list[Floats2d]) -> list[Doc]:
         with torch.no_grad():
             words.grad = xp2torch(model.ops.xp.concatenate(d_vectors))
-        batch.backprop()
+        with shim.learning():
+            batch.backprop()
         return []
 
     return [array[start:end] for start, end in zip(batch.starts, batch.ends)], backprop

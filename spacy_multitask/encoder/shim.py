@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,6 +22,7 @@ from ..layers.onnx import OnnxNetwork, export, quantize_graph
 from ..layers.shim import TorchShim, tensors_from_bytes, tensors_to_bytes
 from .batch import PackedBatch, Projection
 from .forks import tokenizers_without_threads, use_one_thread_if_forked
+from .gate import Gate
 from .pieces import PieceCache, Pieces, is_uncased, load_tokenizer
 from .shapes import N_SHAPES, NO_WORD
 from .windows import Windows, cut_windows, micro_batches
@@ -63,6 +66,7 @@ class EncoderShim(TorchShim):
         self.gradient_checkpointing = gradient_checkpointing
         self.tokenizer: Any = None
         self.cache: PieceCache | None = None
+        self.gate = Gate()
 
     @property
     def module(self) -> TransformerNetwork | OnnxNetwork:
@@ -108,7 +112,7 @@ class EncoderShim(TorchShim):
     def _set_network(
         self, network: TransformerNetwork | OnnxNetwork, tokenizer: Any, longest_input: int
     ) -> None:
-        self.set_module(network)
+        self.set_module(network.eval())
         self.tokenizer = tokenizer
         self.longest_input = longest_input
         self.prefix, self.suffix = _special_pieces(tokenizer)
@@ -142,7 +146,8 @@ class EncoderShim(TorchShim):
         config = self.module.transformer.config.to_dict()
         config.pop("_name_or_path", None)  # a path of the machine that trained means nothing later
         files[CONFIG_FILE] = srsly.json_dumps(config, indent=2, sort_keys=True).encode("utf8")
-        files[WEIGHTS_FILE] = tensors_to_bytes(self.module)
+        with self.gate.predicting():
+            files[WEIGHTS_FILE] = tensors_to_bytes(self.module)
         return files
 
     def from_files(self, files: dict[str, bytes], source: str) -> EncoderShim:
@@ -219,6 +224,16 @@ class EncoderShim(TorchShim):
         graph = quantize_graph(export(network), **options)
         self.set_module(OnnxNetwork(graph, width=self.width, longest_input=self.longest_input))
 
+    @contextmanager
+    def learning(self) -> Iterator[None]:
+        """Let no other thread use the network, and put it into the state of training."""
+        with self.gate.training():
+            self.module.train()
+            try:
+                yield
+            finally:
+                self.module.eval()
+
     @property
     def width(self) -> int:
         return self.module.width
@@ -251,11 +266,7 @@ class EncoderShim(TorchShim):
                 "A quantized pipeline can't be trained. Train the one that it was made from, "
                 "or freeze its encoder and annotate with it."
             )
-        network = self.module
-        network.train(is_train)
         device = self.device
-        if is_train and isinstance(network, TransformerNetwork):
-            network.prepare_for_training(device)
         lengths = np.fromiter(map(len, docs), np.int64, len(docs))
         n_words = int(lengths.sum())
         orths = [doc.to_array(ORTH) for doc, n in zip(docs, lengths) if n]
@@ -273,8 +284,11 @@ class EncoderShim(TorchShim):
         n_extra = len(self.prefix) + len(self.suffix)
         held: list[tuple[Tensor, np.ndarray | None, np.ndarray]] = []
         n_held = TURN if self.is_quantized else 1
-        context = torch.enable_grad() if is_train else torch.no_grad()
-        with context:
+        mode = self.learning() if is_train else self.gate.predicting()
+        with mode, torch.set_grad_enabled(is_train):
+            network = self.module
+            if is_train and isinstance(network, TransformerNetwork):
+                network.prepare_for_training(device)
             for group in micro_batches(windows.size, n_extra, budget):
                 ids, shapes, mask = self._inputs(pieces.ids, piece_shapes, windows, group)
                 with torch.autocast(

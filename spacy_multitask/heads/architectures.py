@@ -64,7 +64,7 @@ def forward(model: Model, docs: list[Doc], is_train: bool) -> tuple[Floats2d, Ca
         if vectors is None:
             logits = batch.project(id(model.get_ref("tok2vec")), module.project)
         else:
-            logits = module.train(is_train)(vectors)
+            logits = module.train()(vectors) if is_train else module.project(vectors)
 
     def backprop(d_logits: Floats2d) -> list[Doc]:
         logits.backward(xp2torch(d_logits, device=logits.device))

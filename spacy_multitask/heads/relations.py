@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from spacy.language import Language
 from spacy.tokens import Doc, Span
 from spacy.training import Example
@@ -313,13 +312,12 @@ class RelationExtractor(Head):
         if not len(pairs.pairs):
             self.packed(docs)  # the encoder counts who has read the batch
             return pairs, labels, probabilities
-        module = self.module.eval()
+        module: PairClassifier = self.module
         words = self.packed(docs).words
         for start in range(0, len(pairs.pairs), BLOCK):
             block = slice(start, start + BLOCK)
-            with torch.no_grad():
-                scores = module(words, pairs.spans, pairs.types, pairs.pairs[block]).softmax(1)
-            best = scores.max(1)
+            logits = module.project(words, pairs.spans, pairs.types, pairs.pairs[block])
+            best = logits.softmax(1).max(1)
             labels[block] = best.indices.cpu().numpy()
             probabilities[block] = best.values.cpu().numpy()
         return pairs, labels, probabilities

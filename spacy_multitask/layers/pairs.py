@@ -41,13 +41,27 @@ class PairClassifier(nn.Module):
     def forward(
         self, words: Tensor, spans: np.ndarray, types: np.ndarray, pairs: np.ndarray
     ) -> Tensor:
-        """Score pairs of spans.
+        features = self.dropout(self.features(words, spans, types, pairs))
+        return self.output(self.dropout(nn.functional.gelu(self.hidden(features))))
+
+    @torch.no_grad()
+    def project(
+        self, words: Tensor, spans: np.ndarray, types: np.ndarray, pairs: np.ndarray
+    ) -> Tensor:
+        """RETURNS (Tensor): As from `forward`, without dropout."""
+        features = self.features(words, spans, types, pairs)
+        return self.output(nn.functional.gelu(self.hidden(features)))
+
+    def features(
+        self, words: Tensor, spans: np.ndarray, types: np.ndarray, pairs: np.ndarray
+    ) -> Tensor:
+        """Describe pairs of spans.
 
         words (Tensor): Word vectors, shape (n_words, width).
         spans (ndarray): First row and end row of each span, int64, shape (n_spans, 2).
         types (ndarray): Index of each span's type, int64, shape (n_spans,).
         pairs (ndarray): Head and tail, indices of spans, int64, shape (n_pairs, 2).
-        RETURNS (Tensor): Logits, shape (n_pairs, n_out).
+        RETURNS (Tensor): Shape (n_pairs, 3 * n_in + 3 * SIZE_EMBEDDING).
         """
         device = words.device
         ends = spans[pairs]  # pair, head or tail, first or end
@@ -58,7 +72,7 @@ class PairClassifier(nn.Module):
         pooled = pool_max(words, spans, self.empty)
         index = torch.from_numpy(pairs).to(device)
         kinds = self.types(torch.from_numpy(types).to(device))
-        features = torch.cat(
+        return torch.cat(
             [
                 pooled[index[:, 0]],
                 pooled[index[:, 1]],
@@ -69,8 +83,6 @@ class PairClassifier(nn.Module):
             ],
             dim=1,
         )
-        hidden = nn.functional.gelu(self.hidden(self.dropout(features)))
-        return self.output(self.dropout(hidden))
 
 
 def pool_max(words: Tensor, ranges: np.ndarray, empty: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ def run(*arguments):
 
 
 def fill(name, path):
-    """RETURNS (List[str]): A command's first argument and those that it demands, all about a path."""
+    """RETURNS (List[str]): A command's first argument and those it demands, all about a path."""
     arguments = []
     for i, parameter in enumerate(COMMANDS[name].params):
         if parameter.required or i == 0:
