@@ -29,6 +29,7 @@ PEERS ?= ../shared/peers
 bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.speed --samples $(SAMPLES) --peers $(PEERS) --json benchmarks/results/speed.json
 	$(BIN)/python -m benchmarks.scaling --samples $(SAMPLES) --json benchmarks/results/scaling.json
+	$(BIN)/python scripts/readme_table.py
 
 # torch first: alone it takes the pinned build and nothing else.
 $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt

@@ -1,0 +1,95 @@
+"""Write the table of measured figures into README.md, from what the benchmarks have saved.
+
+Run it after them, so that no figure is typed by hand; a figure that was not measured is left empty.
+Example: python scripts/readme_table.py
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+START, END = "<!-- measured -->", "<!-- /measured -->"
+SYSTEMS = ("spacy_multitask", "Flair", "stock spaCy")
+# What a row is called, and under which names speed.json has its figures, by system.
+SPEEDS = (
+    ("predict, float32", "predict", ("ours_fp32", "flair", "stock")),
+    ("predict, bfloat16", "predict", ("ours_bf16", None, None)),
+    ("predict, int8", "predict", ("ours_int8", None, None)),
+    ("train", "train", ("ours_best", "flair", "stock")),
+)
+TASKS = (
+    ("tags, accuracy", "pos"),
+    ("chunks, F1", "chunk"),
+    ("entities, F1", "ner"),
+    ("topics, accuracy", "topic"),
+)
+
+
+def table(speed: dict[str, Any] | None, accuracy: dict[str, Any] | None) -> str:
+    """RETURNS (str): Markdown, with the conditions below the figures."""
+    rows: list[tuple[str, ...]] = []
+    notes = []
+    if speed is not None:
+        for title, part, names in SPEEDS:
+            figures = [speed.get(part, {}).get(name) for name in names]
+            if figures[0] is not None:
+                rows.append(
+                    (f"{title}, words/s", *("" if f is None else f"{f:,.0f}" for f in figures))
+                )
+        machine = speed["machine"]
+        versions = ", ".join(f"{name} {v}" for name, v in machine["versions"].items())
+        notes.append(
+            f"Speed: four heads, the same text and encoder (MiniLM, 6 layers), {machine['cpu']}, "
+            f"{machine['threads']} threads, {versions}."
+        )
+    if accuracy is not None:
+        flair = accuracy.get("flair", {})
+        seeds = 0
+        for title, task in TASKS:
+            if task in accuracy:
+                seeds = len(accuracy[task]["seeds"])
+                rows.append((title, _percent(accuracy[task]), _percent(flair.get(task)), ""))
+        notes.append(
+            f"Accuracy: two tasks per pipeline as in Flair's tutorial, a tenth of each corpus, "
+            f"test parts, mean of {seeds} seeds."
+        )
+    if not rows:
+        return "Not measured yet; see `benchmarks/`."
+    lines = [("", *SYSTEMS), ("---", "---:", "---:", "---:"), *rows]
+    text = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return f"{text}\n\n{' '.join(notes)} From `benchmarks/results/`."
+
+
+def _percent(entry: dict[str, Any] | None) -> str:
+    return "" if entry is None else f"{100 * entry['mean']:.1f}"
+
+
+def replace(readme: str, text: str) -> str:
+    """RETURNS (str): The page with new text between the marks.
+    RAISES (ValueError): If the marks are not there, once each and in order.
+    """
+    before, start, rest = readme.partition(START)
+    _, end, after = rest.partition(END)
+    if not (start and end) or START in rest or END in after:
+        raise ValueError(f"README.md must have {START} and, below it, {END}, once each.")
+    return f"{before}{START}\n{text}\n{END}{after}"
+
+
+def main(root: Path = ROOT) -> None:
+    """Rewrite README.md in a folder that has benchmarks/results."""
+    results = []
+    for name in ("speed", "accuracy"):
+        path = root / "benchmarks" / "results" / f"{name}.json"
+        results.append(json.loads(path.read_text(encoding="utf8")) if path.exists() else None)
+    readme = root / "README.md"
+    readme.write_text(replace(readme.read_text(encoding="utf8"), table(*results)), encoding="utf8")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        raise SystemExit(__doc__)
+    main()
