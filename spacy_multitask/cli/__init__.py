@@ -110,6 +110,6 @@ def corpus_paths(items: list[str], option: str = "--corpus") -> dict[str, str]:
 
 
 # Each command is in a file of its own, which registers it with the app above.
-from . import convert, evaluate, init_config, leaks, quantize, report, split  # noqa: E402, F401
+from . import calibrate, convert, evaluate, init_config, leaks, quantize, report, split  # noqa: E402, F401
 
 spacy_app.add_typer(app, name="multitask")

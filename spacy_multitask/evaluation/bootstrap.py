@@ -56,7 +56,8 @@ def count_labels(example: Example, score: str) -> dict[str, Counts] | None:
         for group in (items.gold & items.own, items.own, items.gold)
     )
     gold += items.cut
-    return {label: (right[label], own[label], gold[label]) for label in own | gold}
+    # A head that abstains predicts "".
+    return {label: (right[label], own[label], gold[label]) for label in own | gold if label}
 
 
 def _items(example: Example, score: str) -> _Items | None:
@@ -72,7 +73,7 @@ def _items(example: Example, score: str) -> _Items | None:
     if score == "cats_acc":
         if not any(value > 0 for value in reference.cats.values()):
             return None
-        best = [max(doc.cats, key=doc.cats.__getitem__) for doc in (reference, predicted)]
+        best = [max(d.cats, key=d.cats.__getitem__, default="") for d in (reference, predicted)]
         return _Items({(best[0],)}, {(best[1],)}, Counter())
     if score == "ents_f":
         if not reference.has_annotation("ENT_IOB"):

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 N_BINS = 15
+TEMPERATURES = 0.05, 20.0
 
 
 class Reliability(NamedTuple):
@@ -67,11 +68,33 @@ def fit_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
     log_temperature = torch.zeros(1, requires_grad=True)
     optimizer = torch.optim.LBFGS([log_temperature], max_iter=50, line_search_fn="strong_wolfe")
 
+    def temperature() -> torch.Tensor:
+        # Where all is right the best temperature is 0, and logits would run over.
+        return log_temperature.exp().clamp(*TEMPERATURES)
+
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
-        loss = torch.nn.functional.cross_entropy(x / log_temperature.exp(), y)
+        loss = torch.nn.functional.cross_entropy(x / temperature(), y)
         loss.backward()
         return loss
 
     optimizer.step(closure)
-    return float(log_temperature.exp().clamp(0.05, 20.0).item())
+    return float(temperature().item())
+
+
+def best_threshold(probs: np.ndarray, targets: np.ndarray) -> float | None:
+    """Find the threshold with the best F1 of one label.
+
+    probs, targets (ndarray): Probability and truth (bool) per doc, shape (n,).
+    RETURNS (Optional[float]): Midway between two docs' probabilities; of equally good ones the
+        nearest to 0.5. None if the label is true of none.
+    """
+    if not targets.any():
+        return None
+    order = np.argsort(-probs)
+    p, right = probs[order].astype(np.float64), np.cumsum(targets[order])
+    f1 = 2 * right / (np.arange(1, len(p) + 1) + targets.sum())
+    cuts = (p + np.append(p[1:], 0.0)) / 2
+    f1[np.append(p[1:] == p[:-1], False)] = -1  # no threshold divides equal probabilities
+    best = np.flatnonzero(f1 >= f1.max() - 1e-12)
+    return float(min(cuts[best], key=lambda cut: abs(cut - 0.5)))

@@ -5,8 +5,9 @@ Counting is spaCy's; these scorers choose what it may count.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from spacy.scorer import Scorer, get_ner_prf
@@ -112,21 +113,46 @@ def score_cats(
     labels: Iterable[str],
     multi_label: bool,
     threshold: float,
+    thresholds: Mapping[str, float] = MappingProxyType({}),
     **kwargs: Any,
 ) -> dict[str, Any]:
-    """RETURNS (Dict[str, Any]): spaCy's `cats_*` scores and, with exclusive classes, cats_acc,
-    over docs with gold labels; None where there are none."""
+    """Score labels of docs.
+
+    threshold (float): Probability from which a label counts as true, where several may be.
+    thresholds (Mapping[str, float]): Others in its place, by label.
+    RETURNS (Dict[str, Any]): spaCy's `cats_*` scores over docs with gold labels; None where there
+        are none. With exclusive classes they are over docs for which the head did not abstain, and
+        there is cats_acc, over all.
+    """
     labels = list(labels)
     known = [eg for eg in examples if _knows_cats(eg.reference, labels, multi_label)]
     if not known:
         return {"cats_score": None, "cats_micro_f": None, "cats_macro_f": None, "cats_acc": None}
+    own = frozenset(labels)
     scores = Scorer.score_cats(
-        known, "cats", labels=labels, multi_label=multi_label, threshold=threshold
+        # Where exclusive classes have no prediction, Scorer fails.
+        [eg for eg in known if multi_label or own & eg.predicted.cats.keys()],
+        "cats",
+        # spaCy knows one threshold: each label's probability is moved so that its own lies there.
+        getter=lambda doc, attr: {
+            label: _moved(p, thresholds.get(label, threshold), threshold)
+            for label, p in doc.cats.items()
+        },
+        labels=labels,
+        multi_label=multi_label,
+        threshold=threshold,
     )
     if not multi_label:
         right = sum(_best(eg.predicted, labels) == _best(eg.reference, labels) for eg in known)
         scores["cats_acc"] = right / len(known)
     return scores
+
+
+def _moved(p: float, own: float, common: float) -> float:
+    """RETURNS (float): A probability stretched so that `own` becomes `common`; 0 and 1 stay."""
+    if own == common:
+        return p
+    return p / own * common if p < own else 1 - (1 - p) / (1 - own) * (1 - common)
 
 
 def _knows_cats(doc: Doc, labels: list[str], multi_label: bool) -> bool:

@@ -57,6 +57,7 @@ class Head(TrainablePipe):
         balance: nn.Module | None,
         label_smoothing: float,
         class_weights: dict[str, float] | None,
+        abstain: float,
         corpora: list[str] | None,
         scorer: Callable | None,
     ):
@@ -69,6 +70,8 @@ class Head(TrainablePipe):
                 raise ValueError(
                     f"class_weights of {name!r}: {weight} for {label!r} must be greater than 0."
                 )
+        if not 0 <= abstain < 1:
+            raise ValueError(f"abstain = {abstain} of {name!r} must be in [0, 1).")
         if balance is not None:
             # A shim of its own, so that the optimizer steps and clips it apart, and it is saved.
             model.shims.append(TorchShim(balance))
@@ -78,6 +81,7 @@ class Head(TrainablePipe):
         self.loss_weight = loss_weight
         self.label_smoothing = label_smoothing
         self.class_weights = class_weights or {}
+        self.abstain = abstain
         self.corpora = None if corpora is None else frozenset(corpora)
         self.scorer = scorer
         self.cfg: dict[str, Any] = {}
@@ -120,6 +124,11 @@ class Head(TrainablePipe):
         """RETURNS (float): Factor on this head's loss by now."""
         return self.loss_weight * (1.0 if self.balance is None else self.balance.weight)
 
+    def temperature(self, part: str = "") -> float:
+        """RETURNS (float): What the logits of a part of the head's task are divided by, so that
+        probabilities are as often right as they say; 1 before `spacy multitask calibrate`."""
+        return self.cfg.get("temperatures", {}).get(part, 1.0)
+
     def make_module(self, width: int) -> nn.Module:
         """RETURNS (nn.Module): The trained layer, for vectors so wide."""
         return Classifier(width, self.n_out)
@@ -155,6 +164,8 @@ class Head(TrainablePipe):
         validate_get_examples(get_examples, f"{type(self).__name__}.initialize")
         own = (eg for eg in get_examples() if self._is_own(eg))
         self.cfg.update(self.collect_labels(own) if labels is None else labels)
+        for fitted in ("temperatures", "thresholds"):
+            self.cfg.pop(fitted, None)
         if not any(self.label_data.values()):
             of = f" of the corpora {', '.join(sorted(self.corpora))}" if self.corpora else ""
             raise ValueError(
@@ -298,9 +309,10 @@ class Head(TrainablePipe):
 
         examples (List[Example]): Without gold for this head they count for nothing.
         RETURNS (Dict[str, Tuple[ndarray, ndarray]]): Logits (n, n_classes) and classes (n,) of the
-            items with gold, by part of the head's task; empty if its classes are not exclusive.
+            items with gold, by part of the head's task. Where several labels may be true of one
+            item, each of them is an item of two classes: false and true.
         """
-        return {}
+        raise NotImplementedError
 
     # Labels and saving
 

@@ -27,6 +27,7 @@ from .spans import SpanHead, SpanPredictions, SpanTuple, gold_group, set_group
         "balance": None,
         "label_smoothing": 0.0,
         "class_weights": None,
+        "abstain": 0.0,
         "corpora": None,
         "scorer": {"@scorers": "spacy_multitask.chunk_scorer.v1"},
     },
@@ -42,6 +43,7 @@ def make_chunker(
     balance: nn.Module | None,
     label_smoothing: float,
     class_weights: dict[str, float] | None,
+    abstain: float,
     corpora: list[str] | None,
     scorer: Callable | None,
 ) -> Chunker:
@@ -57,6 +59,7 @@ def make_chunker(
     label_smoothing (float): Probability mass spread over all labels in training.
     class_weights (Optional[Dict[str, float]]): Factors on the loss of gold items, by label;
         "O" is a token outside all chunks. Labels that are not named have 1.
+    abstain (float): Probability below which a chunk is left out: that of its least probable word.
     corpora (Optional[List[str]]): Names of the training corpora that this head learns from and is
         scored on, if not all: for corpora that annotate one layer after different schemes.
     scorer (Optional[Callable]): Scores examples.
@@ -71,6 +74,7 @@ def make_chunker(
         balance=balance,
         label_smoothing=label_smoothing,
         class_weights=class_weights,
+        abstain=abstain,
         corpora=corpora,
         scorer=scorer,
     )
@@ -109,6 +113,7 @@ class Chunker(SpanHead):
         balance: nn.Module | None,
         label_smoothing: float,
         class_weights: dict[str, float] | None,
+        abstain: float,
         corpora: list[str] | None,
         scorer: Callable | None,
     ):
@@ -121,6 +126,7 @@ class Chunker(SpanHead):
             balance=balance,
             label_smoothing=label_smoothing,
             class_weights=class_weights,
+            abstain=abstain,
             corpora=corpora,
             scorer=scorer,
         )

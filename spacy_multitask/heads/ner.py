@@ -39,6 +39,7 @@ IOB_INSIDE, IOB_OUTSIDE, IOB_BEGIN = 1, 2, 3  # spaCy's token.ent_iob; 0 is "not
         "balance": None,
         "label_smoothing": 0.0,
         "class_weights": None,
+        "abstain": 0.0,
         "corpora": None,
         "scorer": {"@scorers": "spacy_multitask.ner_scorer.v1"},
     },
@@ -59,6 +60,7 @@ def make_ner(
     balance: nn.Module | None,
     label_smoothing: float,
     class_weights: dict[str, float] | None,
+    abstain: float,
     corpora: list[str] | None,
     scorer: Callable | None,
 ) -> EntityRecognizer:
@@ -76,6 +78,7 @@ def make_ner(
     label_smoothing (float): Probability mass spread over all labels in training.
     class_weights (Optional[Dict[str, float]]): Factors on the loss of gold items, by label;
         "O" is a token outside all entities. Labels that are not named have 1.
+    abstain (float): Probability below which an entity is left out: that of its least probable word.
     corpora (Optional[List[str]]): Names of the training corpora that this head learns from and is
         scored on, if not all: for corpora that annotate one layer after different schemes.
     scorer (Optional[Callable]): Scores examples.
@@ -90,6 +93,7 @@ def make_ner(
         balance=balance,
         label_smoothing=label_smoothing,
         class_weights=class_weights,
+        abstain=abstain,
         corpora=corpora,
         scorer=scorer,
     )
@@ -117,6 +121,7 @@ class EntityRecognizer(SpanHead):
         balance: nn.Module | None,
         label_smoothing: float,
         class_weights: dict[str, float] | None,
+        abstain: float,
         corpora: list[str] | None,
         scorer: Callable | None,
     ):
@@ -129,6 +134,7 @@ class EntityRecognizer(SpanHead):
             balance=balance,
             label_smoothing=label_smoothing,
             class_weights=class_weights,
+            abstain=abstain,
             corpora=corpora,
             scorer=scorer,
         )

@@ -111,6 +111,7 @@ def _forward(model: Model, docs: list[Doc], is_train: bool) -> Any:
         "balance": None,
         "label_smoothing": 0.0,
         "class_weights": None,
+        "abstain": 0.0,
         "corpora": None,
         "scorer": {"@scorers": "spacy_multitask.relation_scorer.v1"},
     },
@@ -133,6 +134,7 @@ def make_relations(
     balance: nn.Module | None,
     label_smoothing: float,
     class_weights: dict[str, float] | None,
+    abstain: float,
     corpora: list[str] | None,
     scorer: Callable | None,
 ) -> RelationExtractor:
@@ -150,6 +152,7 @@ def make_relations(
     label_smoothing (float): Probability mass spread over all labels in training.
     class_weights (Optional[Dict[str, float]]): Factors on the loss of gold items, by label;
         "none" is no relation. Labels that are not named have 1.
+    abstain (float): Probability below which a relation is left out.
     corpora (Optional[List[str]]): Names of the training corpora that this head learns from and is
         scored on, if not all: for corpora that annotate one layer after different schemes.
     scorer (Optional[Callable]): Scores examples.
@@ -165,6 +168,7 @@ def make_relations(
         balance=balance,
         label_smoothing=label_smoothing,
         class_weights=class_weights,
+        abstain=abstain,
         corpora=corpora,
         scorer=scorer,
     )
@@ -210,6 +214,7 @@ class RelationExtractor(Head):
         balance: nn.Module | None,
         label_smoothing: float,
         class_weights: dict[str, float] | None,
+        abstain: float,
         corpora: list[str] | None,
         scorer: Callable | None,
     ):
@@ -221,6 +226,7 @@ class RelationExtractor(Head):
             balance=balance,
             label_smoothing=label_smoothing,
             class_weights=class_weights,
+            abstain=abstain,
             corpora=corpora,
             scorer=scorer,
         )
@@ -302,6 +308,16 @@ class RelationExtractor(Head):
 
     # Prediction
 
+    def gold_logits(self, examples: list[Example]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        gold = self.gold(list(map(self._hide_foreign_gold, examples)))
+        if gold is None:
+            return {}
+        words = self.packed([eg.predicted for eg in examples]).words
+        blocks = np.split(gold.pairs, range(BLOCK, len(gold.pairs), BLOCK))
+        project = self.module.project
+        logits = [project(words, gold.spans, gold.types, block).cpu() for block in blocks]
+        return {"": (torch.cat(logits).numpy(), gold.targets)}
+
     def predict(self, docs: Iterable[Doc]) -> tuple[Pairs, np.ndarray, np.ndarray]:
         """RETURNS (tuple): The pairs, the label of each and its probability, (n_pairs,) each."""
         docs = list(docs)
@@ -317,9 +333,10 @@ class RelationExtractor(Head):
         for start in range(0, len(pairs.pairs), BLOCK):
             block = slice(start, start + BLOCK)
             logits = module.project(words, pairs.spans, pairs.types, pairs.pairs[block])
-            best = logits.softmax(1).max(1)
+            best = (logits / self.temperature()).softmax(1).max(1)
             labels[block] = best.indices.cpu().numpy()
             probabilities[block] = best.values.cpu().numpy()
+        labels[probabilities < self.abstain] = NONE
         return pairs, labels, probabilities
 
     def set_annotations(self, docs: Iterable[Doc], predictions: Any) -> None:

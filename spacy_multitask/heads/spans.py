@@ -50,6 +50,7 @@ class SpanHead(Head):
         balance: nn.Module | None,
         label_smoothing: float,
         class_weights: dict[str, float] | None,
+        abstain: float,
         corpora: list[str] | None,
         scorer: Callable | None,
     ):
@@ -61,6 +62,7 @@ class SpanHead(Head):
             balance=balance,
             label_smoothing=label_smoothing,
             class_weights=class_weights,
+            abstain=abstain,
             corpora=corpora,
             scorer=scorer,
         )
@@ -183,23 +185,37 @@ class SpanHead(Head):
             if len(labels) and bioes.illegal(labels, docs_with_words).any():
                 labels = bioes.decode(logits.cpu().numpy(), labels, lengths)
         spans = bioes.read_spans(labels)
+        if self.abstain:
+            spans = self._sure_spans(spans, self._token_probs(logits, lengths), labels)
         ends = np.append(starts, labels.shape[0])
         return SpanPredictions(spans, np.searchsorted(spans.start, ends), starts)
+
+    def _sure_spans(self, spans: bioes.Spans, probs: np.ndarray, labels: np.ndarray) -> bioes.Spans:
+        """RETURNS (Spans): Those whose least probable token reaches `abstain`."""
+        if not len(spans.start):
+            return spans
+        # One more, since a span may end after the last token.
+        probs = np.append(probs[np.arange(len(labels)), labels], 1.0)
+        borders = np.stack([spans.start, spans.end], axis=1).ravel()
+        sure = np.minimum.reduceat(probs, borders)[::2] >= self.abstain
+        return bioes.Spans(*(values[sure] for values in spans))
 
     def probs(self, docs: Iterable[Doc]) -> list[np.ndarray]:
         """RETURNS (List[ndarray]): Per doc, the probability of each BIOES label of each token,
         shape (n_tokens, 1 + 4 * n_labels); label order as in `layers/bioes.py`."""
-        probs, lengths = self._word_probs(list(docs))
-        return np.split(probs.cpu().numpy(), np.cumsum(lengths)[:-1])
+        logits, lengths = self.word_logits(list(docs))
+        return np.split(self._token_probs(logits, lengths), np.cumsum(lengths)[:-1])
 
-    def _word_probs(self, docs: list[Doc]) -> tuple[Tensor, np.ndarray]:
-        """RETURNS (Tuple[Tensor, ndarray]): As `word_logits`, with probabilities; those of a chain
-        take the other words of the doc into account."""
-        logits, lengths = self.word_logits(docs)
-        transitions = self.module.transitions
-        if transitions is None:
-            return logits.softmax(1), lengths
-        return transitions.marginals(logits, lengths), lengths
+    def _token_logits(self, logits: Tensor, lengths: np.ndarray) -> Tensor:
+        """RETURNS (Tensor): What the probabilities of single tokens come from, of the same shape:
+        those of a chain take the other words of the doc into account."""
+        if self.module.transitions is None:
+            return logits
+        return self.module.transitions.marginals(logits, lengths).clamp(min=1e-12).log()
+
+    def _token_probs(self, logits: Tensor, lengths: np.ndarray) -> np.ndarray:
+        scaled = self._token_logits(logits, lengths) / self.temperature()
+        return scaled.softmax(1).cpu().numpy()
 
     def span_probs(self, doc: Doc, spans: Iterable[Span]) -> list[float]:
         """Get the probability of spans: that of their least probable token.
@@ -222,11 +238,7 @@ class SpanHead(Head):
         if gold is None:
             return {}
         rows, targets = gold
-        docs = [eg.predicted for eg in examples]
-        if self.module.transitions is None:
-            logits = self.word_logits(docs)[0]
-        else:
-            logits = self._word_probs(docs)[0].clamp(min=1e-12).log()
+        logits = self._token_logits(*self.word_logits([eg.predicted for eg in examples]))
         return {"": (logits.cpu().numpy()[rows], targets)}
 
     def doc_spans(

@@ -21,6 +21,7 @@ from .base import DEFAULT_TOKEN_MODEL, UNKNOWN, Head, pack_targets, same_tokens
 
 # cfg entry -> attribute of the doc
 LAYERS = {"tags": TAG, "pos": POS}
+NO_LABEL = -1
 
 
 @Language.factory(
@@ -33,6 +34,7 @@ LAYERS = {"tags": TAG, "pos": POS}
         "balance": None,
         "label_smoothing": 0.0,
         "class_weights": None,
+        "abstain": 0.0,
         "corpora": None,
         "scorer": {"@scorers": "spacy_multitask.tagger_scorer.v1"},
     },
@@ -47,6 +49,7 @@ def make_tagger(
     balance: nn.Module | None,
     label_smoothing: float,
     class_weights: dict[str, float] | None,
+    abstain: float,
     corpora: list[str] | None,
     scorer: Callable | None,
 ) -> Tagger:
@@ -62,6 +65,7 @@ def make_tagger(
     label_smoothing (float): Probability mass spread over all tags in training.
     class_weights (Optional[Dict[str, float]]): Factors on the loss of gold items, by label, of tags
         and of parts of speech. Labels that are not named have 1.
+    abstain (float): Probability below which a word gets no label of a layer: "".
     corpora (Optional[List[str]]): Names of the training corpora that this head learns from and is
         scored on, if not all: for corpora that annotate one layer after different schemes.
     scorer (Optional[Callable]): Scores examples.
@@ -75,6 +79,7 @@ def make_tagger(
         balance=balance,
         label_smoothing=label_smoothing,
         class_weights=class_weights,
+        abstain=abstain,
         corpora=corpora,
         scorer=scorer,
     )
@@ -100,6 +105,7 @@ class Tagger(Head):
         balance: nn.Module | None,
         label_smoothing: float,
         class_weights: dict[str, float] | None,
+        abstain: float,
         corpora: list[str] | None,
         scorer: Callable | None,
     ):
@@ -111,6 +117,7 @@ class Tagger(Head):
             balance=balance,
             label_smoothing=label_smoothing,
             class_weights=class_weights,
+            abstain=abstain,
             corpora=corpora,
             scorer=scorer,
         )
@@ -194,18 +201,31 @@ class Tagger(Head):
 
     def predict(self, docs: Iterable[Doc]) -> dict[str, np.ndarray]:
         """RETURNS (Dict[str, ndarray]): Class index of every word of the batch, int64 (n_words,),
-        per layer."""
+        per layer; NO_LABEL where it abstains."""
         logits, _ = self.word_logits(list(docs))
-        layers = [layer for layer in self.layers if self.cfg.get(layer)]
-        best = torch.stack([logits[:, self._columns(layer)].argmax(1) for layer in layers])
-        return dict(zip(layers, best.cpu().numpy()))
+        best = {}
+        for layer in self.layers:
+            if self.cfg.get(layer):
+                own = logits[:, self._columns(layer)]
+                best[layer] = own.argmax(1)
+                if self.abstain:
+                    sure = (own / self.temperature(layer)).softmax(1).amax(1) >= self.abstain
+                    best[layer] = best[layer].where(sure, NO_LABEL)
+        found = torch.stack(list(best.values())).cpu().numpy()
+        return dict(zip(best, found))
 
     def probs(self, docs: Iterable[Doc]) -> dict[str, list[np.ndarray]]:
         """RETURNS (Dict[str, List[ndarray]]): Per layer and doc, shape (n_tokens, n_labels)."""
         logits, lengths = self.word_logits(list(docs))
         cuts = np.cumsum(lengths)[:-1]
         return {
-            layer: np.split(logits[:, self._columns(layer)].softmax(1).cpu().numpy(), cuts)
+            layer: np.split(
+                (logits[:, self._columns(layer)] / self.temperature(layer))
+                .softmax(1)
+                .cpu()
+                .numpy(),
+                cuts,
+            )
             for layer in self.layers
             if self.cfg.get(layer)
         }
@@ -228,7 +248,8 @@ class Tagger(Head):
         strings = self.vocab.strings
         attrs = [LAYERS[layer] for layer in predictions]
         columns = [
-            np.array([strings.add(label) for label in self.cfg[layer]], np.uint64)[best]
+            # NO_LABEL takes the last.
+            np.array([*map(strings.add, self.cfg[layer]), 0], np.uint64)[best]
             for layer, best in predictions.items()
         ]
         array: Any = np.stack(columns, axis=1)
@@ -239,7 +260,8 @@ class Tagger(Head):
             start += len(doc)
 
     def _set_extension(self, docs: Iterable[Doc], best: np.ndarray, extension: str) -> None:
-        tags = [self.cfg["tags"][k] for k in best.tolist()]
+        names = [*self.cfg["tags"], ""]  # NO_LABEL takes the last
+        tags = [names[k] for k in best.tolist()]
         start = 0
         for doc in docs:
             for token, tag in zip(doc, tags[start : start + len(doc)]):

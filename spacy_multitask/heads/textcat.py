@@ -38,6 +38,7 @@ DEFAULT_DOC_MODEL = Config().from_str("""
         "balance": None,
         "label_smoothing": 0.0,
         "class_weights": None,
+        "abstain": 0.0,
         "corpora": None,
         "scorer": {"@scorers": "spacy_multitask.textcat_scorer.v1"},
     },
@@ -59,6 +60,7 @@ def make_textcat(
     balance: nn.Module | None,
     label_smoothing: float,
     class_weights: dict[str, float] | None,
+    abstain: float,
     corpora: list[str] | None,
     scorer: Callable | None,
 ) -> TextCategorizer:
@@ -73,6 +75,9 @@ def make_textcat(
     label_smoothing (float): Probability mass spread over all labels in training.
     class_weights (Optional[Dict[str, float]]): Factors on the loss of gold items, by label
         that is true. Labels that are not named have 1.
+    abstain (float): Probability below which nothing is said: with exclusive classes a doc
+        gets none of the labels in `doc.cats` if no label reaches it; else each label whose truth
+        and falsehood both stay below is left out of `doc.cats`.
     corpora (Optional[List[str]]): Names of the training corpora that this head learns from and is
         scored on, if not all: for corpora that annotate one layer after different schemes.
     scorer (Optional[Callable]): Scores examples.
@@ -87,6 +92,7 @@ def make_textcat(
         balance=balance,
         label_smoothing=label_smoothing,
         class_weights=class_weights,
+        abstain=abstain,
         corpora=corpora,
         scorer=scorer,
     )
@@ -113,6 +119,7 @@ class TextCategorizer(Head):
         balance: nn.Module | None,
         label_smoothing: float,
         class_weights: dict[str, float] | None,
+        abstain: float,
         corpora: list[str] | None,
         scorer: Callable | None,
     ):
@@ -124,6 +131,7 @@ class TextCategorizer(Head):
             balance=balance,
             label_smoothing=label_smoothing,
             class_weights=class_weights,
+            abstain=abstain,
             corpora=corpora,
             scorer=scorer,
         )
@@ -145,6 +153,7 @@ class TextCategorizer(Head):
             "labels": self.labels,
             "multi_label": not self.exclusive_classes,
             "threshold": self.cfg["threshold"],
+            "thresholds": self.cfg.get("thresholds", {}),
         }
 
     def collect_labels(self, examples: Iterable[Example]) -> dict[str, list[str]]:
@@ -204,12 +213,24 @@ class TextCategorizer(Head):
         )
 
     def gold_logits(self, examples: list[Example]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        gold = self.gold(list(map(self._hide_foreign_gold, examples)))
-        if gold is None or not self.exclusive_classes:
+        found = self.gold_values(examples)
+        if found is None:
             return {}
+        logits, values = found
+        if self.exclusive_classes:
+            return {"": (logits, np.nan_to_num(values).argmax(1))}
+        known = ~np.isnan(values)
+        true = logits[known]
+        return {"": (np.stack([np.zeros_like(true), true], axis=1), values[known] >= 0.5)}
+
+    def gold_values(self, examples: list[Example]) -> tuple[np.ndarray, np.ndarray] | None:
+        """RETURNS (Optional[tuple]): Logits of the docs with gold and their values per label, NaN
+        where unknown, both float32 (n, n_labels); None without gold."""
+        gold = self.gold(list(map(self._hide_foreign_gold, examples)))
+        if gold is None:
+            return None
         rows, values = gold
-        logits = self.doc_logits([eg.predicted for eg in examples]).cpu().numpy()
-        return {"": (logits[rows], np.nan_to_num(values).argmax(1))}
+        return self.doc_logits([eg.predicted for eg in examples]).cpu().numpy()[rows], values
 
     def doc_logits(self, docs: list[Doc]) -> Tensor:
         """RETURNS (Tensor): Logits (n_docs, n_labels)."""
@@ -218,12 +239,30 @@ class TextCategorizer(Head):
 
     def predict(self, docs: Iterable[Doc]) -> np.ndarray:
         """RETURNS (ndarray): Probabilities, float32 (n_docs, n_labels)."""
-        logits = self.doc_logits(list(docs))
+        logits = self.doc_logits(list(docs)) / self.temperature()
         probs = logits.softmax(1) if self.exclusive_classes else logits.sigmoid()
         return probs.cpu().numpy()
 
     def set_annotations(self, docs: Iterable[Doc], probs: np.ndarray) -> None:
         """Write the probabilities into the docs."""
         labels = self.cfg["labels"]
-        for doc, row in zip(docs, probs.tolist()):
-            doc.cats = {**doc.cats, **dict(zip(labels, row))}
+        certain = probs if self.exclusive_classes else np.maximum(probs, 1 - probs)
+        for doc, row, sure in zip(docs, probs.tolist(), certain >= self.abstain):
+            said = sure if not self.exclusive_classes else [sure.any()] * len(labels)
+            own = {label: p for label, p, says in zip(labels, row, said) if says}
+            doc.cats = {**doc.cats, **own}
+
+    def true_labels(self, doc: Doc) -> list[str]:
+        """Choose from `doc.cats`.
+
+        RETURNS (List[str]): The best label with exclusive classes; else those that reach their
+            thresholds. Empty where the head abstained.
+        """
+        own = {label: doc.cats[label] for label in self.cfg["labels"] if label in doc.cats}
+        if self.exclusive_classes:
+            return [max(own, key=own.__getitem__)] if own else []
+        return [label for label, p in own.items() if p >= self.threshold(label)]
+
+    def threshold(self, label: str) -> float:
+        """RETURNS (float): Probability from which a label counts as true."""
+        return self.cfg.get("thresholds", {}).get(label, self.cfg["threshold"])

@@ -203,20 +203,28 @@ def _calibration(name: str, nlp: Language, examples: list[Example]) -> list[dict
         if not isinstance(head, Head):
             continue
         for part, (logits, targets) in head.gold_logits(examples[:CALIBRATION_DOCS]).items():
-            found = reliability(logits, targets)
+            before = reliability(logits, targets)
+            after = reliability(logits, targets, temperature=head.temperature(part))
+            error = f"{100 * after.error:.1f}"
+            if head.temperature(part) != 1:
+                error += f" (before calibration {100 * before.error:.1f})"
             charts.append(
                 {
                     "title": f"{name}: {head_name} {part}".strip(),
-                    "error": f"{100 * found.error:.1f}",
-                    "svg": _reliability_chart(found),
+                    "error": error,
+                    "svg": _reliability_chart(before, after),
                 }
             )
     return charts
 
 
-def _reliability_chart(found: Reliability) -> Markup:
-    line = ("", found.confidence.tolist(), found.accuracy.tolist())
-    return line_chart([line], x_label="probability", y_range=(0.0, 1.0), diagonal=True)
+def _reliability_chart(before: Reliability, after: Reliability) -> Markup:
+    lines = [("calibrated", after.confidence.tolist(), after.accuracy.tolist())]
+    if before.error != after.error:
+        lines.append(("before", before.confidence.tolist(), before.accuracy.tolist()))
+    else:
+        lines = [("", *lines[0][1:])]
+    return line_chart(lines, x_label="probability", y_range=(0.0, 1.0), diagonal=True)
 
 
 def _curves(log: str | Path) -> list[dict[str, Any]]:

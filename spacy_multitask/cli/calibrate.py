@@ -1,0 +1,63 @@
+"""The command `spacy multitask calibrate`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import command, corpus_paths
+
+
+@command("calibrate", example="training/model-best en_multitask --corpus pos=corpus/pos-dev.spacy")
+def calibrate_cli(
+    model: Annotated[str, typer.Argument(help="Pipeline: a package's name or a folder.")],
+    output: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the new pipeline.")],
+    corpus: Annotated[
+        list[str],
+        typer.Option(
+            "--corpus", "-c", metavar="NAME=PATH", help="Development part; may be repeated."
+        ),
+    ],
+    json_path: Annotated[Path | None, typer.Option("--json", help="JSON file to write.")] = None,
+    gpu_id: Annotated[int, typer.Option("--gpu-id", "-g", help="GPU, or -1 for CPU.")] = -1,
+) -> None:
+    """Make a pipeline's probabilities as often right as they say, on development data.
+
+    Fits a temperature per head, and thresholds per label where several may be true. Labels that are
+    chosen as the most probable ones stay the same.
+    """
+    import spacy
+    import srsly
+    from spacy.cli._util import setup_gpu
+    from wasabi import msg, table
+
+    from ..evaluation.calibrate import calibrate
+
+    paths = corpus_paths(corpus)
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise ValueError(f"{output} is not an empty folder. Name a new one.")
+    setup_gpu(gpu_id, silent=True)
+    nlp = spacy.load(model)
+    found = calibrate(nlp, paths)
+    nlp.to_disk(output)
+    header = ("head", "items", "temperature", "error before", "error after")
+    rows = [
+        (
+            name,
+            str(result["items"]),
+            f"{result['temperature']:.3f}",
+            f"{100 * result['error_before']:.2f}",
+            f"{100 * result['error_after']:.2f}",
+        )
+        for name, result in found.items()
+    ]
+    print("Expected calibration error, in points of percent:")
+    print(table(rows, header=header, divider=True, aligns=("l", "r", "r", "r", "r")))
+    for name, result in found.items():
+        thresholds = result.get("thresholds", {})
+        if thresholds:
+            print(f"{name}:", ", ".join(f"{label} from {t:.3f}" for label, t in thresholds.items()))
+    if json_path is not None:
+        json_path.parent.mkdir(parents=True, exist_ok=True)
+        srsly.write_json(json_path, found)
+    msg.good(f"Saved to {output}")

@@ -1,0 +1,85 @@
+"""Probabilities that mean something: temperatures and thresholds from held-out data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from spacy.language import Language
+from spacy.training import Example
+
+from ..heads.base import Head
+from ..heads.textcat import TextCategorizer
+from ..progress import progress
+from .calibration import best_threshold, fit_temperature, reliability
+from .evaluate import predict_corpus
+
+CHUNK = 500  # docs that all heads look at before the next ones are encoded
+
+
+def calibrate(nlp: Language, corpora: dict[str, str]) -> dict[str, dict[str, Any]]:
+    """Fit a temperature per part of each head's task, and thresholds per label where several may
+    be true, and put them into the heads. The most probable label stays what it was.
+
+    nlp (Language): A trained pipeline.
+    corpora (Dict[str, str]): Path of a .spacy file, or a folder of them, per corpus name: data
+        that the pipeline was not trained on.
+    RETURNS (Dict[str, Dict]): Per head and part ("tagger.pos", "ner"): the number of items with
+        gold, the temperature, and the expected calibration error before and after, from 0 to 1;
+        for labels that do not exclude each other also their thresholds.
+    RAISES (ValueError): If no head has gold in the corpora.
+    """
+    examples = [eg for name, path in corpora.items() for eg in predict_corpus(nlp, name, path)[0]]
+    heads = [(name, head) for name, head in nlp.pipeline if isinstance(head, Head)]
+    found: dict[str, dict[str, Any]] = {}
+    logits, values = _look(heads, examples)
+    for name, head in heads:
+        temperatures: dict[str, float] = {}
+        for part in logits[name]:
+            x, y = (np.concatenate(arrays) for arrays in zip(*logits[name][part]))
+            before = head.temperature(part)
+            temperatures[part] = fit_temperature(x, y)
+            found[f"{name}.{part}".rstrip(".")] = {
+                "items": len(y),
+                "temperature": temperatures[part],
+                "error_before": reliability(x, y, temperature=before).error,
+                "error_after": reliability(x, y, temperature=temperatures[part]).error,
+            }
+        if temperatures:
+            head.cfg["temperatures"] = temperatures
+        if values[name] and isinstance(head, TextCategorizer):
+            x, y = (np.concatenate(arrays) for arrays in zip(*values[name]))
+            head.cfg["thresholds"] = _thresholds(head, x, y)
+            found[name]["thresholds"] = head.cfg["thresholds"]
+    if not found:
+        raise ValueError(
+            f"The corpora {', '.join(corpora)} have no gold for any of "
+            f"{', '.join(name for name, _ in heads) or 'the pipeline, which has no heads'}."
+        )
+    return found
+
+
+def _look(heads: list[tuple[str, Head]], examples: list[Example]) -> tuple[dict, dict]:
+    """RETURNS (tuple): By head, `gold_logits` of chunks per part, and `gold_values` of chunks."""
+    logits: dict[str, dict[str, list]] = {name: {} for name, _ in heads}
+    values: dict[str, list] = {name: [] for name, _ in heads}
+    starts = range(0, len(examples), CHUNK)
+    for start in progress(starts, "Calibrating", unit="chunk"):
+        chunk = examples[start : start + CHUNK]
+        for name, head in heads:
+            for part, pair in head.gold_logits(chunk).items():
+                logits[name].setdefault(part, []).append(pair)
+            if isinstance(head, TextCategorizer) and not head.exclusive_classes:
+                pair = head.gold_values(chunk)
+                if pair is not None:
+                    values[name].append(pair)
+    return logits, values
+
+
+def _thresholds(head: TextCategorizer, logits: np.ndarray, values: np.ndarray) -> dict[str, float]:
+    probs = 1 / (1 + np.exp(-logits / head.temperature()))
+    best = {}
+    for k, label in enumerate(head.cfg["labels"]):
+        known = ~np.isnan(values[:, k])
+        best[label] = best_threshold(probs[known, k], values[known, k] >= 0.5)
+    return {label: threshold for label, threshold in best.items() if threshold is not None}
