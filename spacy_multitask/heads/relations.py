@@ -315,8 +315,8 @@ class RelationExtractor(Head):
         words = self.packed([eg.predicted for eg in examples]).words
         blocks = np.split(gold.pairs, range(BLOCK, len(gold.pairs), BLOCK))
         project = self.module.project
-        logits = [project(words, gold.spans, gold.types, block).cpu() for block in blocks]
-        return {"": (torch.cat(logits).numpy(), gold.targets)}
+        logits = [project(words, gold.spans, gold.types, block).cpu().numpy() for block in blocks]
+        return {"": (np.concatenate(logits), gold.targets)}
 
     def predict(self, docs: Iterable[Doc]) -> tuple[Pairs, np.ndarray, np.ndarray]:
         """RETURNS (tuple): The pairs, the label of each and its probability, (n_pairs,) each."""
