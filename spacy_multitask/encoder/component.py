@@ -31,7 +31,7 @@ name = "distilbert-base-uncased"
 
 # Padded pieces in a micro-batch: what keeps the caches of a CPU, or the units of a GPU, busy. A
 # training batch is small and its docs differ in length, so that smaller groups pad less.
-BUDGETS = {"cpu": 2048, "cuda": 65536, "int8": 768}
+BUDGETS = {"cpu": 2048, "cuda": 65536, "int8": 448}
 TRAINING_BUDGETS = {"cpu": 768, "cuda": 65536}
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import tempfile
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -18,7 +19,7 @@ from spacy.tokens import Doc
 from torch import Tensor, nn
 
 from ..layers.network import TransformerNetwork
-from ..layers.onnx import OnnxNetwork, export, quantize_graph
+from ..layers.onnx import Inputs, OnnxNetwork, export, quantize_graph
 from ..layers.shim import TorchShim, tensors_from_bytes, tensors_to_bytes
 from .batch import PackedBatch, Projection
 from .forks import tokenizers_without_threads, use_one_thread_if_forked
@@ -29,9 +30,9 @@ from .windows import Windows, cut_windows, micro_batches
 
 POOLINGS = ("first", "last", "mean")
 DOC_POOLINGS = ("mean", "cls")
-# Micro-batches that ONNX Runtime works through before torch takes its turn: the idle threads of
-# either keep a core busy for some milliseconds after each turn.
-TURN = 32
+# Micro-batches of ONNX Runtime that torch pools at a time: after each time its idle threads keep
+# cores busy for a while, which ONNX Runtime could use.
+TURN = 64
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
 GRAPH_FILE = "model.int8.onnx"
@@ -282,28 +283,45 @@ class EncoderShim(TorchShim):
             n_words, len(docs), self.width, device, is_train, projections or {}, keep_words
         )
         n_extra = len(self.prefix) + len(self.suffix)
+        groups = list(micro_batches(windows.size, n_extra, budget))
+        masks: deque[np.ndarray | None] = deque()
+
+        def inputs() -> Iterator[Inputs]:
+            for group in groups:
+                ids, shapes, mask = self._inputs(pieces.ids, piece_shapes, windows, group)
+                masks.append(mask)
+                yield (
+                    torch.from_numpy(ids).to(device, non_blocking=True),
+                    torch.from_numpy(shapes).to(device, non_blocking=True),
+                    None if mask is None else torch.from_numpy(mask).to(device),
+                )
+
         held: list[tuple[Tensor, np.ndarray | None, np.ndarray]] = []
         n_held = TURN if self.is_quantized else 1
         mode = self.learning() if is_train else self.gate.predicting()
         with mode, torch.set_grad_enabled(is_train):
-            network = self.module
-            if is_train and isinstance(network, TransformerNetwork):
-                network.prepare_for_training(device)
-            for group in micro_batches(windows.size, n_extra, budget):
-                ids, shapes, mask = self._inputs(pieces.ids, piece_shapes, windows, group)
-                with torch.autocast(
-                    device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"
-                ):
-                    hidden = network(
-                        torch.from_numpy(ids).to(device, non_blocking=True),
-                        torch.from_numpy(shapes).to(device, non_blocking=True),
-                        None if mask is None else torch.from_numpy(mask).to(device),
-                    )
-                held.append((hidden.float(), mask, group))
+            if is_train and isinstance(self.module, TransformerNetwork):
+                self.module.prepare_for_training(device)
+            outputs = self._outputs(inputs(), len(groups), precision)
+            for group, hidden in zip(groups, outputs, strict=True):
+                held.append((hidden, masks.popleft(), group))
                 if len(held) == n_held:
                     self._pool_all(held, pieces, windows, collect)
             self._pool_all(held, pieces, windows, collect)
             return collect.batch(docs, lengths)
+
+    def _outputs(self, inputs: Iterable[Inputs], n_inputs: int, precision: str) -> Iterator[Tensor]:
+        """YIELDS (Tensor): Piece vectors of each micro-batch, (n_windows, n_pieces, width)."""
+        network = self.module
+        if isinstance(network, OnnxNetwork):
+            yield from network.forward_all(inputs, n_inputs)
+            return
+        for values in inputs:
+            with torch.autocast(
+                self.device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"
+            ):
+                hidden = network(*values)
+            yield hidden.float()
 
     def _inputs(
         self, ids: np.ndarray, shapes: np.ndarray, windows: Windows, group: np.ndarray

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 _INPUTS = ("ids", "shapes", "mask")
+Inputs = tuple[Tensor, Tensor, Tensor | None]  # ids, shapes, mask
 _abandoned: list[Any] = []  # sessions of a parent process, see OnnxNetwork.session
 
 
@@ -32,32 +35,58 @@ class OnnxNetwork(nn.Module):
         self.graph = graph
         self.width = width
         self.longest_input = longest_input
-        self._session: Any = None
-        self._owner: tuple[int, int] | None = None
-        self.session()
+        self._sessions: dict[int, Any] = {}
+        self._process = os.getpid()
+        self.session(1)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_session": None, "_owner": None}
+        return {**self.__dict__, "_sessions": {}}
 
-    def session(self) -> Any:
-        """RETURNS (InferenceSession): One with as many threads as torch uses."""
-        owner = (os.getpid(), torch.get_num_threads())
-        if self._session is None or self._owner != owner:
-            if self._owner is not None and self._owner[0] != owner[0]:
-                # After a fork its threads are gone, and taking it down would wait for them.
-                _abandoned.append(self._session)
-            self._session = _make_session(self.graph, owner[1])
-            self._owner = owner
-        return self._session
+    def session(self, n_threads: int) -> Any:
+        """RETURNS (InferenceSession): One that works on an input with so many threads."""
+        if self._process != os.getpid():
+            # After a fork their threads are gone, and taking them down would wait for them.
+            _abandoned.append(self._sessions)
+            self._sessions, self._process = {}, os.getpid()
+        if n_threads not in self._sessions:
+            self._sessions[n_threads] = _make_session(self.graph, n_threads)
+        return self._sessions[n_threads]
 
     def forward(self, ids: Tensor, shapes: Tensor, mask: Tensor | None) -> Tensor:
         """As `TransformerNetwork.forward`."""
-        session = self.session()
-        values = (ids, shapes, torch.ones_like(ids) if mask is None else mask)
-        # A graph without word shapes does not have that input.
-        wanted = {node.name for node in session.get_inputs()}
-        feed = {n: v.cpu().numpy() for n, v in zip(_INPUTS, values, strict=True) if n in wanted}
-        return torch.from_numpy(session.run(None, feed)[0]).to(ids.device)
+        return _run(self.session(torch.get_num_threads()), (ids, shapes, mask))
+
+    def forward_all(self, inputs: Iterable[Inputs], n_inputs: int) -> Iterator[Tensor]:
+        """Work through micro-batches, several at once with a thread each, if there are enough.
+
+        That way no thread waits for another, and all keep busy while the caller uses results.
+
+        inputs (Iterable): The arguments of each `forward`.
+        n_inputs (int): How many there are.
+        YIELDS (Tensor): What `forward` gives for each, in order.
+        """
+        n_threads = torch.get_num_threads()
+        if n_inputs < n_threads or n_threads == 1:
+            yield from (self(*values) for values in inputs)
+            return
+        session = self.session(1)
+        waiting: deque[Future[Tensor]] = deque()
+        with ThreadPoolExecutor(n_threads) as pool:
+            for values in inputs:
+                waiting.append(pool.submit(_run, session, values))
+                if len(waiting) > 2 * n_threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+
+
+def _run(session: Any, inputs: Inputs) -> Tensor:
+    ids, shapes, mask = inputs
+    values = (ids, shapes, torch.ones_like(ids) if mask is None else mask)
+    # A graph without word shapes does not have that input.
+    wanted = {node.name for node in session.get_inputs()}
+    feed = {n: v.cpu().numpy() for n, v in zip(_INPUTS, values, strict=True) if n in wanted}
+    return torch.from_numpy(session.run(None, feed)[0]).to(ids.device)
 
 
 def _make_session(graph: bytes, n_threads: int) -> Any:

@@ -57,6 +57,38 @@ def make_int8_copy(nlp):
     return copy.from_bytes(nlp.to_bytes())
 
 
+@pytest.fixture
+def threads():
+    import torch
+
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def test_threads_that_share_the_work_change_nothing(folders, threads):
+    import torch
+
+    nlp = spacy.load(folders / "int8")
+    shim = nlp.get_pipe("transformer").shim
+    docs = [nlp.make_doc(" ".join(text.split()[:n])) for text in TEXTS * 3 for n in (1, 5, 9)]
+    found = []
+    for n in (1, 3):
+        threads(n)
+        found.append(shim.encode(docs, is_train=False, precision="int8", budget=24))
+    one, three = found
+    assert one.words.shape == (sum(map(len, docs)), shim.width)
+    assert torch.equal(one.words, three.words)
+    assert torch.equal(one.doc_vectors, three.doc_vectors)
+
+
+def test_int8_predicts_in_processes_forked_after_it_has_predicted(folders, threads):
+    threads(2)
+    nlp = spacy.load(folders / "int8", config={"components.transformer.max_batch_pieces": 24})
+    expected = predictions(nlp.pipe(TEXTS * 4, batch_size=6))
+    assert predictions(nlp.pipe(TEXTS * 4, batch_size=6, n_process=2)) == expected
+
+
 def test_int8_does_not_train(folders):
     nlp = spacy.load(folders / "int8")
     with pytest.raises(ValueError, match="can't be trained"):
