@@ -1,6 +1,7 @@
 """Every snippet of README.md and docs/ works: Python runs, commands parse, config sections load."""
 
 import ast
+import inspect
 import re
 import shlex
 from pathlib import Path
@@ -8,6 +9,8 @@ from pathlib import Path
 import pytest
 import typer
 from spacy.cli._util import app as spacy_app
+from spacy.language import Language
+from spacy.util import registry
 from thinc.api import Config
 
 import spacy_multitask.cli  # noqa: F401  adds its commands to spaCy's
@@ -30,6 +33,8 @@ def test_python(page, trained, encoder_path, tmp_path, monkeypatch):
     snippets = blocks(page, "python")
     if not snippets:
         pytest.skip("no Python on this page")
+    if any("fastapi" in text for _, text in snippets):
+        pytest.importorskip("fastapi", reason="FastAPI is not installed")
     monkeypatch.chdir(tmp_path)
     write_corpora(tmp_path / "corpus")
     trained.to_disk(tmp_path / "en_multitask")
@@ -130,3 +135,34 @@ def test_every_page_is_linked():
     text = PAGES[0].read_text(encoding="utf8")
     for page in PAGES[1:]:
         assert f"docs/{page.name}" in text
+
+
+def test_the_server_of_the_page_answers(trained, tmp_path, monkeypatch):
+    pytest.importorskip("fastapi", reason="FastAPI is not installed")
+    monkeypatch.chdir(tmp_path)
+    trained.to_disk("en_multitask")
+    (snippet,) = (text for _, text in blocks(ROOT / "docs" / "serving.md", "python"))
+    namespace: dict = {}
+    exec(compile(snippet, "serving.md", "exec"), namespace)
+    assert "/annotate" in {route.path for route in namespace["app"].routes}
+    first, second = namespace["annotate"](["Mr Smith loves New York", ""])
+    assert first["entities"] == [("Smith", "PER"), ("New York", "LOC")]
+    assert second["tags"] == []
+
+
+def test_every_option_is_documented():
+    """Of what is registered under our name: factories, and functions for configs."""
+    text = (ROOT / "docs" / "configs.md").read_text(encoding="utf8")
+    own = [name for name in registry.factories.get_all() if name.startswith("multitask_")]
+    assert len(own) >= 6
+    options = {name: Language.get_factory_meta(name).default_config for name in own}
+    for kind in ("architectures", "readers", "batchers", "loggers", "optimizers", "schedules"):
+        for name, function in getattr(registry, kind).get_all().items():
+            if name.startswith("spacy_multitask."):
+                options[name] = inspect.signature(function).parameters
+    missing = [name for name in options if f"`{name}`" not in text]
+    for name, parameters in options.items():
+        for option in set(parameters) - {"model", "tok2vec"}:
+            if f"`{option}`" not in text and f"`model.{option}`" not in text:
+                missing.append(f"{option} of {name}")
+    assert not missing, f"docs/configs.md does not mention {missing}"
