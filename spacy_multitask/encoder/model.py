@@ -25,6 +25,7 @@ def build_encoder(
     word_shapes: bool | None = None,
     dropout: float | None = None,
     gradient_checkpointing: bool = False,
+    compile: bool = False,
 ) -> Model[list[Doc], list[Floats2d]]:
     """Build a pretrained transformer encoder. Its weights are loaded by `nlp.initialize()`.
 
@@ -38,6 +39,8 @@ def build_encoder(
         input embeddings; None does so for uncased tokenizers.
     dropout (Optional[float]): Dropout inside the encoder in training; None keeps its own.
     gradient_checkpointing (bool): Save memory in training by computing activations twice.
+    compile (bool): Whether to translate the encoder with `torch.compile` when it is first used,
+        which takes a minute or so, and on a CPU a C++ compiler. Quantized pipelines ignore it.
     RETURNS (Model): Maps docs to their token vectors, each (n_tokens, width).
     RAISES (ValueError): If an option has no such value.
     """
@@ -59,6 +62,7 @@ def build_encoder(
         word_shapes=word_shapes,
         dropout=dropout,
         gradient_checkpointing=gradient_checkpointing,
+        compile=compile,
     )
     return Model("multitask_encoder", forward, init=init, dims={"nO": None}, shims=[shim])
 

@@ -54,6 +54,7 @@ class EncoderShim(TorchShim):
         word_shapes: bool | None,
         dropout: float | None,
         gradient_checkpointing: bool,
+        compile: bool,
     ):
         super().__init__()
         self.name = name
@@ -65,6 +66,7 @@ class EncoderShim(TorchShim):
         self.word_shapes = word_shapes
         self.dropout = dropout
         self.gradient_checkpointing = gradient_checkpointing
+        self.compile = compile
         self.tokenizer: Any = None
         self.cache: PieceCache | None = None
         self.gate = Gate()
@@ -107,7 +109,10 @@ class EncoderShim(TorchShim):
                 if isinstance(part, nn.Dropout):
                     part.p = self.dropout
         if self.gradient_checkpointing:
-            transformer.gradient_checkpointing_enable()
+            transformer.gradient_checkpointing_enable({"use_reentrant": False})
+        if self.compile:
+            # In place, so that the weights keep their names. No two micro-batches have one shape.
+            network.compile(dynamic=True)
         self._set_network(network, tokenizer, _longest_input(transformer, tokenizer))
 
     def _set_network(

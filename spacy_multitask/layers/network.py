@@ -80,8 +80,9 @@ class TransformerNetwork(nn.Module):
         """Choose what trains fastest on a device, before a batch is encoded."""
         embedding = self.transformer.get_input_embeddings()
         if isinstance(embedding, nn.Embedding):
-            # A dense gradient is as large as the vocabulary. On a GPU that is read in no time.
-            embedding.sparse = device.type == "cpu"
+            # A dense gradient is as large as the vocabulary. On a GPU that is read in no time, and
+            # compiled code has no sparse ones.
+            embedding.sparse = device.type == "cpu" and self._compiled_call_impl is None
 
     def depth_from_top(self, name: str) -> int:
         """RETURNS (int): Layers between a parameter and the top, for layer-wise decay."""

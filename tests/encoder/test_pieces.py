@@ -1,3 +1,6 @@
+import json
+import pickle
+
 import numpy as np
 import pytest
 import spacy
@@ -6,7 +9,7 @@ from hypothesis import strategies as st
 
 from spacy_multitask.encoder.pieces import PieceCache, is_uncased, load_tokenizer
 from spacy_multitask.encoder.shapes import N_SHAPES, word_shape
-from tests.conftest import make_tokenizer
+from tests.conftest import make_nlp, make_tokenizer
 
 KINDS = ["wordpiece", "bpe", "unigram", "unigram_first"]
 WORDS = st.lists(
@@ -57,6 +60,48 @@ def test_the_cache_is_emptied_when_full():
     for i in range(10):
         lookup(cache, [[f"word{i}{j}" for j in range(3)]])
         assert len(cache) <= 10
+
+
+def test_a_batch_of_more_words_than_fit_is_looked_up_whole():
+    cache = PieceCache(make_tokenizer("bpe"), max_words=3)
+    words = [f"w{i}" for i in range(8)]
+    expected = cache.tokenizer(
+        [[word] for word in words], is_split_into_words=True, add_special_tokens=False
+    )["input_ids"]
+    for _ in range(2):
+        assert lookup(cache, [words]) == expected
+
+
+def test_the_cache_is_not_saved(trained, tmp_path):
+    list(trained.pipe(["Mr Smith loves New York"]))
+    assert len(trained.get_pipe("transformer").shim.cache)
+    trained.to_disk(tmp_path / "before")
+    list(trained.pipe(["words unheard so far"]))
+    trained.to_disk(tmp_path / "after")
+    before, after = (tmp_path / name / "transformer" for name in ("before", "after"))
+    names = {path.relative_to(before) for path in before.rglob("*") if path.is_file()}
+    assert names == {path.relative_to(after) for path in after.rglob("*") if path.is_file()}
+    for name in names:
+        assert (before / name).read_bytes() == (after / name).read_bytes()
+    assert not len(spacy.load(tmp_path / "after").get_pipe("transformer").shim.cache)
+    assert not len(pickle.loads(pickle.dumps(trained.get_pipe("transformer").shim.cache)))
+
+
+def test_another_tokenizer_does_not_get_the_pieces_of_the_last(trained, encoder_path):
+    nlp = make_nlp(encoder_path).from_bytes(trained.to_bytes())
+    shim = nlp.get_pipe("transformer").shim
+    before = lookup(shim.cache, [["Smith"]])
+    files = shim.to_files()
+    tokenizer = json.loads(files["tokenizer.json"])
+    vocab = tokenizer["model"]["vocab"]
+    # The same words with other ids.
+    swapped = dict(zip(vocab, [*list(vocab.values())[:4], *list(vocab.values())[:3:-1]]))
+    tokenizer["model"]["vocab"] = swapped
+    files["tokenizer.json"] = json.dumps(tokenizer).encode("utf8")
+    shim.from_files(files, "test")
+    (after,) = lookup(shim.cache, [["Smith"]])
+    assert after == shim.tokenizer("Smith", add_special_tokens=False)["input_ids"]
+    assert [after] != before
 
 
 def test_long_words_are_cut():
