@@ -110,6 +110,16 @@ def corpus_paths(items: list[str], option: str = "--corpus") -> dict[str, str]:
 
 
 # Each command is in a file of its own, which registers it with the app above.
-from . import calibrate, convert, evaluate, init_config, leaks, quantize, report, split  # noqa: E402, F401
+from . import (  # noqa: E402
+    calibrate,  # noqa: F401
+    convert,  # noqa: F401
+    evaluate,  # noqa: F401
+    init_config,  # noqa: F401
+    leaks,  # noqa: F401
+    quantize,  # noqa: F401
+    report,  # noqa: F401
+    split,  # noqa: F401
+    train,  # noqa: F401
+)
 
 spacy_app.add_typer(app, name="multitask")

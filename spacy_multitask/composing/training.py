@@ -7,16 +7,26 @@ from pathlib import Path
 import spacy
 from spacy.language import Language
 from spacy.training.initialize import init_nlp
-from spacy.training.loop import train as spacy_train
 from thinc.api import Config
 
+from ..training.loop import train as run_training
 
-def train(config: Config, output: str | Path, *, gpu_id: int = -1) -> Language:
+
+def train(
+    config: Config,
+    output: str | Path,
+    *,
+    gpu_id: int = -1,
+    resume: bool = False,
+    checkpoint_steps: int = 0,
+) -> Language:
     """Train a pipeline as `spacy train` does.
 
     config (Config): From `compose`, or `spacy.util.load_config`.
-    output: Folder for model-best and model-last.
+    output: Folder for model-best, model-last and the checkpoint.
     gpu_id (int): GPU to use, or -1 for the CPU.
+    resume (bool): Go on from the checkpoint in the folder, if there is one.
+    checkpoint_steps (int): Write a checkpoint every so many steps, and not only after evaluations.
     RETURNS (Language): The best pipeline.
     """
     if gpu_id >= 0:
@@ -24,5 +34,5 @@ def train(config: Config, output: str | Path, *, gpu_id: int = -1) -> Language:
     output = Path(output)
     output.mkdir(parents=True, exist_ok=True)
     nlp = init_nlp(config, use_gpu=gpu_id)
-    spacy_train(nlp, output, use_gpu=gpu_id)
+    run_training(nlp, output, use_gpu=gpu_id, resume=resume, checkpoint_steps=checkpoint_steps)
     return spacy.load(output / "model-best")

@@ -188,6 +188,10 @@ class MultiCorpus:
                 f"Training data leaks into held-out data:\n{found.describe()}\n{what}", stacklevel=3
             )
 
+    def skip(self) -> None:
+        """Count a pass without reading it; the next one has the order that it would have had."""
+        self.epoch += 1
+
     def _files(self, name: str) -> list[Path]:
         path = Path(self.corpora[name]["path"])
         if not path.exists():

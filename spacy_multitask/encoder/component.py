@@ -18,6 +18,7 @@ from spacy.vocab import Vocab
 from thinc.api import Config, Model, Optimizer, torch2xp
 
 from ..layers.network import PRECISIONS
+from ..safe_files import MANIFEST_FILE, check_manifest, last_good, manifest, new_folder
 from ..training.surgery import Gradients, Surgery, gradient_products, weighted_sum
 from .batch import PackedBatch
 from .listener import EncoderListener
@@ -448,16 +449,21 @@ class MultitaskTransformer(TrainablePipe):
     # Saving and loading
 
     def to_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> None:
-        """Write weights (safetensors), config and tokenizer as files into a folder."""
+        """Write weights (safetensors), config and tokenizer as files into a folder.
+
+        RAISES (SavingError): If they can't be written; what was there before stays.
+        """
         self._settle(force=True)
         path = Path(path)
         path.mkdir(parents=True, exist_ok=True)
         srsly.write_json(path / "cfg", self.cfg)
         if "model" not in exclude:
-            for name, data in self.shim.to_files().items():
-                file = path / "model" / name
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_bytes(data)
+            files = self.shim.to_files()
+            with new_folder(path / "model") as folder:
+                for name, data in {**files, MANIFEST_FILE: manifest(files)}.items():
+                    file = folder / name
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    file.write_bytes(data)
 
     def from_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> MultitaskTransformer:
         """Load what `to_disk` wrote.
@@ -466,12 +472,14 @@ class MultitaskTransformer(TrainablePipe):
         """
         path = Path(path)
         if "model" not in exclude:
-            folder = path / "model"
+            folder = last_good(path / "model")
             files = {
                 file.relative_to(folder).as_posix(): file.read_bytes()
                 for file in sorted(folder.rglob("*"))
                 if file.is_file()
             }
+            check_manifest(files, str(folder))
+            files.pop(MANIFEST_FILE, None)
             self._load(files, str(folder))
         return self
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from typing import IO, Any
 
 import srsly
 from spacy.language import Language
-from spacy.util import registry
+from spacy.util import logger, registry
 from tqdm import tqdm
 from wasabi import row, table
 
@@ -41,7 +42,7 @@ def make_logger(
     ) -> tuple[Printer, Callable[[], None]]:
         if plan:
             _print_plan(nlp, stdout)
-        run = _Run(nlp, output_file, progress_bar, stdout, stderr)
+        run = LogPrinter(nlp, output_file, progress_bar, stdout, stderr)
         return run.log, run.close
 
     return setup
@@ -55,7 +56,9 @@ def _print_plan(nlp: Language, stdout: IO) -> None:
         print(text, file=stdout, flush=True)
 
 
-class _Run:
+class LogPrinter:
+    """Prints and writes what there is to say after each step."""
+
     def __init__(
         self,
         nlp: Language,
@@ -86,11 +89,10 @@ class _Run:
         self._row(["-" * width for width in self.widths])
         self.started = time.perf_counter()
         self.step = 0
+        self.path = Path(output_file) if output_file else None
         self.file: IO | None = None
-        if output_file:
-            path = Path(output_file)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self.file = path.open("w", encoding="utf8")
+        if self.path is not None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
 
     def _row(self, cells: list[str]) -> None:
         text = row(cells, widths=self.widths, aligns=["r"] * len(cells), spacing=2)
@@ -120,7 +122,9 @@ class _Run:
                 _percent(info["score"]),
             ]
         )
-        if self.file is not None:
+        if self.path is not None:
+            if self.file is None:
+                self.file = self.path.open("w", encoding="utf8")
             line = {
                 "epoch": info["epoch"],
                 "step": info["step"],
@@ -143,6 +147,35 @@ class _Run:
                 file=self.stderr,
                 unit="step",
             )
+
+    def place(self) -> dict[str, Any]:
+        """RETURNS (Dict[str, Any]): What `go_on` takes: the step of the last line, seconds since
+        the start, and the length of the file in bytes."""
+        n_bytes = 0
+        if self.file is not None:
+            self.file.flush()
+            os.fsync(self.file.fileno())
+            n_bytes = self.file.tell()
+        seconds = time.perf_counter() - self.started
+        return {"step": self.step, "seconds": seconds, "n_bytes": n_bytes}
+
+    def go_on(self, place: dict[str, Any]) -> None:
+        """Go on after an interruption. Lines written after `place` are taken out of the file: the
+        steps that they tell of will be taken again."""
+        self.step = place["step"]
+        self.started = time.perf_counter() - place["seconds"]
+        if self.path is None:
+            return
+        n_bytes = self.path.stat().st_size if self.path.exists() else 0
+        if n_bytes < place["n_bytes"]:
+            logger.warning(
+                "%s has lost lines since the checkpoint: it has %s bytes and had %s.",
+                self.path,
+                n_bytes,
+                place["n_bytes"],
+            )
+        self.file = self.path.open("a", encoding="utf8")
+        self.file.truncate(min(n_bytes, place["n_bytes"]))
 
     def close(self) -> None:
         if self.bar is not None:

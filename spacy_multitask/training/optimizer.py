@@ -104,7 +104,8 @@ class AdamW(Optimizer):
         if not parameters:
             return
         if key not in self._torch:
-            self._torch[key] = self._build(module)
+            sparse = {n for n, p in module.named_parameters() if _has_sparse_gradient(p)}
+            self._torch[key] = self._build(module, sparse)
         if self.grad_clip:
             clip_gradients(parameters, self.grad_clip)
         rate = self.learn_rate if getattr(module, "is_encoder", False) else self.head_learn_rate
@@ -116,14 +117,14 @@ class AdamW(Optimizer):
         if self.averages is not None:
             self._average(self.averages, key, module)
 
-    def _build(self, module: nn.Module) -> list[torch.optim.Optimizer]:
+    def _build(self, module: nn.Module, sparse_names: set[str]) -> list[torch.optim.Optimizer]:
         groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
         sparse: dict[float, list[nn.Parameter]] = {}
         for name, parameter in module.named_parameters():
             if not parameter.requires_grad:
                 continue
             scale = self._scale(module, name)
-            if parameter.grad is not None and parameter.grad.is_sparse:
+            if name in sparse_names:
                 sparse.setdefault(scale, []).append(parameter)
             else:
                 # Biases and layer norms are the vectors: decaying them only costs accuracy.
@@ -151,6 +152,46 @@ class AdamW(Optimizer):
             )
         return optimizers
 
+    def module_state(self, key: int, module: nn.Module) -> dict[str, dict[str, Any]] | None:
+        """RETURNS (Optional[Dict[str, Dict]]): Moments and number of steps by parameter name and
+        torch's own name for them; None if the module never took a step."""
+        if key not in self._torch:
+            return None
+        names = {parameter: name for name, parameter in module.named_parameters()}
+        return {
+            names[parameter]: dict(optimizer.state.get(parameter, {}))
+            for optimizer in self._torch[key]
+            for group in optimizer.param_groups
+            for parameter in group["params"]
+        }
+
+    def sparse_names(self, key: int, module: nn.Module) -> list[str]:
+        """RETURNS (List[str]): Parameters of which a step changes just the rows in use."""
+        sparse = {
+            parameter
+            for optimizer in self._torch.get(key, [])
+            if isinstance(optimizer, torch.optim.SparseAdam)
+            for group in optimizer.param_groups
+            for parameter in group["params"]
+        }
+        return [name for name, parameter in module.named_parameters() if parameter in sparse]
+
+    def load_module_state(
+        self,
+        key: int,
+        module: nn.Module,
+        state: dict[str, dict[str, Any]],
+        sparse_names: list[str],
+    ) -> None:
+        """Take over what `module_state` and `sparse_names` gave."""
+        self._torch[key] = self._build(module, set(sparse_names))
+        parameters = dict(module.named_parameters())
+        for optimizer in self._torch[key]:
+            own = {parameter for group in optimizer.param_groups for parameter in group["params"]}
+            for name, entries in state.items():
+                if entries and parameters[name] in own:
+                    optimizer.state[parameters[name]] = dict(entries)
+
     def _scale(self, module: nn.Module, name: str) -> float:
         depth: int | None = getattr(module, "depth_from_top", lambda _: None)(name)
         return 1.0 if depth is None else self.layer_decay**depth
@@ -164,6 +205,10 @@ class AdamW(Optimizer):
             # The same growing window as thinc's update_averages.
             decay = min((1.0 + step) / (10.0 + step), 0.9999)
             averages[key, name].lerp_(parameter.detach(), 1.0 - decay)
+
+
+def _has_sparse_gradient(parameter: nn.Parameter) -> bool:
+    return parameter.grad is not None and parameter.grad.is_sparse
 
 
 def clip_gradients(parameters: list[nn.Parameter], limit: float) -> None:

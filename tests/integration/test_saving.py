@@ -2,11 +2,13 @@
 
 import copy
 import pickle
+from pathlib import Path
 
 import pytest
 import spacy
 from spacy.tokens import DocBin
 
+from spacy_multitask.safe_files import SavingError
 from tests.conftest import ALL_HEADS, TEXTS, make_nlp, predictions
 
 
@@ -100,3 +102,43 @@ def test_chunks_without_a_parse(trained):
     doc = trained(" ".join(["Mr", "Smith", "loves", "New", "York"]))
     assert [c.text for c in doc._.chunks] == ["Mr Smith", "loves", "New York"]
     assert [c.text for c in doc._.noun_chunks] == ["Mr Smith", "New York"]
+
+
+def test_a_changed_weights_file_is_named(trained, tmp_path):
+    trained.to_disk(tmp_path)
+    file = next(tmp_path.rglob("model.safetensors"))
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1  # a bit of a weight: the file is still good safetensors
+    file.write_bytes(data)
+    with pytest.raises(ValueError, match=r"model\.safetensors is not what it was"):
+        spacy.load(tmp_path)
+
+
+def test_a_pipeline_without_a_manifest_loads(trained, tmp_path):
+    trained.to_disk(tmp_path)
+    (tmp_path / "transformer" / "model" / "manifest.json").unlink()
+    assert predictions(spacy.load(tmp_path).pipe(TEXTS)) == predictions(trained.pipe(TEXTS))
+
+
+def test_a_crash_while_two_encoders_change_places_leaves_the_last_good_one(trained, tmp_path):
+    trained.to_disk(tmp_path)
+    folder = tmp_path / "transformer" / "model"
+    folder.rename(folder.with_name(".model.old"))
+    assert predictions(spacy.load(tmp_path).pipe(TEXTS)) == predictions(trained.pipe(TEXTS))
+
+
+def test_an_encoder_that_can_not_be_saved_leaves_the_last_good_one(trained, tmp_path, monkeypatch):
+    trained.to_disk(tmp_path)
+    write_bytes = Path.write_bytes
+
+    def fill_up(path, data):
+        if path.name == "model.safetensors":
+            write_bytes(path, data[: len(data) // 2])
+            raise OSError(28, "No space left on device")
+        return write_bytes(path, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", fill_up)
+        with pytest.raises(SavingError, match=r"transformer/model: No space left on device"):
+            trained.to_disk(tmp_path)
+    assert predictions(spacy.load(tmp_path).pipe(TEXTS)) == predictions(trained.pipe(TEXTS))

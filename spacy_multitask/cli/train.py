@@ -1,0 +1,69 @@
+"""The command `spacy multitask train`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import command
+
+
+@command(
+    "train",
+    example="config.cfg --output training --resume",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def train_cli(
+    ctx: typer.Context,
+    config_path: Annotated[Path, typer.Argument(metavar="CONFIG", help="Config file.")],
+    output_path: Annotated[
+        Path,
+        typer.Option("--output", "--output-path", "-o", help="Folder for models and checkpoint."),
+    ],
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on from the checkpoint in the folder, if there is one."),
+    ] = False,
+    checkpoint_steps: Annotated[
+        int,
+        typer.Option(
+            "--checkpoint-steps",
+            min=0,
+            help="Steps between checkpoints; there is one after each evaluation besides.",
+        ),
+    ] = 0,
+    code_path: Annotated[
+        Path | None,
+        typer.Option("--code", "-c", help="Python file with functions that the config names."),
+    ] = None,
+    gpu_id: Annotated[int, typer.Option("--gpu-id", "-g", help="GPU, or -1 for CPU.")] = -1,
+) -> None:
+    """Train a pipeline as `spacy train` does, with checkpoints to go on from after a crash.
+
+    Settings can be overridden as in `spacy train`: --training.max_epochs 3
+    """
+    from spacy.cli._util import (
+        import_code,
+        parse_config_overrides,
+        setup_gpu,
+        show_validation_error,
+    )
+    from spacy.training.initialize import init_nlp
+    from spacy.util import load_config
+    from wasabi import msg
+
+    from ..safe_files import check_writable
+    from ..training.loop import train
+
+    if not config_path.is_file():
+        raise ValueError(f"There is no config file {config_path}.")
+    overrides = parse_config_overrides(ctx.args)
+    import_code(code_path)
+    check_writable(output_path)
+    setup_gpu(gpu_id)
+    with show_validation_error(config_path):
+        config = load_config(config_path, overrides=overrides, interpolate=False)
+    with show_validation_error(config_path, hint_fill=False):
+        nlp = init_nlp(config, use_gpu=gpu_id)
+    msg.good("Initialized pipeline")
+    train(nlp, output_path, use_gpu=gpu_id, resume=resume, checkpoint_steps=checkpoint_steps)
