@@ -2,7 +2,8 @@
 
 Entities are strict F over spans and types; relations strict F over both spans, both types and
 label. Relations are read off predicted entities. Settings were chosen on the dev part; the test
-part is scored once, by the last weights.
+part is scored once, by the last weights. Results are saved after every run, and runs that the file
+already holds are not repeated.
 
 Example: python -m benchmarks.relations --seeds 0 1 2 --json benchmarks/results/relations.json
 """
@@ -28,10 +29,12 @@ from spacy.util import load_config
 from spacy_multitask.converters import convert
 from spacy_multitask.corpus.reader import make_multi_corpus
 
-from .common import arguments, machine, packaged_encoder, save
+from .common import arguments, load, machine, packaged_encoder, save
 
 CONFIG = Path(__file__).parents[1] / "configs" / "relations.cfg"
 SCORES = ("ents_f", "rels_f", "rels_boundaries_f")
+# Heads of the pipelines that annotate a doc in turn.
+KINDS = {"joint": [["ner", "relations"]], "separate": [["ner"], ["relations"]]}
 
 
 def fit(encoder: str, folder: Path, args, seed: int, heads: list[str]) -> Language:
@@ -79,34 +82,41 @@ def main() -> None:
     parser.add_argument("--max-words", type=int, default=100)
     parser.add_argument("--learn-rate", type=float, default=3e-4)
     parser.add_argument("--head-learn-rate", type=float, default=3e-3)
-    parser.add_argument("--no-separate", action="store_true", help="Train the joint model only.")
+    parser.add_argument("--only", nargs="+", default=list(KINDS), choices=list(KINDS))
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     encoder = args.encoder or packaged_encoder()
     settings = {k: getattr(args, k) for k in ("epochs", "max_words", "learn_rate")}
-    results: dict = {"machine": machine(), "settings": settings, "separate": {}}
+    runs: dict[str, dict[str, dict]] = load(args.json).get("runs", {})
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for part in ("train", "dev", "test"):
             convert("conll04", args.corpus / f"{part}.txt.gz", folder / f"relations-{part}.spacy")
-        for seed in args.seeds:
-            for kind, groups in (
-                ("joint", [["ner", "relations"]]),
-                ("separate", [["ner"], ["relations"]]),
-            ):
-                if kind == "separate" and args.no_separate:
+        for kind in args.only:
+            for seed in args.seeds:
+                found = runs.setdefault(kind, {})
+                if str(seed) in found:
                     continue
                 started = time.perf_counter()
-                pipelines = [fit(encoder, folder, args, seed, heads) for heads in groups]
-                place = results if kind == "joint" else results["separate"]
-                place.setdefault("seconds", []).append(round(time.perf_counter() - started))
+                pipelines = [fit(encoder, folder, args, seed, heads) for heads in KINDS[kind]]
+                found[str(seed)] = {"seconds": round(time.perf_counter() - started)}
                 for part, prefix in (("dev", "dev_"), ("test", "")):
-                    found = score(pipelines, folder / f"relations-{part}.spacy")
-                    for key, value in found.items():
-                        entry = place.setdefault(prefix + key, {"mean": 0.0, "seeds": []})
-                        entry["seeds"].append(round(value, 4))
-                        entry["mean"] = round(mean(entry["seeds"]), 4)
-                save(results, args.json)
+                    for key, value in score(pipelines, folder / f"relations-{part}.spacy").items():
+                        found[str(seed)][prefix + key] = round(value, 4)
+                save({"machine": machine(), "settings": settings, **summarize(runs)}, args.json)
+
+
+def summarize(runs: dict[str, dict[str, dict]]) -> dict:
+    """RETURNS (Dict): Means and single scores by name; those of the joint model at the top."""
+    summary: dict = {}
+    for kind, found in runs.items():
+        into = summary if kind == "joint" else summary.setdefault(kind, {})
+        for scores in found.values():
+            for name, value in scores.items():
+                entry = into.setdefault(name, {"mean": 0.0, "seeds": []})
+                entry["seeds"].append(value)
+                entry["mean"] = round(mean(entry["seeds"]), 4)
+    return {**summary, "runs": runs}
 
 
 if __name__ == "__main__":
