@@ -16,6 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 import spacy
 import torch
@@ -29,7 +30,7 @@ from spacy.util import load_config
 from spacy_multitask.converters import convert
 from spacy_multitask.corpus.reader import make_multi_corpus
 
-from .common import arguments, load, machine, packaged_encoder, save
+from .common import Runs, arguments, packaged_encoder
 
 CONFIG = Path(__file__).parents[1] / "configs" / "relations.cfg"
 SCORES = ("ents_f", "rels_f", "rels_boundaries_f")
@@ -87,23 +88,25 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     encoder = args.encoder or packaged_encoder()
     settings = {k: getattr(args, k) for k in ("epochs", "max_words", "learn_rate")}
-    runs: dict[str, dict[str, dict]] = load(args.json).get("runs", {})
+    runs = Runs(args.json, lambda found: {"settings": settings, **summarize(found)})
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for part in ("train", "dev", "test"):
             convert("conll04", args.corpus / f"{part}.txt.gz", folder / f"relations-{part}.spacy")
         for kind in args.only:
             for seed in args.seeds:
-                found = runs.setdefault(kind, {})
-                if str(seed) in found:
-                    continue
-                started = time.perf_counter()
-                pipelines = [fit(encoder, folder, args, seed, heads) for heads in KINDS[kind]]
-                found[str(seed)] = {"seconds": round(time.perf_counter() - started)}
-                for part, prefix in (("dev", "dev_"), ("test", "")):
-                    for key, value in score(pipelines, folder / f"relations-{part}.spacy").items():
-                        found[str(seed)][prefix + key] = round(value, 4)
-                save({"machine": machine(), "settings": settings, **summarize(runs)}, args.json)
+                runs.once((kind, str(seed)), run, KINDS[kind], encoder, folder, args, seed)
+
+
+def run(groups: list[list[str]], encoder: str, folder: Path, args: Any, seed: int) -> dict:
+    """RETURNS (Dict[str, float]): Test scores, dev scores as "dev_" scores, and seconds."""
+    started = time.perf_counter()
+    pipelines = [fit(encoder, folder, args, seed, heads) for heads in groups]
+    found: dict[str, float] = {"seconds": round(time.perf_counter() - started)}
+    for part, prefix in (("dev", "dev_"), ("test", "")):
+        for key, value in score(pipelines, folder / f"relations-{part}.spacy").items():
+            found[prefix + key] = round(value, 4)
+    return found
 
 
 def summarize(runs: dict[str, dict[str, dict]]) -> dict:
@@ -116,7 +119,7 @@ def summarize(runs: dict[str, dict[str, dict]]) -> dict:
                 entry = into.setdefault(name, {"mean": 0.0, "seeds": []})
                 entry["seeds"].append(value)
                 entry["mean"] = round(mean(entry["seeds"]), 4)
-    return {**summary, "runs": runs}
+    return summary
 
 
 if __name__ == "__main__":
