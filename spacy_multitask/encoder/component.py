@@ -17,8 +17,10 @@ from spacy.training import Example, validate_examples
 from spacy.vocab import Vocab
 from thinc.api import Config, Model, Optimizer, torch2xp
 
+from ..corpus.reader import corpus_of
 from ..layers.network import PRECISIONS
 from ..safe_files import MANIFEST_FILE, check_manifest, last_good, manifest, new_folder
+from ..training.plan import PLAN
 from ..training.surgery import Gradients, Surgery, gradient_products, weighted_sum
 from .batch import PackedBatch
 from .listener import EncoderListener
@@ -44,6 +46,7 @@ TRAINING_BUDGETS = {"cpu": 768, "cuda": 65536}
         "max_batch_pieces": None,
         "keep_vectors": False,
         "surgery": None,
+        "scorer": {"@scorers": "spacy_multitask.task_scorer.v1"},
     },
 )
 def make_transformer(
@@ -54,6 +57,7 @@ def make_transformer(
     max_batch_pieces: int | None,
     keep_vectors: bool,
     surgery: Surgery | None,
+    scorer: Callable | None,
 ) -> MultitaskTransformer:
     """Create the shared encoder.
 
@@ -64,6 +68,8 @@ def make_transformer(
     surgery (Optional[Callable]): What to do with gradients of heads that conflict, such as
         `spacy_multitask.pcgrad.v1`; it takes one backward pass through the encoder per head in
         place of one for all. None adds the gradients up.
+    scorer (Optional[Callable]): Scores what concerns all heads: each corpus where several feed a
+        head, and worst_task if [training.score_weights] has it.
     """
     return MultitaskTransformer(
         nlp,
@@ -73,6 +79,7 @@ def make_transformer(
         max_batch_pieces=max_batch_pieces,
         keep_vectors=keep_vectors,
         surgery=surgery,
+        scorer=scorer,
     )
 
 
@@ -98,6 +105,7 @@ class MultitaskTransformer(TrainablePipe):
         max_batch_pieces: int | None,
         keep_vectors: bool,
         surgery: Surgery | None,
+        scorer: Callable | None,
     ):
         if precision not in PRECISIONS:
             raise ValueError(
@@ -114,6 +122,9 @@ class MultitaskTransformer(TrainablePipe):
         self.max_batch_pieces = max_batch_pieces
         self.keep_vectors = keep_vectors
         self.surgery = surgery
+        self.scorer = scorer
+        # The components that listen, or did, for scoring.
+        self._heads: dict[str, Any] = {}
         self.cfg: dict[str, Any] = {}
         self.listener_map: dict[str, list[EncoderListener]] = {}
         self._version = 0
@@ -123,7 +134,7 @@ class MultitaskTransformer(TrainablePipe):
         # The base class, made by Cython, would pickle threads' state and the pipeline, too.
         self._settle(force=True)
         state = self.__dict__.copy()
-        del state["_local"], state["_nlp"]
+        del state["_local"], state["_nlp"], state["_heads"]
         state.update(vocab=self.vocab, name=self.name, cfg=self.cfg)
         return _bare, (type(self),), state
 
@@ -132,6 +143,7 @@ class MultitaskTransformer(TrainablePipe):
             setattr(self, name, value)
         self._local = threading.local()
         self._nlp = lambda: None
+        self._heads = {}
 
     @property
     def model(self) -> Model:
@@ -181,12 +193,26 @@ class MultitaskTransformer(TrainablePipe):
                 if node.encoder is not None and node.encoder is not self:
                     node.encoder.remove_listener(node, component.name)
                 self.add_listener(node, component.name)
+                self._heads[component.name] = component
 
     def _component_of(self, listener: EncoderListener) -> str:
         return next(
             name
             for name, listeners in self.listener_map.items()
             if any(listener is other for other in listeners)
+        )
+
+    def score(self, examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
+        """RETURNS (Dict[str, Any]): What the scorer says of the heads that listen."""
+        if self.scorer is None:
+            return {}
+        found = {name: self._heads[name] for name in self.listening_components}
+        return self.scorer(
+            examples,
+            heads={name: head for name, head in found.items() if hasattr(head, "score")},
+            worst_task=bool(PLAN.score_weights.get("worst_task")),
+            corpus_of=corpus_of,
+            **kwargs,
         )
 
     # Prediction

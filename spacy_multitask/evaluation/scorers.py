@@ -5,6 +5,7 @@ Counting is spaCy's; these scorers choose what it may count.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from types import MappingProxyType
@@ -14,6 +15,67 @@ from spacy.scorer import Scorer, get_ner_prf
 from spacy.tokens import Doc
 from spacy.training import Example
 from spacy.util import registry
+
+# How the score that sums up a head ends, the first that it has.
+TASK_SCORE = re.compile(
+    r"(^|[_/])((tag|pos|morph|lemma|cats)_acc|dep_las|sents_f|cats_score|ents_f|rels_f|spans_.+_f)$"
+)
+# What is enough to see whether a corpus has gold for a head.
+SAMPLE = 50
+
+
+def is_task_score(name: str) -> bool:
+    """RETURNS (bool): Whether a score of this name sums up a task, and not some aspect of it."""
+    return TASK_SCORE.search(name) is not None
+
+
+@registry.scorers("spacy_multitask.task_scorer.v1")
+def make_task_scorer() -> Callable:
+    return score_tasks
+
+
+def score_tasks(
+    examples: Iterable[Example],
+    *,
+    heads: Mapping[str, Any],
+    worst_task: bool,
+    corpus_of: Callable[[Example], str],
+    **kwargs: Any,
+) -> dict[str, Any]:
+    """Score what concerns several heads or corpora.
+
+    heads (Mapping[str, Any]): Components with a `score`, by name.
+    worst_task (bool): Whether to look for the worst one: that scores everything once more.
+    corpus_of (Callable): Gives the name of an example's corpus.
+    RETURNS (Dict[str, Any]): Where a head has gold in several corpora its scores in each, as
+        CORPUS/SCORE; and worst_task, the least of the heads' main scores, None without gold.
+    """
+    examples = list(examples)
+    corpora: dict[str, list[Example]] = {}
+    for example in examples:
+        corpora.setdefault(corpus_of(example), []).append(example)
+    scores: dict[str, Any] = {}
+    for head in heads.values():
+        known = [name for name, part in corpora.items() if name and _has_gold(head, part)]
+        for name in known if len(known) > 1 else ():
+            found = head.score(corpora[name])
+            scores.update({f"{name}/{k}": v for k, v in found.items() if is_task_score(k)})
+    if worst_task:
+        tasks = [_task_score(head.score(examples)) for head in heads.values()]
+        scores["worst_task"] = min((s for s in tasks if s is not None), default=None)
+    return scores
+
+
+def _has_gold(head: Any, examples: list[Example]) -> bool:
+    if hasattr(head, "has_gold"):
+        return head.has_gold(examples[:SAMPLE])
+    return _task_score(head.score(examples[:SAMPLE])) is not None
+
+
+def _task_score(scores: dict[str, Any]) -> float | None:
+    """RETURNS (Optional[float]): The first score that sums up the task, as heads order them."""
+    found = (v for k, v in scores.items() if is_task_score(k) and isinstance(v, int | float))
+    return next(found, None)
 
 
 def _prefixed(score: Callable, prefix: str) -> Callable:

@@ -191,6 +191,10 @@ class Head(TrainablePipe):
         """RETURNS (bool): Whether this head may look at the example's gold."""
         return self.corpora is None or corpus_of(example) in self.corpora
 
+    def has_gold(self, examples: list[Example]) -> bool:
+        """RETURNS (bool): Whether there is anything to learn from the examples, or to be scored."""
+        return self.gold(list(map(self._hide_foreign_gold, examples))) is not None
+
     def _hide_foreign_gold(self, example: Example) -> Example:
         """RETURNS (Example): The same, if need be without gold."""
         if self._is_own(example):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import takewhile
 
 from spacy.training import Example
 from spacy.util import registry
@@ -33,6 +34,8 @@ def make_batcher(
 
     def batches(examples: Iterable[Example]) -> Iterator[list[Example]]:
         nonlocal first, draw
+        if PLAN.stopped:
+            return
         if isinstance(examples, list):
             if examples is not first:
                 first, draw = examples, PLAN.take_draw(examples)
@@ -43,10 +46,10 @@ def make_batcher(
             # All of an epoch is here, so its number of steps is known before the first of them.
             known = list(grouped)
             PLAN.steps_per_epoch = len(known)
-            yield from known
+            grouped = iter(known)
         else:
             PLAN.steps_per_epoch = None
-            yield from grouped
+        yield from takewhile(lambda _: not PLAN.stopped, grouped)
 
     return batches
 

@@ -16,14 +16,19 @@ from tqdm import tqdm
 from wasabi import row, table
 
 from ..composing.estimate import ALIGNS, HEADER, describe_training
+from ..evaluation.scorers import is_task_score
 from .plan import PLAN
 
+BATCHER = "spacy_multitask.batch_by_words.v1"
 Printer = Callable[[dict[str, Any] | None], None]
 
 
 @registry.loggers("spacy_multitask.Logger.v1")
 def make_logger(
-    output_file: str | None = None, progress_bar: bool = True, plan: bool = True
+    output_file: str | None = None,
+    progress_bar: bool = True,
+    plan: bool = True,
+    patience: int = 0,
 ) -> Callable[..., tuple[Printer, Callable[[], None]]]:
     """Log to the console and, if asked to, to a file.
 
@@ -34,15 +39,23 @@ def make_logger(
     progress_bar (bool): Whether to show steps and time left, if standard error is a terminal.
     plan (bool): Whether to read the corpora before the first step, and say what gold each head
         has in them and what the training will take.
+    patience (int): Evaluations without a better score of any task, after which training ends; 0
+        for never. [training] patience looks at the weighted sum alone.
     RETURNS (Callable): What spaCy calls as a logger.
     """
+
+    if patience < 0:
+        raise ValueError(f"patience = {patience} must not be negative.")
 
     def setup(
         nlp: Language, stdout: IO = sys.stdout, stderr: IO = sys.stderr
     ) -> tuple[Printer, Callable[[], None]]:
+        PLAN.stopped = False
+        if patience:
+            _check_that_it_can_stop(nlp)
         if plan:
             _print_plan(nlp, stdout)
-        run = LogPrinter(nlp, output_file, progress_bar, stdout, stderr)
+        run = LogPrinter(nlp, output_file, progress_bar, stdout, stderr, patience)
         return run.log, run.close
 
     return setup
@@ -56,6 +69,21 @@ def _print_plan(nlp: Language, stdout: IO) -> None:
         print(text, file=stdout, flush=True)
 
 
+def _check_that_it_can_stop(nlp: Language) -> None:
+    training = nlp.config.interpolate()["training"]
+    if training["max_epochs"] < 1:
+        raise ValueError(
+            f"patience of the logger ends the epochs, so it needs a limit, but [training] "
+            f"max_epochs = {training['max_epochs']}. Set it to 100, say."
+        )
+    batcher = training["batcher"].get("@batchers")
+    if batcher != BATCHER:
+        raise ValueError(
+            f"patience of the logger needs the batcher {BATCHER}, but [training.batcher] is "
+            f"{batcher}."
+        )
+
+
 class LogPrinter:
     """Prints and writes what there is to say after each step."""
 
@@ -66,10 +94,14 @@ class LogPrinter:
         progress_bar: bool,
         stdout: IO,
         stderr: IO,
+        patience: int,
     ):
         self.stdout, self.stderr = stdout, stderr
         self.shows_bar = progress_bar
         self.bar: tqdm | None = None
+        self.patience = patience
+        self.best: dict[str, float] = {}
+        self.n_without_gain = 0
         weights = nlp.config["training"]["score_weights"]
         self.scores = [name for name, weight in weights.items() if weight]
         self.heads = [
@@ -138,7 +170,9 @@ class LogPrinter:
             # Each line is whole on disk before the next step, whatever happens then.
             self.file.write(srsly.json_dumps(line) + "\n")
             self.file.flush()
-        if self.shows_bar:
+        if self.patience and self._is_at_an_end(scores):
+            self._say_end()
+        elif self.shows_bar:
             self.bar = tqdm(
                 total=PLAN.total_steps(),
                 initial=info["step"],
@@ -150,19 +184,26 @@ class LogPrinter:
 
     def place(self) -> dict[str, Any]:
         """RETURNS (Dict[str, Any]): What `go_on` takes: the step of the last line, seconds since
-        the start, and the length of the file in bytes."""
+        the start, the length of the file in bytes, and the tasks' best scores so far."""
         n_bytes = 0
         if self.file is not None:
             self.file.flush()
             os.fsync(self.file.fileno())
             n_bytes = self.file.tell()
         seconds = time.perf_counter() - self.started
-        return {"step": self.step, "seconds": seconds, "n_bytes": n_bytes}
+        return {
+            "step": self.step,
+            "seconds": seconds,
+            "n_bytes": n_bytes,
+            "best": self.best,
+            "n_without_gain": self.n_without_gain,
+        }
 
     def go_on(self, place: dict[str, Any]) -> None:
         """Go on after an interruption. Lines written after `place` are taken out of the file: the
         steps that they tell of will be taken again."""
         self.step = place["step"]
+        self.best, self.n_without_gain = place["best"], place["n_without_gain"]
         self.started = time.perf_counter() - place["seconds"]
         if self.path is None:
             return
@@ -176,6 +217,19 @@ class LogPrinter:
             )
         self.file = self.path.open("a", encoding="utf8")
         self.file.truncate(min(n_bytes, place["n_bytes"]))
+
+    def _is_at_an_end(self, scores: dict[str, Any]) -> bool:
+        """RETURNS (bool): Whether no task has gained for too long."""
+        tasks = {name: value for name, value in scores.items() if is_task_score(name)}
+        gains = {n: v for n, v in tasks.items() if v > self.best.get(n, -1.0)}
+        self.best.update(gains)
+        self.n_without_gain = 0 if gains else self.n_without_gain + 1
+        return self.n_without_gain >= self.patience
+
+    def _say_end(self) -> None:
+        PLAN.stopped = True
+        text = f"No task has gained for {self.patience} evaluations: training ends."
+        print(text, file=self.stdout, flush=True)
 
     def close(self) -> None:
         if self.bar is not None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from spacy.language import Language
@@ -30,12 +31,16 @@ class Plan:
     max_epochs: int = 0
     max_steps: int = 0
     draw: Draw | None = None
+    score_weights: Mapping[str, float | None] = MappingProxyType({})
+    # Set by the logger; the batcher then gives no more batches, which ends the training.
+    stopped: bool = False
 
     def read(self, nlp: Language) -> None:
-        """Take over the limits of [training]."""
+        """Take over the limits and score weights of [training]."""
         training = nlp.config.interpolate().get("training", {})
         self.max_epochs = training.get("max_epochs", 0)
         self.max_steps = training.get("max_steps", 0)
+        self.score_weights = training.get("score_weights", {})
 
     def take_draw(self, examples: list[Example]) -> Callable[[], list[Example]] | None:
         """RETURNS (Optional[Callable]): What draws the next epoch, if these examples are a draw."""
