@@ -50,7 +50,6 @@ def make_logger(
     def setup(
         nlp: Language, stdout: IO = sys.stdout, stderr: IO = sys.stderr
     ) -> tuple[Printer, Callable[[], None]]:
-        PLAN.stopped = False
         if patience:
             _check_that_it_can_stop(nlp)
         if plan:
@@ -232,6 +231,7 @@ class LogPrinter:
         print(text, file=self.stdout, flush=True)
 
     def close(self) -> None:
+        PLAN.stopped = False
         if self.bar is not None:
             self.bar.close()
         if self.file is not None:
