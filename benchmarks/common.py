@@ -214,3 +214,13 @@ def save(results: dict, path: Path | None, markdown: str = "") -> None:
         aside.replace(path)
         if markdown:
             path.with_suffix(".md").write_text(markdown, encoding="utf8")
+
+
+def merge(results: dict, path: Path) -> None:
+    """Print results and put them into a JSON file, of which other keys stay as they are."""
+    known = json.loads(path.read_text(encoding="utf8")) if path.exists() else {}
+    print(json.dumps(results, indent=2))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(path.name + ".new")
+    aside.write_text(json.dumps({**known, **results}, indent=2) + "\n", encoding="utf8")
+    aside.replace(path)

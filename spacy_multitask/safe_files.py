@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import hashlib
 import json
 import os
@@ -14,6 +15,11 @@ from pathlib import Path
 
 # Sizes and checksums of the files beside it.
 MANIFEST_FILE = "manifest.json"
+
+
+_ADVICE = dict.fromkeys(
+    (errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "Make room, or choose another place."
+)
 
 
 class SavingError(OSError):
@@ -142,11 +148,12 @@ def _reported(path: Path, aside: Path) -> Iterator[None]:
         yield
     except OSError as error:
         _remove_quietly(aside)
-        if isinstance(error, SavingError):
-            raise
-        reason = error.strerror or str(error)
-        kept = f" {path} is as it was before." if path.exists() else ""
-        raise SavingError(f"Can't save {path}: {reason}.{kept}") from error
+        cause = error.__cause__ if isinstance(error, SavingError) else error
+        assert isinstance(cause, OSError)
+        reason = cause.strerror or str(cause)
+        kept = f" {path} is as it was before." if os.path.exists(path) else ""
+        advice = _ADVICE.get(cause.errno or 0, "Choose a place where files can be written.")
+        raise SavingError(f"Can't save {path}: {reason}.{kept} {advice}") from cause
     except BaseException:
         _remove_quietly(aside)
         raise

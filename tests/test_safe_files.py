@@ -125,10 +125,17 @@ def test_a_write_that_fails_half_way_leaves_the_old_folder(tmp_path, small_files
     assert os.listdir(tmp_path) == ["model"]
 
 
+def test_of_folders_in_folders_the_outer_one_is_named(tmp_path, small_files):
+    with pytest.raises(SavingError, match=rf"Can't save {tmp_path}/model: File too large"):
+        with new_folder(tmp_path / "model") as folder:
+            write_folder(folder / "transformer", "x" * 2000)
+    assert os.listdir(tmp_path) == []
+
+
 def test_a_place_that_takes_no_files_is_named(tmp_path):
     (tmp_path / "plain").write_text("a file where a folder should be")
     for new in (new_file, new_folder):
-        with pytest.raises(SavingError, match=r"Can't save .*plain/model: Not a directory\.$"):
+        with pytest.raises(SavingError, match=r"Can't save .*plain/model: Not a directory\."):
             with new(tmp_path / "plain" / "model"):
                 pass
 

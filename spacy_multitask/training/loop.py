@@ -64,8 +64,8 @@ def train(
     use_gpu: int = -1,
     resume: bool = False,
     checkpoint_steps: int = 0,
-    stdout: IO = sys.stdout,
-    stderr: IO = sys.stderr,
+    stdout: IO | None = None,
+    stderr: IO | None = None,
 ) -> Path:
     """Train a pipeline as `spacy.training.loop.train` does, and with the same result.
 
@@ -80,6 +80,7 @@ def train(
     RAISES (SavingError): If something can't be written; what was there before is as it was.
     RAISES (ValueError): If the checkpoint is damaged or of another training.
     """
+    stdout, stderr = stdout or sys.stdout, stderr or sys.stderr
     msg = Printer(no_print=True)
     config = nlp.config.interpolate()
     if config["training"]["seed"] is not None:
@@ -179,8 +180,12 @@ def train(
             log_step(info if is_best is not None else None)
             if is_best is not None or (checkpoint_steps and not info["step"] % checkpoint_steps):
                 run.save(checkpoint, batch, info, keeper.place() if keeper is not None else None)
-    except SavingError:
-        raise  # what is there is good, and trying again would not help
+        save_model(False)
+    except SavingError as error:
+        # What is there is good, and trying again would not help.
+        if run.is_live and checkpoint.exists():
+            raise SavingError(f"{error} Then go on with --resume.") from error.__cause__
+        raise
     except BaseException as error:
         if run.is_live:
             if isinstance(error, Exception):
@@ -188,8 +193,6 @@ def train(
                 stdout.write(msg.warn(text) + "\n")
             save_model(False)
         raise
-    else:
-        save_model(False)
     finally:
         finalize_logger()
     stdout.write(msg.good("Saved pipeline to output directory", last) + "\n")
