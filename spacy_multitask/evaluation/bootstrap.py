@@ -125,7 +125,7 @@ def interval(
 def _intervals(table: np.ndarray, level: float, n_samples: int, seed: int) -> np.ndarray:
     """
     table (ndarray): Counts, shape (n_docs, n, 3).
-    RETURNS (ndarray): Limits of F, shape (n, 2).
+    RETURNS (ndarray): Limits of F, shape (n, 2); 0 where nothing is there and nothing found.
     """
     rng = np.random.default_rng(seed)
     n_docs, n, _ = table.shape
@@ -134,9 +134,15 @@ def _intervals(table: np.ndarray, level: float, n_samples: int, seed: int) -> np
     for i in range(n_samples):
         times = np.bincount(rng.integers(n_docs, size=n_docs), minlength=n_docs)
         right, predicted, gold = (times @ flat).reshape(n, 3).T
-        scores[i] = 2 * right / np.maximum(1, predicted + gold)
+        total = predicted + gold
+        # A draw without a rare label says nothing of it.
+        scores[i] = np.where(total > 0, 2 * right / np.maximum(1, total), np.nan)
     tail = (1 - level) / 2
-    return np.quantile(scores, [tail, 1 - tail], axis=0).T
+    drawn = ~np.isnan(scores).all(0)
+    limits = np.zeros((n, 2))
+    if drawn.any():
+        limits[drawn] = np.nanquantile(scores[:, drawn], [tail, 1 - tail], axis=0).T
+    return limits
 
 
 def score_labels(

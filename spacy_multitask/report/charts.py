@@ -18,12 +18,15 @@ def line_chart(
     x_label: str = "",
     y_range: tuple[float, float] | None = None,
     diagonal: bool = False,
+    radii: Sequence[Sequence[float]] | None = None,
 ) -> Markup:
     """Draw lines.
 
     lines (Sequence[tuple]): Name, x values and y values of each.
     y_range (Optional[Tuple[float, float]]): Limits of the y axis; None takes them from the data.
     diagonal (bool): Whether to draw the line x = y.
+    radii (Optional[Sequence[Sequence[float]]]): Size of each line's dots in pixels, if not all
+        are alike.
     RETURNS (Markup): An SVG element.
     """
     xs = [x for _, values, _ in lines for x in values] or [0.0]
@@ -71,7 +74,8 @@ def line_chart(
         parts.append(
             f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="2"/>'
             + "".join(
-                f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.5" fill="{color}"/>' for x, y in points
+                f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{r:.1f}" fill="{color}"/>'
+                for (x, y), r in zip(points, radii[k] if radii else [2.5] * len(points))
             )
         )
     legend = Markup(" ").join(

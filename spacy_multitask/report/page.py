@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import srsly
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
@@ -20,6 +21,7 @@ from ..evaluation.calibration import Reliability, reliability
 from ..evaluation.evaluate import main_scores, predict_corpus, score_corpus
 from ..heads.base import Head
 from ..layers.shim import TorchShim
+from ..progress import progress
 from .charts import line_chart
 from .visualize import LAYERS, draw
 
@@ -47,7 +49,7 @@ def build_report(
     # Jinja escapes what is put in; charts and displaCy's drawings have done so themselves.
     environment = Environment(loader=PackageLoader("spacy_multitask", "report"), autoescape=True)
     scores, per_label, matrices, mistakes, charts = [], [], [], [], []
-    for name, path in corpora.items():
+    for name, path in progress(corpora.items(), "Reporting", total=len(corpora), unit="corpus"):
         examples, seconds = predict_corpus(nlp, name, path)
         result = score_corpus(nlp, examples, seconds)
         scores += _score_rows(name, result)
@@ -224,7 +226,10 @@ def _reliability_chart(before: Reliability, after: Reliability) -> Markup:
         lines.append(("before", before.confidence.tolist(), before.accuracy.tolist()))
     else:
         lines = [("", *lines[0][1:])]
-    return line_chart(lines, x_label="probability", y_range=(0.0, 1.0), diagonal=True)
+    # A dot is as large as the part of the predictions in its bin, or few would seem to be many.
+    parts = [found.size / found.size.sum() for found in (after, before)]
+    radii = [(1.5 + 8 * np.sqrt(part)).tolist() for part in parts[: len(lines)]]
+    return line_chart(lines, x_label="probability", y_range=(0.0, 1.0), diagonal=True, radii=radii)
 
 
 def _curves(log: str | Path) -> list[dict[str, Any]]:
@@ -256,7 +261,9 @@ def _curves(log: str | Path) -> list[dict[str, Any]]:
 
 
 def _is_main(name: str) -> bool:
-    return name.endswith(("_acc", "_f", "_las")) and "micro" not in name and "macro" not in name
+    if name.startswith("token_") or "micro" in name or "macro" in name:
+        return False
+    return name.endswith(("_acc", "_f", "_las"))
 
 
 def _sizes(nlp: Language) -> list[dict[str, str]]:

@@ -63,6 +63,15 @@ def test_labels_are_scored_one_by_one():
     assert score_labels(examples, "ents_f") == {}, "no gold, no labels"
 
 
+def test_draws_without_a_rare_label_do_not_count_for_it():
+    vocab = spacy.blank("en").vocab
+    tags = ["X", *["N"] * 19]
+    docs = [Doc(vocab, words=["a"], tags=[tag]) for tag in tags]
+    found = score_labels([Example(doc, doc.copy()) for doc in docs], "tag_acc")
+    assert found["X"]["interval"] == (1.0, 1.0), "X was right wherever it was"
+    assert interval([(0, 0, 0)] * 3) == (0.0, 0.0)
+
+
 def test_gold_spans_that_the_tokenization_cuts_count_for_their_label(trained):
     reference = Doc(trained.vocab, words=["NewYork", "is"], ents=["B-LOC", "O"])
     predicted = Doc(trained.vocab, words=["New", "Yorkis"], spaces=[False, False])
