@@ -158,6 +158,17 @@ def a_stream(config):
     config["corpora"]["train"]["mixing"] = "uniform"
 
 
+def learned_weights_and_surgery_on_draws(config):
+    """Epochs of a few steps, each with other docs than the one before."""
+    components = config["components"]
+    components["transformer"]["surgery"] = {"@misc": "spacy_multitask.pcgrad.v1"}
+    components["tagger"]["balance"] = {"@misc": "spacy_multitask.uncertainty_weight.v1"}
+    components["ner"]["crf"] = True
+    for corpus in config["corpora"]["train"]["corpora"].values():
+        corpus["sample"] = 2
+    config["training"]["optimizer"]["use_averages"] = True
+
+
 def a_corpus_of_spacys_own(config):
     """Augmented anew in each pass, with batch sizes that grow."""
     config["training"]["max_epochs"] = -1
@@ -186,6 +197,7 @@ def a_corpus_of_spacys_own(config):
         (thincs_adam, 1),
         (thincs_radam, 1),
         (a_stream, 1),
+        (learned_weights_and_surgery_on_draws, 4),
         (a_corpus_of_spacys_own, 1),
     ],
 )
