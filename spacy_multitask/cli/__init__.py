@@ -112,6 +112,7 @@ def corpus_paths(items: list[str], option: str = "--corpus") -> dict[str, str]:
 # Each command is in a file of its own, which registers it with the app above.
 from . import (  # noqa: E402
     calibrate,  # noqa: F401
+    compare,  # noqa: F401
     convert,  # noqa: F401
     evaluate,  # noqa: F401
     init_config,  # noqa: F401

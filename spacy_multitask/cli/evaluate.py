@@ -18,6 +18,7 @@ def evaluate_cli(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="JSON file to write.")
     ] = None,
+    labels: Annotated[bool, typer.Option("--labels", help="Show each label, too.")] = False,
     gpu_id: Annotated[int, typer.Option("--gpu-id", "-g", help="GPU, or -1 for CPU.")] = -1,
 ) -> None:
     """Score a pipeline on several corpora, each for the tasks that it annotates."""
@@ -51,6 +52,19 @@ def evaluate_cli(
             aligns=("l", "l", "r", "r", "r", "r"),
         )
     )
+    for name, result in scores.items() if labels else ():
+        for score, found in result["labels"].items():
+            rows = [
+                (
+                    label,
+                    *(f"{100 * one[key]:.2f}" for key in "prf"),
+                    "-".join(f"{100 * limit:.1f}" for limit in one["interval"]),
+                    str(one["gold"]),
+                )
+                for label, one in found.items()
+            ]
+            header = (f"{name} {score}", "precision", "recall", "F", "95 %", "gold")
+            print(table(rows, header=header, divider=True, aligns=("l", "r", "r", "r", "r", "r")))
     if output is not None:
         output.parent.mkdir(parents=True, exist_ok=True)
         srsly.write_json(output, scores)

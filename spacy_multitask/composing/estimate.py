@@ -185,7 +185,7 @@ def describe_training(nlp: Language) -> tuple[list[Row], str] | None:
     }
     shares = reader.shares({name: found.docs for name, found in surveys.items()})
     per_epoch = {name: shares[name] / max(1, found.docs) for name, found in surveys.items()}
-    learners = _learners(nlp, training["frozen_components"])
+    learners = learners_of(nlp, training["frozen_components"])
     work = _work_of(training, surveys, per_epoch)
     epochs = 1.0 if work is None else work.epochs
     rows = _rows(learners, surveys, {name: n * epochs for name, n in per_epoch.items()})
@@ -197,7 +197,8 @@ def describe_training(nlp: Language) -> tuple[list[Row], str] | None:
     return rows, text
 
 
-def _learners(nlp: Language, frozen: list[str]) -> list[Learner]:
+def learners_of(nlp: Language, frozen: list[str]) -> list[Learner]:
+    """RETURNS (List[Learner]): Heads that learn, in the order of the pipeline."""
     found = []
     for name, pipe in nlp.pipeline:
         factory = nlp.get_pipe_meta(name).factory

@@ -55,9 +55,14 @@ def test_multitask_evaluate(model, project):
         for name in ("pos", "chunk", "ner", "topic")
         for argument in ("--corpus", f"{name}={project}/corpus/{name}-dev.spacy")
     ]
-    printed = run("multitask", "evaluate", model, *corpora, "--output", output)
+    corpora += ["--corpus", f"again={project}/corpus/ner-dev.spacy"]  # a second test set
+    printed = run("multitask", "evaluate", model, *corpora, "--output", output, "--labels")
     scores = json.loads(output.read_text())
-    assert set(scores) == {"pos", "chunk", "ner", "topic"}
+    assert set(scores) == {"pos", "chunk", "ner", "topic", "again"}
+    assert scores["again"]["ents_f"] == scores["ner"]["ents_f"]
+    assert "ner ents_f" in printed and "PER" in printed and "precision" in printed
+    low, high = scores["ner"]["labels"]["ents_f"]["PER"]["interval"]
+    assert 0 <= low <= scores["ner"]["labels"]["ents_f"]["PER"]["f"] <= high <= 1
     assert scores["chunk"]["spans_np_f"] > 0.5 and "spans_np_f" in printed
 
 

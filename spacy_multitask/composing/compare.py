@@ -1,0 +1,335 @@
+"""Does sharing help? Each task trained alone, all together, and all but one, on one budget."""
+
+from __future__ import annotations
+
+import copy
+import io
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import spacy
+from spacy.language import Language
+from spacy.training import Example
+from spacy.training.initialize import init_nlp
+from spacy.training.loop import train
+from spacy.util import dot_to_object, load_model_from_config, registry
+from thinc.api import Config
+
+from ..corpus.leaks import paths_of
+from ..corpus.reader import MultiCorpus, make_multi_corpus
+from ..evaluation.bootstrap import Difference, count_correct, paired_difference
+from ..evaluation.evaluate import predict_corpus
+from ..evaluation.scorers import is_task_score
+from ..training.conflict import gradient_cosines
+from .estimate import Learner, learners_of
+from .survey import Survey, survey, survey_docs
+
+KINDS = ("alone", "all", "without")
+# Docs of each training corpus whose gradients are compared.
+CONFLICT_DOCS = 100
+
+
+class Run(NamedTuple):
+    """A set of heads to train.
+
+    name (str): "alone: TASK", "all" or "without: TASK".
+    heads (Tuple[str]): Components that learn, besides the encoder.
+    corpora (Tuple[str]): Training corpora with gold for one of them.
+    epochs (int): So many that its only corpus is passed as often as in the run with all. With
+        mixing = "proportional" that holds for several corpora, too.
+    """
+
+    name: str
+    heads: tuple[str, ...]
+    corpora: tuple[str, ...]
+    epochs: int
+
+
+class Comparison:
+    """The runs that a training config asks for.
+
+    config (Config): Interpolated, of a pipeline with several heads and a `MultiCorpus`.
+    tasks (Optional[List[str]]): Components to train alone and to leave out; None for all heads.
+    kinds (Iterable[str]): Of "alone", "all", "without".
+    epochs (Optional[int]): In place of [training] max_epochs.
+    tests (Optional[Dict[str, str]]): Path of the test docs by corpus; None takes [training]
+        dev_corpus.
+    RAISES (ValueError): If the config has no such heads, no limit in epochs, or another reader.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        tasks: list[str] | None = None,
+        kinds: Iterable[str] = KINDS,
+        epochs: int | None = None,
+        tests: dict[str, str] | None = None,
+    ):
+        self.config = config
+        self.kinds = list(kinds)
+        if not self.kinds or set(self.kinds) - set(KINDS):
+            raise ValueError(f"Runs are {', '.join(KINDS)}, not {', '.join(self.kinds) or 'none'}.")
+        self.epochs = epochs or config["training"]["max_epochs"]
+        if self.epochs < 1:
+            raise ValueError(
+                f"[training] max_epochs = {self.epochs}: runs on one budget need a number of "
+                "epochs. Give --epochs."
+            )
+        nlp = load_model_from_config(config, auto_fill=True)
+        frozen = config["training"]["frozen_components"]
+        self.learners = {learner.name: learner for learner in learners_of(nlp, frozen)}
+        self.needs = {name: _needs(nlp, name, self.learners) for name in self.learners}
+        self.tasks = list(self.learners) if tasks is None else tasks
+        unknown = set(self.tasks) - set(self.learners)
+        if unknown or len(self.learners) < 2:
+            raise ValueError(
+                f"Can't compare {', '.join(map(repr, sorted(unknown))) or 'one task with itself'}. "
+                f"The heads of this pipeline that learn: {', '.join(self.learners)}."
+            )
+        self.reader = _resolve(config, "train_corpus")
+        self.surveys = {name: survey_docs(self.reader.docs(name)) for name in self.reader.corpora}
+        self.tests = tests or paths_of(config, "dev_corpus")
+        self.test_surveys = {name: survey(path) for name, path in self.tests.items()}
+        self.dev_surveys = {
+            name: survey(path) for name, path in paths_of(config, "dev_corpus").items()
+        }
+
+    def runs(self) -> list[Run]:
+        """RETURNS (List[Run]): In the order of training; sets of heads that are alike come once."""
+        wanted: dict[str, set[str]] = {}
+        if "alone" in self.kinds:
+            wanted |= {f"alone: {t}": {t, *self.needs[t]} for t in self.tasks}
+        if "all" in self.kinds:
+            wanted["all"] = set(self.learners)
+        if "without" in self.kinds:
+            for task in self.tasks:
+                # Heads that need what it writes can't do without it.
+                left = {n for n in self.learners if n != task and task not in self.needs[n]}
+                if left:
+                    wanted[f"without: {task}"] = left
+        shares = self.reader.shares({name: found.docs for name, found in self.surveys.items()})
+        runs: dict[frozenset[str], Run] = {}
+        for name, heads in wanted.items():
+            ordered = tuple(n for n in self.learners if n in heads)
+            corpora = tuple(c for c, found in self.surveys.items() if self._gold(heads, c, found))
+            passes = 1.0
+            if len(corpora) == 1:
+                (corpus,) = corpora
+                passes = shares[corpus] / self.surveys[corpus].docs
+            runs.setdefault(
+                frozenset(heads), Run(name, ordered, corpora, max(1, round(self.epochs * passes)))
+            )
+        return list(runs.values())
+
+    def run_of(self, runs: Iterable[Run], kind: str, task: str = "") -> Run | None:
+        """RETURNS (Optional[Run]): The run that serves as this kind for the task."""
+        heads = {
+            "alone": {task, *self.needs.get(task, ())},
+            "all": set(self.learners),
+            "without": {n for n in self.learners if n != task and task not in self.needs[n]},
+        }[kind]
+        return next((run for run in runs if set(run.heads) == heads), None)
+
+    def _gold(self, heads: Iterable[str], corpus: str, found: Survey) -> bool:
+        return any(_has_gold(self.learners[name], corpus, found) for name in heads)
+
+    def config_of(self, run: Run, seed: int, log: Path) -> Config:
+        """RETURNS (Config): That of the whole training, without what the run does not have."""
+        config = copy.deepcopy(self.config)
+        out = set(self.learners) - set(run.heads)
+        config["nlp"]["pipeline"] = [n for n in config["nlp"]["pipeline"] if n not in out]
+        training = config["training"]
+        for name in out:
+            del config["components"][name]
+            config["initialize"].get("components", {}).pop(name, None)
+        for key in ("frozen_components", "annotating_components"):
+            training[key] = [name for name in training[key] if name not in out]
+        training.update(seed=seed, max_epochs=run.epochs, max_steps=0, patience=0)
+        config["system"]["seed"] = seed
+        training["logger"] = {
+            "@loggers": "spacy_multitask.Logger.v1",
+            "output_file": str(log),
+            "plan": False,
+        }
+        train = dot_to_object(config, training["train_corpus"])
+        train["seed"] = seed
+        train["corpora"] = {name: train["corpora"][name] for name in run.corpora}
+        dev = dot_to_object(config, training["dev_corpus"])
+        if "corpora" in dev:
+            dev["corpora"] = {
+                name: options
+                for name, options in dev["corpora"].items()
+                if self._gold(run.heads, name, self.dev_surveys[name])
+            }
+        return config
+
+    def train_and_count(self, run: Run, seed: int, folder: Path, *, gpu_id: int) -> dict[str, Any]:
+        """Train, and count on the test docs what is right.
+
+        folder (Path): For models and the log. The last model counts: when the learning rate has
+            come to its end, and not chosen on any data.
+        RETURNS (Dict[str, Any]): By "TASK on CORPUS" the score's name and value, and counts per
+            doc (n_docs, 3) if they are known; and under "conflict" the cosines of the heads'
+            gradients.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        config = self.config_of(run, seed, folder / "log.jsonl")
+        train(init_nlp(config, use_gpu=gpu_id), folder, use_gpu=gpu_id, stdout=io.StringIO())
+        nlp = spacy.load(folder / "model-last")
+        found: dict[str, Any] = {}
+        for corpus, path in self.tests.items():
+            heads = [
+                name
+                for name in run.heads
+                if _has_gold(self.learners[name], corpus, self.test_surveys[corpus])
+            ]
+            if not heads:
+                continue
+            examples, _ = predict_corpus(nlp, corpus, path)
+            for name in heads:
+                scores = nlp.get_pipe(name).score(examples)
+                score = next(k for k, v in scores.items() if is_task_score(k) and v is not None)
+                found[f"{name} on {corpus}"] = {
+                    "score": score,
+                    "value": scores[score],
+                    "counts": _counts(examples, score),
+                }
+        if len(run.heads) > 1:
+            cosines = gradient_cosines(nlp, self._training_examples(nlp, run.corpora))
+            found["conflict"] = {f"{a} - {b}": value for (a, b), value in cosines.items()}
+        return found
+
+    def _training_examples(self, nlp: Language, corpora: Iterable[str]) -> list[Example]:
+        few = {name: {**self.reader.corpora[name], "limit": CONFLICT_DOCS} for name in corpora}
+        return list(make_multi_corpus(few)(nlp))
+
+
+def compare(
+    comparison: Comparison,
+    seeds: list[int],
+    *,
+    folder: Path | None = None,
+    gpu_id: int = -1,
+    log: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """Train all runs and say what each task gains from the others.
+
+    seeds (List[int]): Each run is trained with each of them; counts are summed up.
+    folder (Optional[Path]): Where models and logs stay; None for nowhere.
+    gpu_id (int): GPU to use, or -1 for the CPU.
+    log (Callable): Takes a line about each training.
+    RETURNS (Dict[str, Any]): "runs": heads, corpora and epochs of each; "scores": values by run,
+        task and corpus, one per seed; "effects": see `effects`; "conflict": by run the mean cosine
+        of each two heads' gradients.
+    """
+    if gpu_id >= 0:
+        spacy.require_gpu(gpu_id)
+    runs = comparison.runs()
+    results: dict[str, list[dict[str, Any]]] = {run.name: [] for run in runs}
+    with tempfile.TemporaryDirectory() as scratch:
+        for i, (seed, run) in enumerate((seed, run) for seed in seeds for run in runs):
+            log(
+                f"{i + 1}/{len(seeds) * len(runs)} {run.name}, seed {seed}: {', '.join(run.heads)} "
+                f"on {', '.join(run.corpora)}, {run.epochs} epochs"
+            )
+            place = (folder or Path(scratch)) / f"{run.name.replace(': ', '-')}-{seed}"
+            results[run.name].append(comparison.train_and_count(run, seed, place, gpu_id=gpu_id))
+    scores = {
+        name: {
+            task: {"score": first["score"], "seeds": [r[task]["value"] for r in found]}
+            for task, first in found[0].items()
+            if task != "conflict"
+        }
+        for name, found in results.items()
+    }
+    conflict = {
+        name: {
+            pair: float(np.mean([r["conflict"][pair] for r in found]))
+            for pair in set.intersection(*(set(r["conflict"]) for r in found))
+        }
+        for name, found in results.items()
+        if "conflict" in found[0]
+    }
+    return {
+        "seeds": seeds,
+        "runs": {run.name: run._asdict() for run in runs},
+        "scores": scores,
+        "effects": effects(comparison, runs, results),
+        "conflict": conflict,
+    }
+
+
+def effects(
+    comparison: Comparison, runs: list[Run], results: Mapping[str, list[dict[str, Any]]]
+) -> list[dict[str, Any]]:
+    """Say what training together does to each task.
+
+    RETURNS (List[Dict]): Per task and test corpus, with the others ("all" against "alone") and with
+        each single one ("all" against "without"): "task", "with", the mean "difference" of the
+        scores from 0 to 1, and where docs can be counted its 95 % "interval", "p" and a "verdict":
+        gains, loses or no difference.
+    """
+    found: list[dict[str, Any]] = []
+    together = comparison.run_of(runs, "all")
+    if together is None or together.name not in results:
+        return []
+    for key in results[together.name][0]:
+        if key == "conflict":
+            continue
+        task = key.split(" on ")[0]
+        others = [("all others", comparison.run_of(runs, "alone", task))]
+        others += [(n, comparison.run_of(runs, "without", n)) for n in comparison.tasks]
+        for other, run in others:
+            if run in (None, together) or other == task or key not in results[run.name][0]:
+                continue
+            mine, base = ([r[key] for r in results[n]] for n in (together.name, run.name))
+            difference = np.mean([r["value"] for r in mine]) - np.mean([r["value"] for r in base])
+            effect = {"task": key, "with": other, "difference": float(difference)}
+            if mine[0]["counts"] is not None:
+                counts = [np.sum([r["counts"] for r in side], axis=0) for side in (mine, base)]
+                effect.update(_verdict(paired_difference(*counts)))
+            found.append(effect)
+    return found
+
+
+def _verdict(found: Difference) -> dict[str, Any]:
+    verdict = "no difference"
+    if found.p < 0.05:
+        verdict = "gains" if found.value > 0 else "loses"
+    return {"interval": [found.low, found.high], "p": found.p, "verdict": verdict}
+
+
+def _counts(examples: list[Example], score: str) -> np.ndarray | None:
+    """RETURNS (Optional[ndarray]): Right, predicted and gold per doc; None if they are not known
+    for this score."""
+    found = [count_correct(eg, score) for eg in examples]
+    if all(counts is None for counts in found):
+        return None
+    return np.array([(0, 0, 0) if counts is None else counts for counts in found])
+
+
+def _has_gold(learner: Learner, corpus: str, found: Survey) -> bool:
+    own = learner.corpora is None or corpus in learner.corpora
+    return own and any(found.known[layer] for layer in learner.layers)
+
+
+def _needs(nlp: Language, name: str, learners: Mapping[str, Learner]) -> set[str]:
+    """RETURNS (Set[str]): Heads before this one that write what it reads, such as `doc.ents`."""
+    required = set(nlp.get_pipe_meta(name).requires)
+    before = nlp.pipe_names[: nlp.pipe_names.index(name)]
+    return {n for n in before if n in learners and required & set(nlp.get_pipe_meta(n).assigns)}
+
+
+def _resolve(config: Config, part: str) -> MultiCorpus:
+    section = dot_to_object(config, config["training"][part])
+    reader = registry.resolve({"corpus": section})["corpus"]
+    if not isinstance(reader, MultiCorpus):
+        raise ValueError(
+            f"[training] {part} is read by {section.get('@readers')}; to leave corpora out it must "
+            "be spacy_multitask.MultiCorpus.v1."
+        )
+    return reader

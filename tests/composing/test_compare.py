@@ -1,0 +1,154 @@
+"""Tasks trained alone, together, and all but one."""
+
+import copy
+import json
+
+import numpy as np
+import pytest
+from spacy.util import load_config
+from typer.testing import CliRunner
+
+from spacy_multitask.cli import app
+from spacy_multitask.composing.compare import Comparison, Run, effects
+from spacy_multitask.evaluation.bootstrap import paired_difference
+from tests.integration.conftest import ROOT, project  # noqa: F401  a fixture
+
+
+def test_the_same_docs_are_drawn_for_both():
+    """A system that is right on one more item of each doc is better on every draw."""
+    second = np.array([[k % 3, 4, 4] for k in range(20)])
+    first = second + [1, 0, 0]
+    found = paired_difference(first, second)
+    assert found[:3] == pytest.approx((0.25, 0.25, 0.25))
+    assert found.p == pytest.approx(2 / 2001)
+    assert paired_difference(second, first).value == pytest.approx(-0.25)
+
+
+def test_a_difference_of_one_doc_in_many_is_chance():
+    second = np.ones((30, 3), int)
+    first = second.copy()
+    second[0, 0] = 0
+    found = paired_difference(first, second)
+    assert found.value == pytest.approx(1 / 30)
+    assert found.low == 0 < found.high and found.p > 0.3
+    assert paired_difference(first, first).p == 1.0
+
+
+@pytest.fixture(scope="module")
+def config(project):  # noqa: F811
+    return load_config(project / "config.cfg", interpolate=True)
+
+
+def test_runs_have_their_heads_corpora_and_budget(config):
+    comparison = Comparison(config, tasks=["tagger", "ner"], epochs=4)
+    names = [run.name for run in comparison.runs()]
+    assert names == ["alone: tagger", "alone: ner", "all", "without: tagger", "without: ner"]
+    alone, _, together, without, _ = comparison.runs()
+    assert alone == Run("alone: tagger", ("tagger",), ("pos",), 4)
+    assert together.heads == ("tagger", "chunker", "ner", "textcat")
+    assert set(together.corpora) == {"pos", "chunk", "ner", "topic"} and together.epochs == 4
+    assert without.heads == ("chunker", "ner", "textcat") and "pos" not in without.corpora
+
+
+def test_a_corpus_that_is_read_more_often_together_is_so_alone(config):
+    mixed = copy.deepcopy(config)
+    mixed["corpora"]["train"]["mixing"] = "uniform"
+    comparison = Comparison(mixed, tasks=["tagger"], kinds=["alone"], epochs=10)
+    (run,) = comparison.runs()
+    # 54 docs in four equal shares of 14; 14 of 12 docs are 1.17 passes.
+    assert {name: found.docs for name, found in comparison.surveys.items()}["pos"] == 12
+    assert run.epochs == 12
+
+
+def test_a_run_leaves_out_what_it_does_not_have(config):
+    comparison = Comparison(config, epochs=2)
+    without = next(r for r in comparison.runs() if r.name == "without: tagger")
+    found = comparison.config_of(without, 7, ROOT / "x.jsonl")
+    assert found["nlp"]["pipeline"] == ["transformer", "chunker", "ner", "textcat"]
+    assert "tagger" not in found["components"]
+    assert "pos" not in found["corpora"]["train"]["corpora"]
+    assert "pos" not in found["corpora"]["dev"]["corpora"]
+    assert found["training"]["seed"] == found["corpora"]["train"]["seed"] == 7
+    assert "tagger" in config["components"], "the given config stays as it is"
+
+
+def test_relations_alone_keep_the_entities_that_they_need(project, encoder_path):  # noqa: F811
+    config = load_config(ROOT / "configs" / "relations.cfg", interpolate=False)
+    config["paths"]["encoder"] = encoder_path
+    for part in ("train", "dev"):
+        path = str(project / "corpus" / f"relations-{part}.spacy")
+        config["corpora"][part]["corpora"] = {"conll04": {"path": path}}
+    comparison = Comparison(config.interpolate(), epochs=1)
+    runs = {run.name: run.heads for run in comparison.runs()}
+    assert runs == {"alone: ner": ("ner",), "alone: relations": ("ner", "relations")}
+    # Relations alone are all there is, and without entities there is nothing.
+    assert comparison.run_of(comparison.runs(), "all").name == "alone: relations"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tasks": ["tager"]}, "'tager'.* learn: tagger, chunker, ner, textcat"),
+        ({"kinds": ["both"]}, "alone, all, without, not both"),
+        ({"epochs": -1}, "need a number of epochs"),
+    ],
+)
+def test_wrong_options_are_refused(config, options, message):
+    with pytest.raises(ValueError, match=message):
+        Comparison(config, **options)
+
+
+def test_effects_are_told_from_chance(config):
+    comparison = Comparison(config, tasks=["tagger", "ner"], kinds=["alone", "all", "without"])
+    runs = comparison.runs()
+    bad, good = np.tile([1, 2, 2], (40, 1)), np.tile([2, 2, 2], (40, 1))
+
+    def result(pos, ner):
+        key = {"tagger on pos": pos, "ner on ner": ner}
+        return [
+            {k: {"score": "s", "value": c[:, 0].sum() / 80, "counts": c} for k, c in key.items()}
+        ]
+
+    results = {run.name: result(bad, bad) for run in runs}
+    results["all"] = result(good, bad)
+    found = {(e["task"], e["with"]): e["verdict"] for e in effects(comparison, runs, results)}
+    assert found == {
+        ("tagger on pos", "all others"): "gains",
+        ("tagger on pos", "ner"): "gains",
+        ("ner on ner", "all others"): "no difference",
+        ("ner on ner", "tagger"): "no difference",
+    }
+    results["all"] = result(bad, bad)
+    results["alone: tagger"] = result(good, good)
+    verdicts = [e["verdict"] for e in effects(comparison, runs, results)]
+    assert verdicts[0] == "loses"
+
+
+def test_the_command_trains_compares_and_reports(project, tmp_path):  # noqa: F811
+    config = load_config(project / "config.cfg", interpolate=False)
+    config["nlp"]["pipeline"] = ["transformer", "tagger", "ner"]
+    for name in ("chunker", "textcat"):
+        del config["components"][name]
+    for part in ("train", "dev"):
+        corpora = config["corpora"][part]["corpora"]
+        config["corpora"][part]["corpora"] = {name: corpora[name] for name in ("pos", "ner")}
+    config.to_disk(tmp_path / "config.cfg")
+    arguments = [
+        "compare", tmp_path / "config.cfg", "--output", tmp_path / "out.json", "--epochs", 2,
+        "--seed", 0, "--seed", 1, "--models", tmp_path / "models", "--training.dropout", 0.0,
+    ]  # fmt: skip
+    done = CliRunner().invoke(app, [str(a) for a in arguments])
+    assert done.exit_code == 0, done.output
+    result = json.loads((tmp_path / "out.json").read_text())
+    # With two tasks the one is what is left without the other.
+    assert set(result["runs"]) == {"alone: tagger", "alone: ner", "all"}
+    assert set(result["scores"]["all"]) == {"tagger on pos", "ner on ner"}
+    assert all(len(s["seeds"]) == 2 for run in result["scores"].values() for s in run.values())
+    assert [(e["task"], e["with"]) for e in result["effects"]] == [
+        ("tagger on pos", "all others"), ("tagger on pos", "ner"),
+        ("ner on ner", "all others"), ("ner on ner", "tagger"),
+    ]  # fmt: skip
+    assert -1 <= result["conflict"]["all"]["tagger - ner"] <= 1
+    assert (tmp_path / "models" / "all-1" / "model-last" / "config.cfg").exists()
+    assert (tmp_path / "models" / "all-1" / "log.jsonl").exists()
+    assert "together with" in done.output and "Cosines of gradients, all" in done.output
