@@ -40,7 +40,7 @@ CONTEXT.set_forkserver_preload(
         "spacy.lang.en",
     ]
 )
-# Words at the end of the lines of the log that say how long things took.
+# What a line of the log says of how long things took.
 TIMES = ("seconds", "speed")
 
 
@@ -52,9 +52,9 @@ def train_in_child(config: Path, output: Path) -> None:
     torch.set_num_threads(1)
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 1)
-    overrides = {"training.logger.output_file": str(output / "log.jsonl")}
     output.mkdir(exist_ok=True)
-    train(load_config(config, overrides=overrides), output, resume=True, checkpoint_steps=1)
+    os.chdir(output)  # for the log; its path is in the config, which is compared, too
+    train(load_config(config), output, resume=True, checkpoint_steps=1)
 
 
 def run(config: Path, output: Path, seconds: float | None = None) -> bool:
@@ -80,7 +80,7 @@ def write_config(folder: Path, steps: int) -> Path:
     training["batcher"]["max_words"] = 25
     training["max_epochs"], training["max_steps"], training["eval_frequency"] = 0, steps, 10
     training["optimizer"]["use_averages"] = True
-    training["logger"]["plan"] = False
+    training["logger"].update(plan=False, output_file="log.jsonl")
     config.to_disk(folder / "config.cfg")
     return folder / "config.cfg"
 

@@ -204,6 +204,8 @@ class LogPrinter:
         self.step = place["step"]
         self.best, self.n_without_gain = place["best"], place["n_without_gain"]
         self.started = time.perf_counter() - place["seconds"]
+        # It may have been interrupted between its last step and its end.
+        PLAN.stopped = bool(self.patience) and self.n_without_gain >= self.patience
         if self.path is None:
             return
         n_bytes = self.path.stat().st_size if self.path.exists() else 0

@@ -42,11 +42,13 @@ from ..progress import SETTINGS
 from ..safe_files import SavingError, new_folder, recover
 from .checkpoint import capture, read_checkpoint, restore, write_checkpoint
 from .logger import LogPrinter
-from .randomness import RandomState, random_state, same, set_random_state
+from .randomness import RandomState, Snapshot, random_state, set_random_state
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
-# Settings that may change between two parts of a training: where things are, what is printed.
+# Settings that may change between two parts of a training: where things are, what is printed...
 FREE_SETTINGS = ("paths.", "training.logger.")
+# ...but for this one, which ends the training.
+LOGGER_PATIENCE = "training.logger.patience"
 
 CHANGED_DATA = (
     "The corpora give other batches than before {path} was written. Restore the corpora that the "
@@ -257,6 +259,7 @@ class Run:
         self.step = -1
         self.draws = {} if past is None else past.random_states()
         self.evaluations: list[dict[str, Any]] = [] if past is None else past.notes["evaluations"]
+        self.past_evaluations = {evaluation["step"]: evaluation for evaluation in self.evaluations}
         self.seconds_before = 0.0 if past is None else past.notes["seconds"]
         self.started = default_timer()
 
@@ -284,7 +287,7 @@ class Run:
         elif self.step == self.past.step:
             losses.update(self.past.notes["losses"])
         else:
-            losses.update((self._evaluation() or {}).get("losses", {}))
+            losses.update(self.past_evaluations.get(self.step, {}).get("losses", {}))
 
     def use_params(self, params: dict) -> AbstractContextManager:
         return self.nlp.use_params(params)
@@ -298,12 +301,12 @@ class Run:
             step = self.step + 1
             if not self.is_live and step in self.draws:
                 set_random_state(self.draws[step])
-            before = random_state(devices=False)
+            before = Snapshot()
             batch = next(batches, None)
             if batch is None:
                 return
-            if self.is_live and not same(before, random_state(devices=False)):
-                self.draws[step] = before
+            if self.is_live and not before.is_now():
+                self.draws[step] = before.tensors()
             self.step = step
             yield batch
 
@@ -315,21 +318,17 @@ class Run:
                 return evaluate()
             if hasattr(dev_corpus, "skip"):
                 dev_corpus.skip()
-            evaluation = self._evaluation()
-            assert evaluation is not None, "settings are the same, so evaluations come as before"
+            evaluation = self.past_evaluations[self.step]
             return evaluation["score"], evaluation["other_scores"]
 
         return evaluate_or_remember
-
-    def _evaluation(self) -> dict[str, Any] | None:
-        return next((e for e in self.evaluations if e["step"] == self.step), None)
 
     # Notes
 
     def bring_back(self, info: dict[str, Any]) -> None:
         """Give a past step the time it had."""
-        evaluation = self._evaluation()
-        info["seconds"] = int(evaluation["seconds"] if evaluation else self.seconds_before)
+        evaluation = self.past_evaluations.get(info["step"], {})
+        info["seconds"] = int(evaluation.get("seconds", self.seconds_before))
 
     def take_note(self, info: dict[str, Any], is_best: bool | None) -> None:
         """Keep what came of an evaluation."""
@@ -387,7 +386,13 @@ def _settings(nlp: Language) -> dict[str, Any]:
     """RETURNS (Dict[str, Any]): The config by dotted name, but for what may change."""
     settings = dict_to_dot(nlp.config)
     # Once through JSON, so that they compare with those from a file.
-    text = json.dumps({k: v for k, v in settings.items() if not k.startswith(FREE_SETTINGS)})
+    text = json.dumps(
+        {
+            name: value
+            for name, value in settings.items()
+            if not name.startswith(FREE_SETTINGS) or name == LOGGER_PATIENCE
+        }
+    )
     return json.loads(text)
 
 

@@ -12,23 +12,47 @@ from torch import Tensor
 RandomState = dict[str, Tensor]
 
 
-def random_state(*, devices: bool = True) -> RandomState:
-    """Take down the generators of Python, NumPy and torch.
+class Snapshot:
+    """The generators of Python, NumPy and torch's CPU as they are now.
 
-    devices (bool): Whether to include torch's generators of the GPUs, if they are in use.
-    RETURNS (Dict[str, Tensor]): What `set_random_state` takes.
+    Taken at each step, which must cost next to nothing, so that tensors are made only on demand.
     """
-    _, words, gauss = random.getstate()
-    numpy_state: dict[str, Any] = np.random.get_state(legacy=False)
-    twister = numpy_state["state"]
-    state = {
-        "python": torch.tensor(words),
-        "python_gauss": torch.tensor([] if gauss is None else [gauss], dtype=torch.float64),
-        "numpy": torch.tensor([*twister["key"].tolist(), twister["pos"], numpy_state["has_gauss"]]),
-        "numpy_gauss": torch.tensor([numpy_state["gauss"]], dtype=torch.float64),
-        "torch": torch.get_rng_state(),
-    }
-    if devices and torch.cuda.is_available() and torch.cuda.is_initialized():
+
+    def __init__(self) -> None:
+        self.python = random.getstate()
+        self.numpy: dict[str, Any] = np.random.get_state(legacy=False)
+        self.torch = torch.get_rng_state()
+
+    def is_now(self) -> bool:
+        """RETURNS (bool): Whether nothing was drawn since then."""
+        now = Snapshot()
+        return (
+            self.python == now.python
+            and self.numpy["state"]["pos"] == now.numpy["state"]["pos"]
+            and self.numpy["has_gauss"] == now.numpy["has_gauss"]
+            and np.array_equal(self.numpy["state"]["key"], now.numpy["state"]["key"])
+            and torch.equal(self.torch, now.torch)
+        )
+
+    def tensors(self) -> RandomState:
+        """RETURNS (Dict[str, Tensor]): What `set_random_state` takes."""
+        _, words, gauss = self.python
+        twister = self.numpy["state"]
+        return {
+            "python": torch.tensor(words),
+            "python_gauss": torch.tensor([] if gauss is None else [gauss], dtype=torch.float64),
+            "numpy": torch.tensor(
+                [*twister["key"].tolist(), twister["pos"], self.numpy["has_gauss"]]
+            ),
+            "numpy_gauss": torch.tensor([self.numpy["gauss"]], dtype=torch.float64),
+            "torch": self.torch,
+        }
+
+
+def random_state() -> RandomState:
+    """RETURNS (Dict[str, Tensor]): All generators, those of the GPUs too, if they are in use."""
+    state = Snapshot().tensors()
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
         for i, device_state in enumerate(torch.cuda.get_rng_state_all()):
             state[f"cuda{i}"] = device_state
     return state
@@ -46,8 +70,3 @@ def set_random_state(state: RandomState) -> None:
     for i in range(torch.cuda.device_count()):
         if f"cuda{i}" in state:
             torch.cuda.set_rng_state(state[f"cuda{i}"], i)
-
-
-def same(a: RandomState, b: RandomState) -> bool:
-    """RETURNS (bool): Whether nothing was drawn between the two."""
-    return all(torch.equal(a[name], b[name]) for name in a)

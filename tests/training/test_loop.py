@@ -216,6 +216,18 @@ def test_a_training_that_was_done_is_done_at_once(config, tmp_path, monkeypatch)
     assert contents(tmp_path) == before
 
 
+def test_a_training_that_no_task_gained_from_stays_at_its_end(config, tmp_path, monkeypatch):
+    training = config["training"]
+    training["logger"]["patience"] = 1
+    training["max_steps"], training["eval_frequency"] = 100, 1
+    training["optimizer"].update(learn_rate=0.0, head_learn_rate=0.0)
+    interrupt_after(monkeypatch, 1)  # the second evaluation, which is no better than the first
+    with pytest.raises(Interrupted):
+        train(config, tmp_path)
+    monkeypatch.setattr(spacy.Language, "update", None)
+    train(config, tmp_path, resume=True)
+
+
 def test_without_resume_a_training_begins_anew(config, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         interrupt_after(patch, 3)
