@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -92,27 +93,44 @@ def pipeline(
 
 def peak_mib() -> float:
     """RETURNS (float): Largest resident memory of this process so far, MiB."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        # What getrusage says on Linux begins with the memory of the process that started this one.
+        (line,) = (line for line in status.open() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) / 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def flair_python(folder: Path) -> str:
     """RETURNS (str): Python of a virtual environment with Flair, made if it is not there."""
+    return _python_with(folder, "flair==0.15.1")
+
+
+def stock_python(folder: Path) -> str:
+    """RETURNS (str): A Python with spacy-transformers: this one, or that of a virtual environment,
+    made if it is not there."""
+    if find_spec("spacy_transformers") is not None:
+        return sys.executable
+    return _python_with(folder, f"spacy=={spacy.__version__}", "spacy-transformers==1.4.0")
+
+
+def _python_with(folder: Path, *packages: str) -> str:
     python = folder.absolute() / "bin" / "python"
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", str(folder.absolute())], check=True)
         torch_version = torch.__version__.partition("+")[0]
         pip = [str(python), "-m", "pip", "install", "--quiet", f"torch=={torch_version}"]
+        # torch first: alone it takes the pinned build and nothing else.
         subprocess.run(pip, check=True)
-        subprocess.run([*pip, "flair==0.15.1"], check=True)
+        subprocess.run([*pip, *packages], check=True)
     return str(python)
 
 
-def peer(python: str, script: Path, *options: object) -> dict:
-    done = subprocess.run(
-        [python, str(script), *map(str, options)], capture_output=True, text=True, check=False
-    )
+def peer(python: str, *command: object) -> dict:
+    """RETURNS (Dict): What a script, in a process of its own, has printed last as JSON."""
+    done = subprocess.run([python, *map(str, command)], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RuntimeError(f"{script} failed:\n{done.stderr[-2000:]}")
+        raise RuntimeError(f"{' '.join(map(str, command))} failed:\n{done.stderr[-2000:]}")
     text = "\n" + done.stdout
     return json.loads(text[text.rindex("\n{") :])  # the last one; what is nested is indented
 

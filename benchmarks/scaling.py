@@ -9,11 +9,11 @@ Example: python -m benchmarks.scaling --json benchmarks/results/scaling.json
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import spacy
 import torch
@@ -21,10 +21,12 @@ from spacy.tokens import Doc
 
 from .common import (
     HEADS,
+    about,
     arguments,
     machine,
     packaged_encoder,
     peak_mib,
+    peer,
     pipeline,
     save,
     test_words,
@@ -36,16 +38,16 @@ def measure(model: str, samples: Path, n_docs: int, n_words: int, threads: int) 
     """RETURNS (Dict): Speed and memory for so many docs of so many words each."""
     torch.set_num_threads(threads)
     nlp = spacy.load(model)
-    words = [word for sentence in test_words(samples) for word in sentence]
+    once = [word for sentence in test_words(samples) for word in sentence]
+    words = once * (n_words // len(once) + 2)
     for _ in nlp.pipe([Doc(nlp.vocab, words=words[:2000])]):
         pass
     before = peak_mib()
 
     def docs():
         for i in range(n_docs):
-            start = i * n_words % len(words)
-            times = n_words // len(words) + 2
-            yield Doc(nlp.vocab, words=(words * times)[start : start + n_words])
+            start = i * n_words % len(once)
+            yield Doc(nlp.vocab, words=words[start : start + n_words])
 
     started = time.perf_counter()
     done = sum(len(doc) for doc in nlp.pipe(docs(), batch_size=1000 if n_words < 1000 else 1))
@@ -59,16 +61,33 @@ def measure(model: str, samples: Path, n_docs: int, n_words: int, threads: int) 
     }
 
 
-def in_a_process(*values: object) -> dict:
-    command = [sys.executable, "-m", "benchmarks.scaling", "--measure", *map(str, values)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(done.stderr[-2000:])
-    return json.loads(done.stdout.strip().splitlines()[-1])
-
-
 def folder_mib(path: Path) -> float:
     return round(sum(p.stat().st_size for p in path.rglob("*") if p.is_file()) / 2**20, 1)
+
+
+def as_markdown(results: dict) -> str:
+    """RETURNS (str): Speed and memory as tables."""
+    lines = [f"Prediction in bfloat16. {about(results['machine'])}"]
+
+    def table(title: str, rows: list[dict]) -> None:
+        lines.extend(["", title, "", f"| {' | '.join(rows[0])} |", "|---" * len(rows[0]) + "|"])
+        lines.extend(f"| {' | '.join(map(str, row.values()))} |" for row in rows)
+
+    titles = {
+        "document_length": "Four heads, docs of growing length:",
+        "documents": "Four heads, more and more docs:",
+        "one_long_document": "Four heads, one long doc:",
+        "heads": "More and more heads:",
+    }
+    for part, title in titles.items():
+        if part in results:
+            table(title, results[part] if isinstance(results[part], list) else [results[part]])
+    compared = results.get("four_pipelines_or_one", {})
+    names = {"four": "four pipelines of one head", "one": "one pipeline of four heads"}
+    if compared:
+        rows = [{"": name, **compared[system]} for system, name in names.items()]
+        table("Four tasks; the memory of four pipelines is that of all together:", rows)
+    return "\n".join(lines) + "\n"
 
 
 def main() -> None:
@@ -97,23 +116,29 @@ def main() -> None:
             return folder / path
 
         def run(model: Path, n_docs: int, n_words: int) -> dict:
-            found = in_a_process(model, args.samples, n_docs, n_words, args.threads)
+            values = (model, args.samples, n_docs, n_words, args.threads)
+            found = peer(sys.executable, "-m", "benchmarks.scaling", "--measure", *values)
             print(json.dumps(found), file=sys.stderr)
             return found
 
+        def keep(part: str, found: Any) -> None:
+            results[part] = found
+            save(results, args.json, as_markdown(results))
+
         four = make("four", HEADS)
-        results["document_length"] = [
-            run(four, max(1, 20_000 // n), n) for n in (10, 100, 1_000, 10_000, 100_000)
-        ]
-        results["documents"] = [run(four, n // scale, 10) for n in (1_000, 10_000, 100_000)]
-        results["one_long_document"] = run(four, 1, 1_000_000 // scale)
-        results["heads"] = [
+        lengths = (10, 100, 1_000, 10_000, 100_000 // scale)
+        keep("document_length", [run(four, max(1, 20_000 // n), n) for n in lengths])
+        counts = (1_000 // scale, 10_000 // scale, 100_000 // scale)
+        keep("documents", [run(four, n, 10) for n in counts])
+        keep("one_long_document", run(four, 1, 1_000_000 // scale))
+        heads = [
             {"heads": n, **run(make(f"heads{n}", (HEADS * 2)[:n]), 2_000, 20)} for n in (1, 2, 4, 8)
         ]
+        keep("heads", heads)
         singles = [make(head, (head,)) for head in HEADS]
         runs = [run(single, 2_000, 20) for single in singles]
         together = run(four, 2_000, 20)
-        results["four_pipelines_or_one"] = {
+        compared = {
             "four": {
                 "seconds_per_1000_words": round(sum(1000 / r["words_per_s"] for r in runs), 3),
                 "peak_mib": sum(r["peak_mib"] for r in runs),
@@ -125,7 +150,7 @@ def main() -> None:
                 "disk_mib": folder_mib(four),
             },
         }
-    save(results, args.json)
+        keep("four_pipelines_or_one", compared)
 
 
 if __name__ == "__main__":

@@ -1,22 +1,28 @@
 """Words per second of ours, the bare encoder, the stock stack and Flair, in one run.
 
-All predict the same sentences with the same weights: pre-split words, four heads (Flair's
-tutorial has two). Ours and the bare encoder take turns in one process, and the median counts, as
-the machine may be busy otherwise. The stock stack is spacy-transformers with spaCy's own heads.
+All predict the same sentences with the same weights, as pre-split words and as raw text, with four
+heads (Flair's tutorial has two). Ours and the bare encoder take turns in one process, and the
+median counts, as the machine may be busy otherwise. The stock stack is spacy-transformers with
+spaCy's own heads. Words of raw text are counted as the pre-split ones, so that tokenizers make no
+difference. Peak memory is that of a process that loads a system and predicts, from raw text.
 
 Example: python -m benchmarks.speed --json benchmarks/results/speed.json
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 import sys
 import tempfile
 import time
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import spacy
 import torch
+from spacy.language import Language
 from spacy.tokens import Doc
 from transformers import AutoModel, AutoTokenizer
 
@@ -27,14 +33,19 @@ from .common import (
     flair_python,
     machine,
     packaged_encoder,
+    peak_mib,
     peer,
     pipeline,
     save,
+    stock_python,
     test_words,
     training_examples,
 )
 
 BUDGET = 2048
+PRECISION = {"ours_fp32": "float32", "ours_bf16": "bfloat16"}
+# Whether the bare encoder runs under autocast to bfloat16.
+BARE = {"bare_fp32": False, "bare_bf16": True}
 
 
 def bare_forward(model, pieces: list[list[int]], autocast: bool) -> float:
@@ -57,8 +68,9 @@ def bare_forward(model, pieces: list[list[int]], autocast: bool) -> float:
     return time.perf_counter() - started
 
 
-def predict_seconds(nlp, words: list[list[str]]) -> float:
-    docs = [Doc(nlp.vocab, words=sentence) for sentence in words]
+def predict_seconds(nlp: Language, texts: list) -> float:
+    """RETURNS (float): Seconds for texts, or for docs of pre-split words."""
+    docs = [t if isinstance(t, str) else Doc(nlp.vocab, words=t) for t in texts]
     started = time.perf_counter()
     # The bare encoder sorts all sentences by length, too.
     for _ in nlp.pipe(docs, batch_size=4096):
@@ -79,83 +91,134 @@ def train_speed(encoder: str, samples: Path, precision: str, n_sents: int, max_s
     return n_words / (time.perf_counter() - started), nlp
 
 
+def bare_pieces(encoder: str, words: list[list[str]]) -> list[list[int]]:
+    tokenizer = AutoTokenizer.from_pretrained(encoder)
+    return tokenizer(words, is_split_into_words=True, truncation=True)["input_ids"]
+
+
+def predict_alone(system: str, folder: str, words: list[list[str]]) -> None:
+    """Load one system and let it predict all there is, for the sake of its peak memory."""
+    if system in BARE:
+        model = AutoModel.from_pretrained(folder).eval()
+        bare_forward(model, bare_pieces(folder, words), BARE[system])
+        return
+    config = {}
+    if system != "ours_int8":
+        config["components.transformer.precision"] = PRECISION[system]
+    predict_seconds(spacy.load(folder, config=config), [" ".join(sentence) for sentence in words])
+
+
+def memory(system: str, folder: object, args: argparse.Namespace) -> int:
+    """RETURNS (int): Peak memory of a system in a process of its own, MiB."""
+    options = ("--samples", args.samples, "--threads", args.threads)
+    module = ("-m", "benchmarks.speed", "--memory", system, folder)
+    return peer(sys.executable, *module, *options)["peak_mib"]
+
+
 def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--peers", type=Path, default=Path("../shared/peers"))
     parser.add_argument("--skip-peers", action="store_true")
     parser.add_argument("--flair-venv", type=Path, default=Path(".venv-flair"))
+    parser.add_argument("--stock-venv", type=Path, default=Path(".venv-stock"))
+    parser.add_argument("--memory", nargs=2, metavar=("SYSTEM", "FOLDER"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    encoder = args.encoder or packaged_encoder()
     words = test_words(args.samples)
+    if args.memory:
+        predict_alone(*args.memory, words)
+        print(json.dumps({"peak_mib": round(peak_mib())}))
+        return
+    encoder = args.encoder or packaged_encoder()
     n_words = sum(map(len, words))
-
-    train = {}
-    train["ours_fp32"], _ = train_speed(encoder, args.samples, "float32", 4, 60)
-    train["ours_bf16"], _ = train_speed(encoder, args.samples, "bfloat16", 4, 120)
-    train["ours_best"], nlp = train_speed(encoder, args.samples, "bfloat16", 32, 40)
-
-    tokenizer = AutoTokenizer.from_pretrained(encoder)
-    pieces = tokenizer(words, is_split_into_words=True, truncation=True)["input_ids"]
-    model = AutoModel.from_pretrained(encoder).eval()
-    seconds: dict[str, list[float]] = {}
-    one_head, _ = pipeline(
-        encoder, lambda nlp: training_examples(nlp, args.samples), heads=("tagger",)
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        nlp.to_disk(Path(folder) / "model")
-        ours = {
-            "ours_fp32": spacy.load(
-                Path(folder) / "model", config={"components.transformer.precision": "float32"}
-            ),
-            "ours_bf16": nlp,
-            "ours_fp32_one_head": one_head,
-        }
-        quantized = quantize(Path(folder))
-        if quantized is not None:
-            ours["ours_int8"] = quantized
-        for round_ in range(args.rounds + 1):
-            runs = {name: predict_seconds(pipe, words) for name, pipe in ours.items()}
-            runs["bare_fp32"] = bare_forward(model, pieces, False)
-            runs["bare_bf16"] = bare_forward(model, pieces, True)
-            if round_:  # the first one warms up
-                for name, value in runs.items():
-                    seconds.setdefault(name, []).append(value)
-    predict = {name: n_words / median(values) for name, values in seconds.items()}
+    texts = [" ".join(sentence) for sentence in words]
+    results: dict[str, Any] = {
+        "machine": machine(),
+        "unit": "words per second",
+        "words": n_words,
+        "heads": list(HEADS),
+        **{part: {} for part in ("predict", "predict_text", "train", "peak_mib")},
+        "peers": {},
+    }
+    predict, predict_text, train = (results[p] for p in ("predict", "predict_text", "train"))
 
     def save_so_far() -> None:
         """After each part, since the peers take minutes and may fail."""
-        results = {
-            "machine": machine(),
-            "unit": "words per second",
-            "words": n_words,
-            "heads": list(HEADS),
-            "predict": {name: round(value) for name, value in predict.items()},
-            "train": {name: round(value) for name, value in train.items()},
-            "ratios": ratios(predict, train),
-        }
+        results["ratios"] = ratios(results)
         save(results, args.json, as_markdown(results))
 
+    def speed(system: str, *options: Any) -> Language:
+        words_per_s, nlp = train_speed(encoder, args.samples, *options)
+        train[system] = round(words_per_s)
+        return nlp
+
+    speed("ours_fp32", "float32", 4, 60)
+    speed("ours_bf16", "bfloat16", 4, 120)
+    nlp = speed("ours_best", "bfloat16", 32, 40)
+    save_so_far()
+
+    pieces = bare_pieces(encoder, words)
+    model = AutoModel.from_pretrained(encoder).eval()
+    one_head, _ = pipeline(
+        encoder, lambda nlp: training_examples(nlp, args.samples), heads=("tagger",)
+    )
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        nlp.to_disk(folder / "model")
+        ours = {
+            system: spacy.load(
+                folder / "model", config={"components.transformer.precision": precision}
+            )
+            for system, precision in PRECISION.items()
+        }
+        ours["ours_fp32_one_head"] = one_head
+        quantized = quantize(folder)
+        if quantized is not None:
+            ours["ours_int8"] = quantized
+        seconds: dict[tuple[str, str], list[float]] = {}
+        for round_ in range(args.rounds + 1):
+            runs = {}
+            for system, pipe in ours.items():
+                runs["predict", system] = predict_seconds(pipe, words)
+                runs["predict_text", system] = predict_seconds(pipe, texts)
+            for system, autocast in BARE.items():
+                runs["predict", system] = bare_forward(model, pieces, autocast)
+            for key, value in runs.items() if round_ else ():  # the first one warms up
+                seconds.setdefault(key, []).append(value)
+        for (part, system), values in seconds.items():
+            results[part][system] = round(n_words / median(values))
+        save_so_far()
+        folders = {**dict.fromkeys(PRECISION, folder / "model"), **dict.fromkeys(BARE, encoder)}
+        if quantized is not None:
+            folders["ours_int8"] = folder / "int8"
+        for system, path in folders.items():
+            results["peak_mib"][system] = memory(system, path, args)
     save_so_far()
     if args.skip_peers:
         return
     options = ("--encoder", encoder, "--samples", args.samples)
-    stock = peer(sys.executable, args.peers / "stock_spacy_speed.py", *options)
+    here = Path(__file__).with_name("peer_text.py")
+
+    def from_text(system: str, python: str) -> None:
+        threads = ("--threads", args.threads)
+        found = peer(python, here, system, args.peers.absolute(), *options, *threads)
+        predict_text[system] = found["predict_text_words_per_s"]
+        results["peak_mib"][system] = found["peak_mib"]
+        results["peers"][system] = found["versions"]
+        save_so_far()
+
+    python = stock_python(args.stock_venv)
+    stock = peer(python, args.peers / "stock_spacy_speed.py", *options)
     predict["stock"] = stock["predict_words_per_s"]
     train["stock"] = stock["train_words_per_s"]
-    save_so_far()
-    flair = peer(
-        flair_python(args.flair_venv),
-        args.peers / "flair_multitask.py",
-        "syntax",
-        *options,
-        "--epochs",
-        1,
-    )
-    predict["flair"] = flair["predict_words_per_s"]
-    train["flair"] = flair["train_words"] * flair["epochs"] / flair["fit_seconds"]
-    save_so_far()
+    from_text("stock", python)
+    python = flair_python(args.flair_venv)
+    script = args.peers / "flair_multitask.py"
+    flair = peer(python, script, "syntax", *options, "--epochs", 1)
+    predict["flair"] = round(flair["predict_words_per_s"])
+    train["flair"] = round(flair["train_words"] * flair["epochs"] / flair["fit_seconds"])
+    from_text("flair", python)
 
 
 def quantize(folder: Path):
@@ -183,28 +246,33 @@ WANTED = {
 }
 
 
-def ratios(predict: dict[str, float], train: dict[str, float]) -> dict[str, dict[str, float]]:
-    values = {f"predict.{k}": v for k, v in predict.items()}
-    values |= {f"train.{k}": v for k, v in train.items()}
+def ratios(results: dict) -> dict[str, dict[str, float]]:
+    """RETURNS (Dict[str, Dict[str, float]]): What was reached of WANTED, where it is measured."""
     found = {}
     for ratio, wanted in WANTED.items():
-        above, below = ratio.split(" / ")
-        if above in values and below in values:
-            found[ratio] = {"reached": round(values[above] / values[below], 2), "wanted": wanted}
+        above, below = (name.split(".") for name in ratio.split(" / "))
+        if above[1] in results[above[0]] and below[1] in results[below[0]]:
+            reached = results[above[0]][above[1]] / results[below[0]][below[1]]
+            found[ratio] = {"reached": round(reached, 2), "wanted": wanted}
     return found
 
 
 def as_markdown(results: dict) -> str:
-    """RETURNS (str): Speeds and ratios as tables."""
+    """RETURNS (str): Speeds, memory and ratios as tables."""
+    peers = "; ".join(
+        f"{system}: {', '.join(f'{name} {version}' for name, version in versions.items())}"
+        for system, versions in results["peers"].items()
+    )
+    columns = ("predict", "predict_text", "train", "peak_mib")
     lines = [
-        f"Words per second. {about(results['machine'])}",
+        f"Words per second and MiB. {about(results['machine'])}{peers and f' Peers: {peers}.'}",
         "",
-        "| | predict | train |",
-        "|---|---|---|",
+        "| | predict, pre-split words | predict, raw text | train | peak memory, MiB |",
+        "|---|---|---|---|---|",
     ]
-    predict, train = results["predict"], results["train"]
-    for name in dict.fromkeys([*predict, *train]):
-        lines.append(f"| {name} | {predict.get(name, '')} | {train.get(name, '')} |")
+    for system in dict.fromkeys(name for column in columns for name in results[column]):
+        cells = (str(results[column].get(system, "")) for column in columns)
+        lines.append(f"| {system} | {' | '.join(cells)} |")
     lines += ["", "| ratio | reached | wanted |", "|---|---|---|"]
     for name, ratio in results["ratios"].items():
         lines.append(f"| {name} | {ratio['reached']} | {ratio['wanted']} |")
