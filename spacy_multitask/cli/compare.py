@@ -76,9 +76,8 @@ def compare_cli(
     print(table(rows, header=("run", "task", "score", "by seed"), divider=True))
     if result["effects"]:
         header = ("task", "together with", "difference", "95 %", "p", "")
-        aligns = ("l", "l", "r", "r", "r", "l")
-        rows = [_effect(effect) for effect in result["effects"]]
-        print(table(rows, header=header, divider=True, aligns=aligns))
+        effects = [_effect(effect) for effect in result["effects"]]
+        print(table(effects, header=header, divider=True, aligns=("l", "l", "r", "r", "r", "l")))
     for run, pairs in result["conflict"].items():
         cosines = ", ".join(f"{pair} {cosine:+.2f}" for pair, cosine in pairs.items())
         print(f"Cosines of gradients, {run}: {cosines}")

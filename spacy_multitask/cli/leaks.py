@@ -88,9 +88,10 @@ def leaks_cli(
         output.parent.mkdir(parents=True, exist_ok=True)
         srsly.write_json(output, {"docs": found.docs, "leaking_docs": leaking, "leaks": summary})
         msg.good(f"Saved to {output}")
-    for name, path in train_paths.items() if drop is not None else ():
-        written = _drop(Path(path), drop / f"{name}.spacy", found.leaking[name])
-        msg.good(f"{name}: {leaking[name]} of {found.docs[name]} docs left out -> {written}")
+    if drop is not None:
+        for name, path in train_paths.items():
+            written = _drop(Path(path), drop / f"{name}.spacy", found.leaking[name])
+            msg.good(f"{name}: {leaking[name]} of {found.docs[name]} docs left out -> {written}")
 
 
 def _paths(config: Path | None, overrides: list[str]) -> tuple[dict, list[tuple[str, str]]]:

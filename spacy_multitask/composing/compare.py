@@ -191,7 +191,8 @@ class Comparison:
                 continue
             examples, _ = predict_corpus(nlp, corpus, path)
             for name in heads:
-                scores = nlp.get_pipe(name).score(examples)
+                head: Any = nlp.get_pipe(name)
+                scores = head.score(examples)
                 score = next(k for k, v in scores.items() if is_task_score(k) and v is not None)
                 found[f"{name} on {corpus}"] = {
                     "score": score,

@@ -70,9 +70,9 @@ def _look(heads: list[tuple[str, Head]], examples: list[Example]) -> tuple[dict,
             for part, pair in head.gold_logits(chunk).items():
                 logits[name].setdefault(part, []).append(pair)
             if isinstance(head, TextCategorizer) and not head.exclusive_classes:
-                pair = head.gold_values(chunk)
-                if pair is not None:
-                    values[name].append(pair)
+                found = head.gold_values(chunk)
+                if found is not None:
+                    values[name].append(found)
     return logits, values
 
 

@@ -312,7 +312,7 @@ class RelationExtractor(Head):
         gold = self.gold(list(map(self._hide_foreign_gold, examples)))
         if gold is None:
             return {}
-        words = self.packed([eg.predicted for eg in examples]).words
+        words = self.packed([eg.predicted for eg in examples]).word_vectors
         blocks = np.split(gold.pairs, range(BLOCK, len(gold.pairs), BLOCK))
         project = self.module.project
         logits = [project(words, gold.spans, gold.types, block).cpu().numpy() for block in blocks]
@@ -329,7 +329,7 @@ class RelationExtractor(Head):
             self.packed(docs)  # the encoder counts who has read the batch
             return pairs, labels, probabilities
         module: PairClassifier = self.module
-        words = self.packed(docs).words
+        words = self.packed(docs).word_vectors
         for start in range(0, len(pairs.pairs), BLOCK):
             block = slice(start, start + BLOCK)
             logits = module.project(words, pairs.spans, pairs.types, pairs.pairs[block])
