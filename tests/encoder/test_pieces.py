@@ -6,6 +6,7 @@ import pytest
 import spacy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from spacy.strings import StringStore
 
 from spacy_multitask.encoder.pieces import PieceCache, is_uncased, load_tokenizer
 from spacy_multitask.encoder.shapes import N_SHAPES, word_shape
@@ -29,7 +30,7 @@ def caches():
 
 def lookup(cache, texts):
     """RETURNS (List[List[int]]): Piece ids per word, all texts end to end."""
-    strings = spacy.blank("en").vocab.strings
+    strings = StringStore()
     words = [word for text in texts for word in text]
     orths = np.array([strings.add(word) for word in words], np.uint64)
     pieces = cache.lookup(orths, strings)
