@@ -1,0 +1,101 @@
+"""The measurements run, and their results are put together right."""
+
+import inspect
+import json
+import subprocess
+import sys
+
+import pytest
+
+from benchmarks import accuracy, craft, gpu, speed
+from benchmarks.common import Runs, machine, peak_mib
+
+
+def test_the_gpu_script_runs_without_a_gpu(monkeypatch, tmp_path):
+    path = tmp_path / "gpu.json"
+    options = ["--device", "cpu", "--tiny", "--docs", "20", "--json", str(path)]
+    monkeypatch.setattr(sys, "argv", ["gpu", *options])
+    gpu.main()
+    results = json.loads(path.read_text())
+    assert {"bare_bf16", "ours_bf16_text", "ours_bf16_docs"} <= set(results["predict"])
+    assert results["train"]["ours_bf16"] > 0
+    assert str(tmp_path) not in path.read_text()
+
+
+def test_runs_that_a_file_holds_are_not_repeated(tmp_path):
+    calls = []
+
+    def run(value):
+        calls.append(value)
+        return {"score": value}
+
+    for _ in range(2):
+        runs = Runs(tmp_path / "r.json", lambda found: {"n": len(found["a"])})
+        runs.once(("a", "0"), run, 1)
+        runs.once(("a", "1"), run, 2)
+    assert calls == [1, 2]
+    saved = json.loads((tmp_path / "r.json").read_text())
+    assert saved["runs"] == {"a": {"0": {"score": 1}, "1": {"score": 2}}}
+    assert saved["n"] == 2
+
+
+def test_flair_gets_the_learning_rate_that_suits_it_best():
+    def run(pos, chunk):
+        return {"seconds": 10.0, "pos": pos, "chunk": chunk}
+
+    runs = {
+        "ours": {"syntax": {"0": run(0.95, 0.93), "1": run(0.97, 0.95)}},
+        "flair": {
+            "syntax": {
+                "0.0002/0": run(0.94, 0.90),
+                "0.0001/0": run(0.93, 0.92),
+                "0.0001/1": run(0.91, 0.94),
+            },
+            "news": {"0.0002/0": {"seconds": 9.0, "ner": 0.8, "topic": 0.9}},
+        },
+    }
+    found = accuracy.summarize(runs, [2e-4, 1e-4], [0, 1, 2])
+    assert found["pos"] == {"mean": 0.96, "seeds": [0.95, 0.97]}
+    assert found["flair"]["pos"] == {"mean": 0.92, "seeds": [0.93, 0.91]}
+    assert found["flair"]["learn_rate"]["syntax"]["chosen"] == 1e-4
+    assert found["flair"]["seconds"] == {"syntax": [10.0, 10.0]}
+    assert "ner" not in found["flair"], "one of the rates has yet to be tried"
+
+
+def test_a_setting_is_compared_with_models_apart():
+    runs = {
+        "apart": {"0": {"dev_pos": 0.90, "pos": 0.8, "seconds": 4.0}, "1": {"dev_pos": 0.92}},
+        "together": {"0": {"dev_pos": 0.93, "pos": 0.7, "seconds": 2.0}},
+    }
+    found = craft.summarize(runs)
+    assert found["means"]["apart"]["dev_pos"] == 0.91
+    assert found["points_over_apart"] == {"together": {"dev_pos": 2.0, "pos": -10.0}}
+
+
+def test_ratios_are_of_what_has_been_measured():
+    results = {
+        "predict": {"ours_fp32": 90, "bare_fp32": 100, "ours_int8": 300},
+        "train": {"ours_bf16": 20, "flair": 10},
+    }
+    assert speed.ratios(results) == {
+        "predict.ours_fp32 / predict.bare_fp32": {"reached": 0.9, "wanted": 0.93},
+        "train.ours_bf16 / train.flair": {"reached": 2.0, "wanted": 1.7},
+    }
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory of a process is read from /proc")
+def test_peak_memory_is_not_that_of_the_parent():
+    # The function alone, since what its module imports is large.
+    code = (
+        f"from pathlib import Path\nimport resource\n{inspect.getsource(peak_mib)}\n"
+        "print(peak_mib())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 1 < float(done.stdout) < 100
+    assert peak_mib() > 100
+
+
+def test_paths_of_this_machine_are_not_recorded(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "argv", ["x", "--encoder", str(tmp_path / "model"), "--seeds", "0"])
+    (command,) = machine()["commands"]
+    assert command.endswith("--encoder .../model --seeds 0")
