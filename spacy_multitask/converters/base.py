@@ -16,6 +16,9 @@ PathLike = str | Path
 
 # Bytes. Lines of the corpora have some kilobytes; a file without newlines is no text file.
 MAX_LINE_LENGTH = 10_000_000
+# Text shrinks to a third or so; a file that unpacks to this much more was made to fill a machine.
+MAX_RATIO = 200
+MIN_SUSPICIOUS_SIZE = 100_000_000  # bytes; shorter ones do no harm
 
 DOCSTART = "-DOCSTART-"
 
@@ -156,10 +159,12 @@ def read_lines(path: PathLike) -> Iterator[tuple[int, str]]:
     path (PathLike): The file. Compression is recognised by content, not by name.
     YIELDS (Tuple[int, str]): Number of the line, from 1, and the line without its line break.
     RAISES (ConversionError): If the bytes are not text: bad UTF-8, NUL, absurdly long lines, or a
-        damaged gzip file.
+        gzip file that is damaged or made to unpack without end.
     """
     path = check_is_file(path)
     line_no = 0
+    n_bytes = 0
+    limit = max(MIN_SUSPICIOUS_SIZE, MAX_RATIO * path.stat().st_size)
     with _open_bytes(path) as file_:
         while True:
             try:
@@ -173,6 +178,14 @@ def read_lines(path: PathLike) -> Iterator[tuple[int, str]]:
             if not raw:
                 return
             line_no += 1
+            n_bytes += len(raw)
+            if n_bytes > limit:
+                raise error_at(
+                    path,
+                    line_no,
+                    f"the gzip file unpacks to more than {MAX_RATIO} times its size, which no text "
+                    "does. If it is what you want, unpack it first.",
+                )
             if len(raw) > MAX_LINE_LENGTH and not raw.endswith(b"\n"):
                 raise error_at(
                     path,

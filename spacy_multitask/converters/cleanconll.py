@@ -129,6 +129,11 @@ class Hunk:
     new: list[str] = field(default_factory=list)
 
 
+# Python refuses to read numbers of thousands of digits.
+_NUMBERS = r"([0-9]{1,9})(?:,([0-9]{1,9}))?"
+_COMMAND = rf"{_NUMBERS}([acd]){_NUMBERS}"
+
+
 def read_patch(path: PathLike) -> list[Hunk]:
     """Read a patch as plain `diff` writes it ("12c12,14", "< old", "---", "> new").
 
@@ -140,7 +145,7 @@ def read_patch(path: PathLike) -> list[Hunk]:
     """
     hunks: list[Hunk] = []
     for line_no, line in read_lines(path):
-        command = re.fullmatch(r"(\d+)(?:,(\d+))?([acd])(\d+)(?:,(\d+))?", line)
+        command = re.fullmatch(_COMMAND, line)
         if command:
             _check_complete(path, hunks)
             old1, old2, kind, new1, new2 = command.groups()

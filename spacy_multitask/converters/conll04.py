@@ -81,8 +81,9 @@ def read_sentences(path: PathLike) -> Iterator[Sentence]:
 def read_cells(path: PathLike, line: int, row: list[str]) -> list[tuple[str, int]]:
     """RETURNS (List[Tuple[str, int]]): Label and tail of each relation in a row."""
     labels, tails = (cell.strip() for cell in (row[LABELS], row[TAILS]))
-    if not re.fullmatch(r"\[('[^']+'(, *)?)+\]", labels) or not re.fullmatch(
-        r"\[(\d{1,6}(, *)?)+\]", tails
+    # Written so that there is one way only to match: no line may take for ever.
+    if not re.fullmatch(r"\['[^']+'(, *'[^']+')*\]", labels) or not re.fullmatch(
+        r"\[[0-9]{1,6}(, *[0-9]{1,6})*\]", tails
     ):
         raise error_at(path, line, f"{labels} {tails} is not ['label', ...] and [index, ...].")
     names = re.findall(r"'([^']+)'", labels)

@@ -113,7 +113,7 @@ def add_line(
         return
     if not row[FORM]:
         raise error_at(path, line_no, "the form is empty. Write '_' for an unknown form.")
-    word_range = re.fullmatch(r"([0-9]+)-([0-9]+)", row[ID])
+    word_range = re.fullmatch(r"([0-9]{1,9})-([0-9]{1,9})", row[ID])
     if word_range:
         start, end = int(word_range[1]) - 1, int(word_range[2])
         covered = max((e for e, _, _ in sentence.ranges.values()), default=0)
@@ -157,7 +157,7 @@ def add_line(
                     line_no,
                     f"feature {feature!r} is not Name=Value. Check that FEATS is the sixth column.",
                 )
-    if row[HEAD] != "_" and not re.fullmatch(r"[0-9]+", row[HEAD]):
+    if row[HEAD] != "_" and not re.fullmatch(r"[0-9]{1,9}", row[HEAD]):
         raise error_at(
             path,
             line_no,

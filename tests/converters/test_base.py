@@ -57,3 +57,12 @@ def test_the_report_counts_causes_and_keeps_the_first_place(report):
     report.add_cause("cut", "a.txt", 9)
     assert report.causes["cut"].count == 2
     assert "2 x cut (first at a.txt:3)" in report.render()
+
+
+def test_a_gzip_file_that_unpacks_without_end_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(base, "MIN_SUSPICIOUS_SIZE", 100_000)
+    path = tmp_path / "bomb.txt.gz"
+    path.write_bytes(gzip.compress(b"a\n" * 1_000_000))
+    with pytest.raises(ConversionError, match=r"bomb\.txt\.gz:[0-9]+: .*200 times its size"):
+        for line_no, _ in read_lines(path):
+            assert line_no < 300_000, "it is noticed long before the end"

@@ -1,5 +1,6 @@
 import pytest
 
+from spacy_multitask.converters import ConversionError
 from spacy_multitask.converters.conll04 import read_conll04
 
 WORDS = "0\tthe\tO\t['N']\t[0]\n1\tPeople\tI-Loc\t['N']\t[1]\n2\t's\tI-Loc\t['N']\t[2]\n"
@@ -22,3 +23,10 @@ def test_the_real_corpus_is_read_whole(corpus_file, nlp, report, name, n_docs, n
         report.add_doc(doc)
     gold = report.gold
     assert (report.docs, gold["ents"], gold["relations"]) == (n_docs, n_ents, n_relations)
+
+
+@pytest.mark.parametrize("cells", ["['N']\t[" + "1" * 60, "['" + "a', '" * 60 + "\t[0]"])
+def test_cells_that_do_not_end_are_an_error_and_take_no_time(cells, nlp, report, write):
+    path = write(f"#doc 1\n0\tAnna\tO\t{cells}\n", "a.txt")
+    with pytest.raises(ConversionError, match=r"a\.txt:2: "):
+        list(read_conll04(path, nlp, report))

@@ -230,3 +230,12 @@ def test_the_real_corpus_has_its_published_counts(corpus_file, nlp, report, name
     differ = report.causes.pop("sentence whose words and spaces differ from its '# text'", None)
     assert (differ.count if differ else 0) == (name == "test")
     assert list(report.causes) == ["empty node of the enhanced graph: not a token"]
+
+
+@pytest.mark.parametrize("column", [0, 6])
+def test_a_number_of_thousands_of_digits_is_an_error_at_its_line(column, nlp, report, write):
+    fields = ["1", "a", "a", "X", "X", "_", "0", "root", "_", "_"]
+    fields[column] = "9" * 5000
+    path = write("\t".join(fields) + "\n\n", "a.conllu")
+    with pytest.raises(ConversionError, match=r"a\.conllu:1: "):
+        list(read_conllu(path, nlp, report))
