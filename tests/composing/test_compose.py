@@ -131,6 +131,31 @@ def test_more_data_means_fewer_passes_and_larger_batches(corpora, encoder_path):
     assert rows[0][:3] == ("pos", "tagger", "pos") and "steps of at most" in text
 
 
+def test_a_development_part_without_gold_is_refused(corpora, encoder_path):
+    (corpora / "pos-dev.spacy").write_bytes((corpora / "topic-dev.spacy").read_bytes())
+    with pytest.raises(ValueError, match=r"development part .* has no gold for a tagger"):
+        compose(encoder_path, specs(corpora, ["pos"]))
+
+
+def test_sizes_for_a_gpu_are_another_config(corpora, encoder_path):
+    cpu, gpu = (compose(encoder_path, specs(corpora, ["pos"]), gpu=gpu) for gpu in (False, True))
+    found = [
+        (
+            config["components"]["transformer"]["precision"],
+            config["system"]["gpu_allocator"],
+            config["training"]["batcher"]["max_words"],
+        )
+        for config in (cpu, gpu)
+    ]
+    assert found == [("float32", None, 60), ("bfloat16", "pytorch", 200)]
+
+
+def test_a_path_that_is_changed_is_changed_everywhere(corpora, encoder_path):
+    config = compose(encoder_path, specs(corpora, ["pos"]))
+    config["paths"]["log"] = "log.jsonl"
+    assert config.interpolate()["training"]["logger"]["output_file"] == "log.jsonl"
+
+
 def training_of(config):
     """RETURNS (Language): Initialised, as when spaCy asks for the logger."""
     config["components"]["transformer"]["model"]["overlap"] = 8

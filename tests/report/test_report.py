@@ -3,7 +3,9 @@
 import re
 import shutil
 import subprocess
+import sys
 from html.parser import HTMLParser
+from types import ModuleType
 
 import pytest
 import spacy
@@ -108,6 +110,17 @@ def test_drawing_all_layers(trained, tmp_path):
     assert path.read_text().count('class="doc"') == 2
     with pytest.raises(ValueError, match="no layer parse"):
         spacy_multitask.visualize(doc, layers=["parse"])
+
+
+def test_notebooks_show_the_drawing(trained, monkeypatch):
+    shown = []
+    display = ModuleType("IPython.display")
+    display.HTML, display.display = str, shown.append
+    monkeypatch.setitem(sys.modules, "IPython", ModuleType("IPython"))
+    monkeypatch.setitem(sys.modules, "IPython.display", display)
+    doc = trained("Mr Smith")
+    assert spacy_multitask.visualize(doc, jupyter=True) is None
+    assert len(shown) == 1 and "NNP" in shown[0]
 
 
 def bars(html):
