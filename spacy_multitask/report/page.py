@@ -20,6 +20,7 @@ from ..evaluation.bootstrap import count_correct
 from ..evaluation.calibration import Reliability, reliability
 from ..evaluation.evaluate import main_scores, predict_corpus, score_corpus
 from ..heads.base import Head
+from ..heads.relations import KEY as RELATIONS
 from ..layers.shim import TorchShim
 from ..progress import progress
 from .charts import line_chart
@@ -193,7 +194,7 @@ def known_layers(doc: Doc) -> set[str]:
         "tags": doc.has_annotation("TAG"),
         "chunks": "np" in doc.spans,
         "entities": doc.has_annotation("ENT_IOB"),
-        "relations": bool(doc._.relations),
+        "relations": RELATIONS in doc.user_data,
         "cats": bool(doc.cats),
     }
     return {layer for layer in LAYERS if known[layer]}

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 import spacy_multitask
 from spacy_multitask.cli import app
 from spacy_multitask.heads.relations import set_relations
+from spacy_multitask.report.page import known_layers
 from spacy_multitask.report.visualize import BETWEEN, COLORS, ENTITY_COLORS, LAYERS, draw
 from tests.conftest import corpus, example
 
@@ -110,6 +111,15 @@ def test_drawing_all_layers(trained, tmp_path):
     assert path.read_text().count('class="doc"') == 2
     with pytest.raises(ValueError, match="no layer parse"):
         spacy_multitask.visualize(doc, layers=["parse"])
+
+
+def test_layers_that_are_known_to_be_empty_are_compared_too():
+    nlp = spacy.blank("en")
+    doc = Doc(nlp.vocab, words=["It", "rains"])
+    assert known_layers(doc) == set()
+    doc.ents, doc.spans["np"] = [], []
+    set_relations(doc, [])
+    assert known_layers(doc) == {"entities", "chunks", "relations"}
 
 
 def test_notebooks_show_the_drawing(trained, monkeypatch):
