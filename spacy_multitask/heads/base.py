@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -23,6 +24,7 @@ from ..encoder.batch import PackedBatch
 from ..encoder.listener import EncoderListener
 from ..layers.classifier import Classifier
 from ..layers.shim import TorchShim
+from ..safe_files import MANIFEST_FILE, check_manifest, manifest
 
 UNKNOWN = -1
 
@@ -335,12 +337,26 @@ class Head(TrainablePipe):
             "`spacy init labels` or set [initialize.components] labels."
         )
 
-    def from_disk(self, path: Any, *, exclude: Iterable[str] = ()) -> Head:
+    def to_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> None:
+        """Write labels and weights into a folder, with a manifest that tells if they belong
+        together: spaCy writes one file after the other over the old ones."""
+        super().to_disk(path, exclude=exclude)
+        Path(path, MANIFEST_FILE).write_bytes(manifest(self._own_files(path, exclude)))
+
+    def _own_files(self, path: str | Path, exclude: Iterable[str]) -> dict[str, bytes]:
+        files = {name: Path(path, name) for name in ("cfg", "model") if name not in exclude}
+        return {name: file.read_bytes() for name, file in files.items() if file.is_file()}
+
+    def from_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> Head:
         """Load what `to_disk` wrote.
 
         RAISES (ValueError): If the folder is incomplete or damaged.
         """
         try:
+            file = Path(path, MANIFEST_FILE)
+            if file.is_file() and not {"cfg", "model"} & set(exclude):
+                files = self._own_files(path, exclude)
+                check_manifest({**files, MANIFEST_FILE: file.read_bytes()}, str(path))
             return super().from_disk(path, exclude=exclude)
         except (ValueError, EOFError, KeyError, TypeError, FileNotFoundError) as error:
             raise ValueError(

@@ -114,9 +114,24 @@ def test_a_changed_weights_file_is_named(trained, tmp_path):
         spacy.load(tmp_path)
 
 
-def test_a_pipeline_without_a_manifest_loads(trained, tmp_path):
+@pytest.mark.parametrize("name", ["model", "cfg"])
+@pytest.mark.parametrize("head", ALL_HEADS)
+def test_a_changed_file_of_a_head_is_named(trained, tmp_path, head, name):
     trained.to_disk(tmp_path)
-    (tmp_path / "transformer" / "model" / "manifest.json").unlink()
+    file = tmp_path / head / name
+    data = file.read_bytes()
+    # The last byte of the weights; a space after the labels.
+    file.write_bytes(data[:-1] + bytes([data[-1] ^ 1]) if name == "model" else data + b" ")
+    with pytest.raises(ValueError, match=rf"{head}.*: {name} "):
+        spacy.load(tmp_path)
+
+
+def test_a_pipeline_without_manifests_loads(trained, tmp_path):
+    trained.to_disk(tmp_path)
+    manifests = list(tmp_path.rglob("manifest.json"))
+    assert len(manifests) == 1 + len(ALL_HEADS)
+    for file in manifests:
+        file.unlink()
     assert predictions(spacy.load(tmp_path).pipe(TEXTS)) == predictions(trained.pipe(TEXTS))
 
 
