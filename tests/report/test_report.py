@@ -72,6 +72,19 @@ def test_the_page_holds_every_part_and_needs_nothing_else(page):
     assert "@import" not in text and "url(" not in text
 
 
+def test_as_many_mistakes_are_marked_as_are_counted(page):
+    text = page.read_text()
+    (section,) = re.findall(r'<section id="mistakes".*?</section>', text, re.DOTALL)
+    (count, gold, predicted) = re.findall(
+        r"<h3>all, doc \d+: (\d+) wrong</h3>.*?>gold</div>(.*?)>predicted</div>(.*)",
+        section,
+        re.DOTALL,
+    )[0]
+    # Of the doc that was made to be wrong: a tag, an entity that was not found, and the topic,
+    # which is drawn as a bar. Each label is there twice, the second time to make room.
+    assert (int(count), gold.count("✗"), predicted.count("✗")) == (3, 2 * 2, 2 * 1)
+
+
 def test_strings_from_data_are_escaped(page):
     text = page.read_text()
     assert "script" not in Tags(text).found
