@@ -10,12 +10,13 @@ from types import ModuleType
 import pytest
 import spacy
 from spacy.tokens import Doc, DocBin, Span
+from spacy.training import Example
 from typer.testing import CliRunner
 
 import spacy_multitask
 from spacy_multitask.cli import app
 from spacy_multitask.heads.relations import set_relations
-from spacy_multitask.report.page import known_layers
+from spacy_multitask.report.page import _mistakes, known_layers
 from spacy_multitask.report.visualize import BETWEEN, COLORS, ENTITY_COLORS, LAYERS, draw
 from tests.conftest import corpus, example
 
@@ -72,17 +73,17 @@ def test_the_page_holds_every_part_and_needs_nothing_else(page):
     assert "@import" not in text and "url(" not in text
 
 
-def test_as_many_mistakes_are_marked_as_are_counted(page):
-    text = page.read_text()
-    (section,) = re.findall(r'<section id="mistakes".*?</section>', text, re.DOTALL)
-    (count, gold, predicted) = re.findall(
-        r"<h3>all, doc \d+: (\d+) wrong</h3>.*?>gold</div>(.*?)>predicted</div>(.*)",
-        section,
-        re.DOTALL,
-    )[0]
-    # Of the doc that was made to be wrong: a tag, an entity that was not found, and the topic,
-    # which is drawn as a bar. Each label is there twice, the second time to make room.
-    assert (int(count), gold.count("✗"), predicted.count("✗")) == (3, 2 * 2, 2 * 1)
+def test_as_many_mistakes_are_marked_as_are_counted():
+    vocab = spacy.blank("en").vocab
+    words = ["It", "rains", "here"]
+    gold = Doc(vocab, words=words, tags=["PRP", "VBZ", "RB"], pos=["PRON", "VERB", "ADV"])
+    own = Doc(vocab, words=words, tags=["PRP", "NNS", "NN"], pos=["PRON", "NOUN", "NOUN"])
+    (found,) = _mistakes("x", [Example(own, gold)], ["tag_acc", "pos_acc"])
+    # Each label is there twice, the second time to make room.
+    assert (found["wrong"], found["gold"].count("✗"), found["predicted"].count("✗")) == (2, 4, 4)
+    (found,) = _mistakes("x", [Example(own, gold)], ["pos_acc"])
+    assert found["wrong"] == 2
+    assert _mistakes("x", [Example(gold.copy(), gold)], ["tag_acc"]) == []
 
 
 def test_strings_from_data_are_escaped(page):
