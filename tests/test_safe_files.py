@@ -2,6 +2,7 @@
 
 import os
 import resource
+from contextlib import contextmanager
 
 import pytest
 
@@ -98,35 +99,44 @@ def test_a_file_replaces_another(tmp_path):
     assert os.listdir(path.parent) == ["file"]
 
 
-@pytest.fixture
+@contextmanager
 def small_files():
-    """No file may grow over 1,000 bytes: writing fails half-way, as on a full disk."""
+    """No file may grow over 1,000 bytes: writing fails half-way, as on a full disk. Nor may a log
+    to which pytest writes, so this must end before the test does."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-def test_a_write_that_fails_half_way_leaves_the_old_file(tmp_path, small_files):
+def test_a_write_that_fails_half_way_leaves_the_old_file(tmp_path):
     path = tmp_path / "file"
     path.write_text("old")
-    with pytest.raises(SavingError, match=r"Can't save .*file: File too large\. .* as it was"):
+    with (
+        small_files(),
+        pytest.raises(SavingError, match=r"Can't save .*file: File too large\. .* as it was"),
+    ):
         with new_file(path) as aside:
             aside.write_bytes(b"x" * 2000)
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["file"]
 
 
-def test_a_write_that_fails_half_way_leaves_the_old_folder(tmp_path, small_files):
+def test_a_write_that_fails_half_way_leaves_the_old_folder(tmp_path):
     write_folder(tmp_path / "model", "old")
-    with pytest.raises(SavingError, match=r"Can't save .*model: File too large"):
+    with small_files(), pytest.raises(SavingError, match=r"Can't save .*model: File too large"):
         write_folder(tmp_path / "model", "x" * 2000)
     assert content(tmp_path / "model") == "old"
     assert os.listdir(tmp_path) == ["model"]
 
 
-def test_of_folders_in_folders_the_outer_one_is_named(tmp_path, small_files):
-    with pytest.raises(SavingError, match=rf"Can't save {tmp_path}/model: File too large"):
+def test_of_folders_in_folders_the_outer_one_is_named(tmp_path):
+    with (
+        small_files(),
+        pytest.raises(SavingError, match=rf"Can't save {tmp_path}/model: File too large"),
+    ):
         with new_folder(tmp_path / "model") as folder:
             write_folder(folder / "transformer", "x" * 2000)
     assert os.listdir(tmp_path) == []
