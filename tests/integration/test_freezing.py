@@ -118,7 +118,9 @@ def test_heads_trained_apart_on_one_frozen_encoder_are_combined(base, shipped, t
     assert combined.pipe_names == ["transformer", "tagger", "chunker", "ner", "textcat"]
     assert len(combined.get_pipe("transformer").listening_components) == 4
     (doc,) = combined.pipe(docs(combined)[:1])
-    assert doc.ents and doc.cats and doc.spans["np"] and doc[0].tag_
+    # All four have written; what so short a training has learned is not the point.
+    assert doc.has_annotation("TAG") and doc.has_annotation("ENT_IOB")
+    assert "np" in doc.spans and doc.cats
 
 
 def test_a_config_combines_heads_by_their_sources(base, shipped, tmp_path):
