@@ -48,14 +48,14 @@ def table(speed: dict[str, Any] | None, accuracy: dict[str, Any] | None) -> str:
         )
     if accuracy is not None:
         flair = accuracy.get("flair", {})
-        seeds = 0
-        for title, task in TASKS:
-            if task in accuracy:
-                seeds = len(accuracy[task]["seeds"])
-                rows.append((title, _percent(accuracy[task]), _percent(flair.get(task)), ""))
+        found = [(title, task) for title, task in TASKS if task in accuracy]
+        for title, task in found:
+            rows.append((title, _percent(accuracy[task]), _percent(flair.get(task)), ""))
+        seeds = {len(accuracy[task]["seeds"]) for _, task in found}
+        n_seeds = " to ".join(str(n) for n in sorted({min(seeds), max(seeds)}))
         notes.append(
             f"Accuracy: two tasks per pipeline as in Flair's tutorial, a tenth of each corpus, "
-            f"test parts, mean of {seeds} seeds."
+            f"test parts, mean of {n_seeds} seeds."
         )
     if not rows:
         return "Not measured yet; see `benchmarks/`."

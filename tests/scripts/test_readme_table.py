@@ -33,6 +33,8 @@ def test_each_figure_stands_in_its_column():
     assert "| entities, F1 | 80.0 |  |  |" in text
     assert "Cpu, 2 threads, torch 2." in text and "mean of 3 seeds" in text
     assert "Not measured" in readme_table.table(None, None)
+    uneven = {**ACCURACY, "topic": {"mean": 0.87, "seeds": [0.87]}}
+    assert "mean of 1 to 3 seeds" in readme_table.table(None, uneven)
 
 
 def test_only_what_is_between_the_marks_is_replaced(tmp_path):
