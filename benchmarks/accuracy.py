@@ -3,8 +3,9 @@
 "syntax" is tags and chunks, "news" entities and topics, as in the tutorial. Ours has five epochs;
 by the training speeds in results/speed.json they take less time than Flair's three. The test parts
 are scored by the last weights. In the results of version 0.1.0 they were not looked at just once:
-five epochs replaced three after "syntax" had been scored with three (seed 0, test: tags 94.7, chunks
-93.8), and other settings of "news" were scored and dropped (entities 83.7, topics 87.3).
+five epochs replaced three after "syntax" had been scored with three (seed 0, test: tags 94.7,
+chunks 93.8), and other settings of "news" were scored and dropped (entities 83.7, topics 87.3).
+
 "ours_one_epoch" is the same with one epoch. Flair runs with both of its learning rates
 at the first seed, and with the better one at the others.
 
