@@ -152,6 +152,8 @@ def train(
         if is_best is not None:
             with nlp.select_pipes(disable=frozen):
                 update_meta(T, nlp, info)
+            # spaCy's scores per type come in the order of a set, which changes from run to run.
+            nlp.meta["performance"] = _sorted_within(nlp.meta["performance"])
 
     try:
         if past is not None:
@@ -394,6 +396,14 @@ def _settings(nlp: Language) -> dict[str, Any]:
         }
     )
     return json.loads(text)
+
+
+def _sorted_within(performance: dict[str, Any]) -> dict[str, Any]:
+    """RETURNS (Dict[str, Any]): The scores as they are, those per type by name."""
+    return {
+        name: dict(sorted(score.items())) if isinstance(score, dict) else score
+        for name, score in performance.items()
+    }
 
 
 def _environment() -> dict[str, Any]:
