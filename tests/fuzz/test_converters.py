@@ -84,10 +84,10 @@ def blank():
 
 
 @st.composite
-def damaged(draw: st.DrawFn, lines: list[bytes]) -> bytes:
-    """A piece of a file with some things wrong."""
-    start = draw(st.integers(0, len(lines) - 1))
-    piece = lines[start : start + draw(st.integers(1, 40))]
+def damaged(draw: st.DrawFn, lines: list[bytes], whole: bool = False) -> bytes:
+    """A file, or a piece of it, with some things wrong."""
+    start = 0 if whole else draw(st.integers(0, len(lines) - 1))
+    piece = lines[:] if whole else lines[start : start + draw(st.integers(1, 40))]
     for _ in range(draw(st.integers(0, 3))):
         i = draw(st.integers(0, len(piece) - 1))
         kind = draw(st.sampled_from(["drop", "double", "swap", "cut", "columns", "insert", "byte"]))
@@ -174,5 +174,70 @@ def test_damage_is_an_error_with_its_place_or_every_line_is_accounted_for(name, 
         assert zipped is not None or not data
         if data[:2] != b"\x1f\x8b":
             check_counts(name, data, report, docs)
+
+    check()
+
+
+CLEANCONLL = {
+    "annotations": """[TOKEN]\t-X-\tO\tO\tO
+
+[TOKEN]\tNNP\tB-Oslo\tB-LOC\tB-LOC
+[TOKEN]\t:\tO\tO\tO
+[TOKEN]\tVBN\tO\tO\tO
+[TOKEN]\tNN\tO\tO\tO
+[TOKEN]\tIN\tO\tO\tO
+[TOKEN]\tNNP\tB-Ann\tB-ORG\tB-PER
+[TOKEN]\tNNP\tI-Ann\tI-ORG\tI-PER
+
+[TOKEN]\t-X-\tO\tO\tO
+
+[TOKEN]\tNN\tO\tO\tO
+""",
+    "conll03": """-DOCSTART- -X- O O
+
+Oslo-based NNP I-NP I-MISC
+firm NN I-NP O
+
+of IN I-PP O
+Ann NNP I-NP I-PER
+Lee NNP I-NP I-PER
+
+-DOCSTART- -X- O O
+
+Rain NN I-NP O
+""",
+    # Line 3 is parted, and the blank line 5 goes.
+    "patch": "3c3,5\n< Oslo-based\n---\n> Oslo\n> -\n> based\n5d6\n< \n",
+}
+
+
+@pytest.mark.parametrize("broken", CLEANCONLL)
+def test_of_three_files_that_belong_together_any_may_be_damaged(broken, tmp_path):
+    paths = {name: tmp_path / f"{name}.txt" for name in CLEANCONLL}
+    for name, text in CLEANCONLL.items():
+        paths[name].write_bytes(text.encode("utf8"))
+    options = {name: paths[name] for name in ("conll03", "patch")}
+    report, docs = read("cleanconll", paths["annotations"], options)
+    assert [len(doc) for doc in docs] == [7, 1]
+    lines = CLEANCONLL[broken].encode("utf8").split(b"\n")
+
+    @cases(40, 3000)
+    @given(data=damaged(lines, whole=True))
+    def check(data: bytes) -> None:
+        paths[broken].write_bytes(data)
+        try:
+            with time_limit(20):
+                report, docs = read("cleanconll", paths["annotations"], options)
+        except ConversionError as error:
+            places = "|".join(re.escape(str(path)) for path in paths.values())
+            assert re.match(rf"({places}):[0-9]+: ", str(error)), error
+            return
+        # Who damages the words changes them in the docs, but none is lost.
+        annotations = paths["annotations"].read_bytes().decode("utf8").removeprefix("\ufeff")
+        rows = [line for line in annotations.split("\n") if line.strip(" \t\r")]
+        assert report.tokens == sum(map(len, docs))
+        # The others are -DOCSTART- lines, of which the first may be missing.
+        assert len(rows) - report.tokens in (len(docs) - 1, len(docs))
+        assert sum(report.labels.get("ents", {}).values()) == report.gold["ents"]
 
     check()
