@@ -4,10 +4,11 @@ import inspect
 import json
 import subprocess
 import sys
+from argparse import Namespace
 
 import pytest
 
-from benchmarks import accuracy, craft, gpu, speed
+from benchmarks import accuracy, craft, gpu, robustness, speed
 from benchmarks.common import Runs, machine, peak_mib
 
 
@@ -99,3 +100,18 @@ def test_paths_of_this_machine_are_not_recorded(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "argv", ["x", "--encoder", str(tmp_path / "model"), "--seeds", "0"])
     (command,) = machine()["commands"]
     assert command.endswith("--encoder .../model --seeds 0")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory of this process is read from /proc")
+@pytest.mark.parametrize("name", robustness.MEASUREMENTS)
+def test_memory_stays_flat(trained, name):
+    """A small part of what the measurement streams."""
+    args = Namespace(docs=4000, long=4, long_words=2000, batch_size=128)
+    found = robustness.MEASUREMENTS[name](trained, args)
+    assert found["words"] > 4000 * 2
+    assert found["last_to_second"] < 1.03
+    if name == "kept":
+        assert found["vectors"] == 0
+    if name == "zone":
+        assert found["new_strings"] == 0
+        assert 4000 < found["cached_words"] <= found["cache_limit"]

@@ -184,8 +184,10 @@ class MultiCorpus:
                 else 'Set leaks = "drop" in the section of the training corpora to leave them out; '
                 "`spacy multitask leaks --help` shows them."
             )
+            # From here, not from the caller: Python then shows it once, though spaCy makes the
+            # readers twice, to initialise and to train.
             warnings.warn(
-                f"Training data leaks into held-out data:\n{found.describe()}\n{what}", stacklevel=3
+                f"Training data leaks into held-out data:\n{found.describe()}\n{what}", stacklevel=1
             )
 
     def skip(self) -> None:

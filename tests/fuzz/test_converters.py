@@ -217,7 +217,7 @@ def test_of_three_files_that_belong_together_any_may_be_damaged(broken, tmp_path
     for name, text in CLEANCONLL.items():
         paths[name].write_bytes(text.encode("utf8"))
     options = {name: paths[name] for name in ("conll03", "patch")}
-    report, docs = read("cleanconll", paths["annotations"], options)
+    _, docs = read("cleanconll", paths["annotations"], options)
     assert [len(doc) for doc in docs] == [7, 1]
     lines = CLEANCONLL[broken].encode("utf8").split(b"\n")
 
