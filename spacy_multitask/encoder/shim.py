@@ -108,6 +108,8 @@ class EncoderShim(TorchShim):
             for part in network.modules():
                 if isinstance(part, nn.Dropout):
                     part.p = self.dropout
+                elif hasattr(part, "dropout_prob"):  # attention in transformers 4
+                    part.dropout_prob = self.dropout
         if self.gradient_checkpointing:
             transformer.gradient_checkpointing_enable({"use_reentrant": False})
         if self.compile:

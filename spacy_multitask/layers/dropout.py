@@ -6,22 +6,27 @@ import torch
 from torch import Tensor, nn
 
 
-class ByteDropout(nn.Dropout):
-    """Dropout that draws one byte per value, so that the rate is a multiple of 1/256.
+def byte_dropout(X: Tensor, rate: float) -> Tensor:
+    """Drop values in training, drawing one byte per value; the rate is a multiple of 1/256.
 
     On a CPU torch draws 64 bits per value, one after the other, which took a sixth of a training
-    step of MiniLM. Elsewhere, and where nothing is dropped, this is torch's own dropout.
+    step of MiniLM.
     """
+    cut = round(rate * 256)
+    if X.device.type != "cpu" or not 0 < cut < 256:
+        return nn.functional.dropout(X, rate)
+    n = X.numel()
+    # Any 64 bits, as eight bytes.
+    bits = torch.empty((n + 7) // 8, dtype=torch.int64).random_(-(2**63), None)
+    kept = (bits.view(torch.uint8)[:n] >= cut).view(X.shape)
+    return X * kept.to(X.dtype).mul_(256 / (256 - cut))
+
+
+class ByteDropout(nn.Dropout):
+    """Dropout as a module, by `byte_dropout`."""
 
     def forward(self, X: Tensor) -> Tensor:
-        cut = round(self.p * 256)
-        if not self.training or X.device.type != "cpu" or not 0 < cut < 256:
-            return super().forward(X)
-        n = X.numel()
-        # Any 64 bits, as eight bytes.
-        bits = torch.empty((n + 7) // 8, dtype=torch.int64).random_(-(2**63), None)
-        kept = (bits.view(torch.uint8)[:n] >= cut).view(X.shape)
-        return X * kept.to(X.dtype).mul_(256 / (256 - cut))
+        return byte_dropout(X, self.p) if self.training else X
 
 
 def replace_dropout(module: nn.Module) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from .attention import TrainingAttention
 from .dropout import replace_dropout
 
 PRECISIONS = ("float32", "bfloat16", "int8")
@@ -63,6 +65,10 @@ class TransformerNetwork(nn.Module):
             None where nothing is padded.
         RETURNS (Tensor): Piece vectors, shape (n_windows, n_pieces, width).
         """
+        with TrainingAttention() if self.takes_steps(ids.device) else nullcontext():
+            return self._encode(ids, shapes, mask)
+
+    def _encode(self, ids: Tensor, shapes: Tensor, mask: Tensor | None) -> Tensor:
         arguments: dict[str, Any] = {"attention_mask": mask}
         if self.shape_embedding is None:
             arguments["input_ids"] = ids
@@ -75,6 +81,16 @@ class TransformerNetwork(nn.Module):
         weights = torch.softmax(self.layer_weights, dim=0)
         mixed: Tensor = sum(w * hidden[i] for w, i in zip(weights, self.layers))
         return mixed
+
+    def takes_steps(self, device: torch.device) -> bool:
+        """RETURNS (bool): Whether attention is computed step by step. Where activations are
+        computed twice, the second time must do as the first, and is not under our control."""
+        return (
+            self.training
+            and device.type == "cpu"
+            and self._compiled_call_impl is None
+            and not getattr(self.transformer, "is_gradient_checkpointing", False)
+        )
 
     def prepare_for_training(self, device: torch.device) -> None:
         """Choose what trains fastest on a device, before a batch is encoded."""

@@ -3,7 +3,9 @@
 import pytest
 import torch
 from spacy.util import fix_random_seed
+from torch.overrides import TorchFunctionMode
 
+from spacy_multitask.layers.network import TransformerNetwork
 from tests.conftest import TEXTS, corpus, make_nlp, predictions
 from tests.encoder.test_gradients import plain_sgd, weights
 
@@ -32,11 +34,48 @@ def assert_same_step(found, expected, encoder_path):
     assert sum((expected[name] - weight).abs().sum() for name, weight in start.items()) > 0.1
 
 
-def test_gradient_checkpointing_gives_the_same_gradients(encoder_path):
+def test_gradient_checkpointing_gives_the_same_gradients(encoder_path, monkeypatch):
+    # The same random numbers, which attention would use otherwise without checkpointing.
+    monkeypatch.setattr(TransformerNetwork, "takes_steps", lambda *_: False)
     expected, n_runs = learned(encoder_path)
     found, n_runs_twice = learned(encoder_path, gradient_checkpointing=True)
     assert n_runs_twice == 2 * n_runs
     assert_same_step(found, expected, encoder_path)
+
+
+def test_attention_takes_steps_in_training_on_a_cpu(encoder_path):
+    for options, expected in (
+        ({}, True),
+        ({"gradient_checkpointing": True}, False),
+        ({"compile": True}, False),
+    ):
+        nlp = make_nlp(encoder_path, model=options)
+        nlp.initialize(lambda nlp=nlp: corpus(nlp))
+        network = nlp.get_pipe("transformer").shim.module
+        assert not network.takes_steps(torch.device("cpu")), "it is not in training"
+        network.train()
+        assert network.takes_steps(torch.device("cpu")) == expected
+        assert not network.takes_steps(torch.device("cuda"))
+
+
+def test_dropout_reaches_every_part_of_the_encoder(encoder_path):
+    nlp = make_nlp(encoder_path, model={"dropout": 0.25})
+    nlp.initialize(lambda: corpus(nlp))
+    rates = []
+
+    class Rates(TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            if func is torch.nn.functional.scaled_dot_product_attention:
+                rates.append(kwargs["dropout_p"])
+            return func(*args, **(kwargs or {}))
+
+    network = nlp.get_pipe("transformer").shim.module
+    network.train()
+    network.takes_steps = lambda *_: False
+    with Rates():
+        network(torch.ones(1, 3, dtype=torch.long), torch.zeros(1, 3, dtype=torch.long), None)
+    assert set(rates) == {0.25}
+    assert {m.p for m in network.modules() if isinstance(m, torch.nn.Dropout)} == {0.25}
 
 
 @pytest.fixture
