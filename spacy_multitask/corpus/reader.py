@@ -16,6 +16,7 @@ from spacy.training import Example
 from spacy.training.corpus import FILE_TYPE, walk_corpus
 from spacy.util import logger, registry
 
+from ..registering import with_types
 from ..training.plan import PLAN, Draw
 from .leaks import check_leaks, paths_of
 
@@ -34,6 +35,7 @@ CORPUS_KEY = "spacy_multitask_corpus"
 
 
 @registry.readers("spacy_multitask.MultiCorpus.v1")
+@with_types
 def make_multi_corpus(
     corpora: dict[str, dict[str, Any]],
     mixing: str = "proportional",

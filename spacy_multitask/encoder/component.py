@@ -19,6 +19,7 @@ from thinc.api import Config, Model, Optimizer, torch2xp
 
 from ..corpus.reader import corpus_of
 from ..layers.network import PRECISIONS
+from ..registering import with_types
 from ..safe_files import MANIFEST_FILE, check_manifest, last_good, manifest, new_folder
 from ..training.plan import PLAN
 from ..training.surgery import Gradients, Surgery, gradient_products, weighted_sum
@@ -49,6 +50,7 @@ TRAINING_BUDGETS = {"cpu": 768, "cuda": 65536}
         "scorer": {"@scorers": "spacy_multitask.task_scorer.v1"},
     },
 )
+@with_types
 def make_transformer(
     nlp: Language,
     name: str,

@@ -11,6 +11,7 @@ from spacy.util import registry
 from thinc.api import Model, torch2xp, xp2torch
 from thinc.types import Floats2d
 
+from ..registering import with_types
 from .batch import PackedBatch, Projection
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 
 @registry.architectures("spacy_multitask.EncoderListener.v1")
+@with_types
 def build_listener(upstream: str = "*") -> EncoderListener:
     """Build the layer that connects a head to the `multitask_transformer` before it.
 

@@ -11,10 +11,12 @@ from spacy.util import registry
 from thinc.api import Model, torch2xp, xp2torch
 from thinc.types import Floats2d
 
+from ..registering import with_types
 from .shim import DOC_POOLINGS, POOLINGS, EncoderShim
 
 
 @registry.architectures("spacy_multitask.Encoder.v1")
+@with_types
 def build_encoder(
     name: str,
     pooling: str = "first",

@@ -109,7 +109,7 @@ class EncoderShim(TorchShim):
                 if isinstance(part, nn.Dropout):
                     part.p = self.dropout
                 elif hasattr(part, "dropout_prob"):  # attention in transformers 4
-                    part.dropout_prob = self.dropout
+                    part.dropout_prob = self.dropout  # type: ignore[assignment]
         if self.gradient_checkpointing:
             transformer.gradient_checkpointing_enable({"use_reentrant": False})
         if self.compile:

@@ -16,6 +16,8 @@ from spacy.tokens import Doc
 from spacy.training import Example
 from spacy.util import registry
 
+from ..registering import with_types
+
 # How the score that sums up a head ends, the first that it has.
 TASK_SCORE = re.compile(
     r"(^|[_/])((tag|pos|morph|lemma|cats)_acc|dep_las|sents_f|cats_score|ents_f|rels_f|spans_.+_f)$"
@@ -30,6 +32,7 @@ def is_task_score(name: str) -> bool:
 
 
 @registry.scorers("spacy_multitask.task_scorer.v1")
+@with_types
 def make_task_scorer() -> Callable:
     return score_tasks
 
@@ -93,21 +96,25 @@ def _score_with_prefix(
 
 
 @registry.scorers("spacy_multitask.tagger_scorer.v1")
+@with_types
 def make_tagger_scorer(prefix: str = "") -> Callable:
     return _prefixed(score_tags, prefix)
 
 
 @registry.scorers("spacy_multitask.chunk_scorer.v1")
+@with_types
 def make_chunk_scorer(prefix: str = "") -> Callable:
     return _prefixed(score_chunks, prefix)
 
 
 @registry.scorers("spacy_multitask.ner_scorer.v1")
+@with_types
 def make_ner_scorer(prefix: str = "") -> Callable:
     return _prefixed(score_ents, prefix)
 
 
 @registry.scorers("spacy_multitask.textcat_scorer.v1")
+@with_types
 def make_textcat_scorer(prefix: str = "") -> Callable:
     return _prefixed(score_cats, prefix)
 

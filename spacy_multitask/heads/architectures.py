@@ -14,10 +14,12 @@ from thinc.types import Floats2d
 from ..encoder.adapter import listen_without_words, pack
 from ..layers.classifier import Classifier
 from ..layers.shim import TorchShim
+from ..registering import with_types
 from .base import link_word_projection
 
 
 @registry.architectures("spacy_multitask.TokenClassifier.v1")
+@with_types
 def build_token_classifier(tok2vec: Model[list[Doc], list[Floats2d]]) -> Model[list[Doc], Floats2d]:
     """Build the model of a head that labels tokens.
 
@@ -31,6 +33,7 @@ def build_token_classifier(tok2vec: Model[list[Doc], list[Floats2d]]) -> Model[l
 
 
 @registry.architectures("spacy_multitask.DocClassifier.v1")
+@with_types
 def build_doc_classifier(tok2vec: Model[list[Doc], list[Floats2d]]) -> Model[list[Doc], Floats2d]:
     """Build the model of a head that labels documents.
 

@@ -12,6 +12,7 @@ from spacy.vocab import Vocab
 from thinc.api import Model
 from torch import nn
 
+from ..registering import with_types
 from .base import DEFAULT_TOKEN_MODEL
 from .spans import SpanHead, SpanPredictions, SpanTuple, gold_group, set_group
 
@@ -33,6 +34,7 @@ from .spans import SpanHead, SpanPredictions, SpanTuple, gold_group, set_group
     },
     default_score_weights={"spans_np_f": 1.0, "spans_np_p": 0.0, "spans_np_r": 0.0},
 )
+@with_types
 def make_chunker(
     nlp: Language,
     name: str,

@@ -15,6 +15,7 @@ from spacy.vocab import Vocab
 from thinc.api import Model
 from torch import nn
 
+from ..registering import with_types
 from .base import DEFAULT_TOKEN_MODEL, same_tokens
 from .spans import (
     SpanHead,
@@ -50,6 +51,7 @@ IOB_INSIDE, IOB_OUTSIDE, IOB_BEGIN = 1, 2, 3  # spaCy's token.ent_iob; 0 is "not
         "ents_per_type": None,
     },
 )
+@with_types
 def make_ner(
     nlp: Language,
     name: str,

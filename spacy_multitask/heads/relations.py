@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ..encoder.batch import PackedBatch
 from ..layers.pairs import PairClassifier
 from ..layers.shim import TorchShim
+from ..registering import with_types
 from .base import Head
 
 # Plain lists under this key of doc.user_data, so that they survive DocBin and to_bytes.
@@ -78,6 +79,7 @@ if not Doc.has_extension("relations"):
 
 
 @registry.architectures("spacy_multitask.RelationClassifier.v1")
+@with_types
 def build_relation_classifier(tok2vec: Model) -> Model:
     """Build the model of a head that labels pairs of spans.
 
@@ -123,6 +125,7 @@ def _forward(model: Model, docs: list[Doc], is_train: bool) -> Any:
         "rels_per_type": None,
     },
 )
+@with_types
 def make_relations(
     nlp: Language,
     name: str,
@@ -400,6 +403,7 @@ def aligned_relations(example: Example) -> list[tuple[SpanTuple, SpanTuple, str]
 
 
 @registry.scorers("spacy_multitask.relation_scorer.v1")
+@with_types
 def make_relation_scorer() -> Callable:
     return score_relations
 

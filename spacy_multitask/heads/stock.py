@@ -21,6 +21,8 @@ from spacy.pipeline.textcat_multilabel import (
 from spacy.training import Example
 from thinc.api import Model
 
+from ..registering import with_types
+
 try:
     from spacy.pipeline.factories import register_factories
 except ImportError:  # an older spaCy, which registers its factories on import
@@ -43,6 +45,7 @@ def _score_weights(factory: str) -> dict[str, float | None]:
     default_config=_defaults("textcat"),
     default_score_weights=_score_weights("textcat"),
 )
+@with_types
 def make_partial_textcat(
     nlp: Language, name: str, model: Model, threshold: float, scorer: Callable | None
 ) -> PartialTextCategorizer:
@@ -59,6 +62,7 @@ def make_partial_textcat(
     default_config=_defaults("textcat_multilabel"),
     default_score_weights=_score_weights("textcat_multilabel"),
 )
+@with_types
 def make_partial_textcat_multilabel(
     nlp: Language, name: str, model: Model, threshold: float, scorer: Callable | None
 ) -> PartialMultiLabelTextCategorizer:
@@ -77,6 +81,7 @@ def make_partial_textcat_multilabel(
     default_config=_defaults("spancat"),
     default_score_weights=_score_weights("spancat"),
 )
+@with_types
 def make_partial_spancat(
     nlp: Language,
     name: str,
@@ -112,6 +117,7 @@ def make_partial_spancat(
     default_config=_defaults("senter"),
     default_score_weights=_score_weights("senter"),
 )
+@with_types
 def make_partial_senter(
     nlp: Language, name: str, model: Model, overwrite: bool, scorer: Callable | None
 ) -> PartialSentenceRecognizer:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ..encoder.batch import PackedBatch
 from ..layers.classifier import Classifier
+from ..registering import with_types
 from .base import DEFAULT_TOKEN_MODEL, UNKNOWN, Head, pack_targets, same_tokens
 
 # cfg entry -> attribute of the doc
@@ -40,6 +41,7 @@ NO_LABEL = -1
     },
     default_score_weights={"tag_acc": 1.0, "pos_acc": 0.0},
 )
+@with_types
 def make_tagger(
     nlp: Language,
     name: str,

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ..encoder.batch import PackedBatch
 from ..layers.classifier import Classifier
+from ..registering import with_types
 from .base import Head
 
 DEFAULT_DOC_MODEL = Config().from_str("""
@@ -50,6 +51,7 @@ DEFAULT_DOC_MODEL = Config().from_str("""
         "cats_score_desc": None,
     },
 )
+@with_types
 def make_textcat(
     nlp: Language,
     name: str,

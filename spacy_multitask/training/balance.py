@@ -6,8 +6,11 @@ import torch
 from spacy.util import registry
 from torch import Tensor, nn
 
+from ..registering import with_types
+
 
 @registry.misc("spacy_multitask.uncertainty_weight.v1")
+@with_types
 def make_uncertainty_weight(rate: float = 10.0) -> UncertaintyWeight:
     """Learn the weight of a head's loss, as the uncertainty of its task.
 

@@ -9,10 +9,12 @@ from spacy.training import Example
 from spacy.util import registry
 
 from ..corpus.reader import corpus_of
+from ..registering import with_types
 from .plan import PLAN
 
 
 @registry.batchers("spacy_multitask.batch_by_words.v1")
+@with_types
 def make_batcher(
     max_words: int = 400, max_docs: int = 32, homogeneous: bool = False
 ) -> Callable[[Iterable[Example]], Iterator[list[Example]]]:

@@ -17,6 +17,7 @@ from wasabi import row, table
 
 from ..composing.estimate import ALIGNS, HEADER, describe_training
 from ..evaluation.scorers import is_task_score
+from ..registering import with_types
 from .plan import PLAN
 
 BATCHER = "spacy_multitask.batch_by_words.v1"
@@ -24,6 +25,7 @@ Printer = Callable[[dict[str, Any] | None], None]
 
 
 @registry.loggers("spacy_multitask.Logger.v1")
+@with_types
 def make_logger(
     output_file: str | None = None,
     progress_bar: bool = True,

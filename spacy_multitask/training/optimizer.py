@@ -10,11 +10,14 @@ from spacy.util import registry
 from thinc.api import Optimizer
 from torch import nn
 
+from ..registering import with_types
+
 # thinc says Generator where any iterator will do.
 FloatOrSchedule = float | Iterator[float]
 
 
 @registry.optimizers("spacy_multitask.AdamW.v1")
+@with_types
 def make_adamw(
     learn_rate: FloatOrSchedule = 3e-4,
     head_learn_rate: FloatOrSchedule = 1e-3,

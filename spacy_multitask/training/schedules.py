@@ -6,10 +6,12 @@ from collections.abc import Iterator
 
 from spacy.util import registry
 
+from ..registering import with_types
 from .plan import PLAN
 
 
 @registry.schedules("spacy_multitask.warmup_linear.v1")
+@with_types
 def warmup_linear(learn_rate: float, warmup: float = 0.1, final: float = 0.0) -> Iterator[float]:
     """Yield rates that rise linearly from zero and then fall linearly.
 

@@ -9,6 +9,8 @@ import torch
 from spacy.util import registry
 from torch import Tensor
 
+from ..registering import with_types
+
 # Of the encoder's parameters, in their order; None where a head does not reach a parameter.
 Gradients = Sequence[Tensor | None]
 
@@ -18,6 +20,7 @@ Surgery = Callable[[np.ndarray], np.ndarray]
 
 
 @registry.misc("spacy_multitask.pcgrad.v1")
+@with_types
 def make_pcgrad() -> Surgery:
     """Project each head's gradient off those of other heads that it conflicts with.
 
