@@ -37,6 +37,16 @@ def test_each_figure_stands_in_its_column():
     assert "mean of 1 to 3 seeds" in readme_table.table(None, uneven)
 
 
+def test_whole_corpora_stand_below():
+    scores = {
+        corpus: {name: 0.9 + i / 100} for i, (_, corpus, name) in enumerate(readme_table.FULL)
+    }
+    full = {"train_seconds": 601, "machine": {"threads": 1}, "scores": scores}
+    text = readme_table.table(SPEED, ACCURACY, full)
+    assert text.startswith(readme_table.table(SPEED, ACCURACY))
+    assert "in 10 minutes: tags 90.0, chunks 91.0, entities 92.0" in text
+
+
 def test_only_what_is_between_the_marks_is_replaced(tmp_path):
     results = tmp_path / "benchmarks" / "results"
     results.mkdir(parents=True)
