@@ -43,10 +43,12 @@ def table(
     speed: dict[str, Any] | None,
     accuracy: dict[str, Any] | None,
     full: dict[str, Any] | None = None,
+    precision: dict[str, Any] | None = None,
 ) -> str:
     """RETURNS (str): Markdown, with the conditions below the figures.
 
     full (Optional[Dict]): What a training on whole corpora has scored.
+    precision (Optional[Dict]): What other precisions cost it.
     """
     rows: list[tuple[str, ...]] = []
     notes = []
@@ -79,7 +81,13 @@ def table(
     lines = [("", *SYSTEMS), ("---", "---:", "---:", "---:"), *rows]
     text = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
     text = f"{text}\n\n{' '.join(notes)} From `benchmarks/results/`."
-    return text if full is None else f"{text}\n\n{_whole_corpora(full)}"
+    if full is not None:
+        text += f"\n\n{_whole_corpora(full)}"
+    if precision is not None:
+        cost = precision["cost_in_points"]
+        most = ", ".join(f"{name} {max(cost[name].values()):.2f}" for name in ("bfloat16", "int8"))
+        text += f" Points that other precisions cost it, at most on any task: {most}."
+    return text
 
 
 def _whole_corpora(full: dict[str, Any]) -> str:
@@ -111,7 +119,7 @@ def replace(readme: str, text: str) -> str:
 def main(root: Path = ROOT) -> None:
     """Rewrite README.md in a folder that has benchmarks/results."""
     results = []
-    for name in ("speed", "accuracy", "project_full"):
+    for name in ("speed", "accuracy", "project_full", "precision"):
         path = root / "benchmarks" / "results" / f"{name}.json"
         results.append(json.loads(path.read_text(encoding="utf8")) if path.exists() else None)
     readme = root / "README.md"
