@@ -156,7 +156,7 @@ def machine(before: dict | None = None) -> dict:
             cpu,
         )
     # Folders of one machine tell others nothing.
-    words = [f".../{Path(a).name}" if Path(a).is_absolute() else a for a in sys.argv[1:]]
+    words = [_without_folders(word) for word in sys.argv[1:]]
     command = "python -m " + " ".join([_module(), *words])
     return {
         "commands": list(dict.fromkeys([*(before or {}).get("commands", []), command])),
@@ -165,6 +165,11 @@ def machine(before: dict | None = None) -> dict:
         "python": platform.python_version(),
         "versions": versions,
     }
+
+
+def _without_folders(word: str) -> str:
+    name, is_pair, path = word.rpartition("=")
+    return f"{name}{is_pair}.../{Path(path).name}" if Path(path).is_absolute() else word
 
 
 def about(found: dict) -> str:

@@ -97,9 +97,17 @@ def test_peak_memory_is_not_that_of_the_parent():
 
 
 def test_paths_of_this_machine_are_not_recorded(monkeypatch, tmp_path):
-    monkeypatch.setattr(sys, "argv", ["x", "--encoder", str(tmp_path / "model"), "--seeds", "0"])
+    words = [
+        "--encoder",
+        str(tmp_path / "model"),
+        "--seeds",
+        "0",
+        f"pos={tmp_path / 'dev'}",
+        "a=b/c",
+    ]
+    monkeypatch.setattr(sys, "argv", ["x", *words])
     (command,) = machine()["commands"]
-    assert command.endswith("--encoder .../model --seeds 0")
+    assert command.endswith("--encoder .../model --seeds 0 pos=.../dev a=b/c")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory of this process is read from /proc")
