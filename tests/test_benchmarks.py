@@ -114,10 +114,11 @@ def test_paths_of_this_machine_are_not_recorded(monkeypatch, tmp_path):
 @pytest.mark.parametrize("name", robustness.MEASUREMENTS)
 def test_memory_stays_flat(trained, name):
     """A small part of what the measurement streams."""
-    args = Namespace(docs=4000, long=4, long_words=2000, batch_size=128)
+    args = Namespace(docs=4000, long=8, long_words=20_000, batch_size=256)
     found = robustness.MEASUREMENTS[name](trained, args)
-    assert found["words"] > 4000 * 2
-    assert found["last_to_second"] < 1.03
+    assert found["words"] > 8 * 20_000
+    # Docs that are kept have a size of their own.
+    assert found["last_to_second"] < (1.2 if name == "kept" else 1.01)
     if name == "kept":
         assert found["vectors"] == 0
     if name == "zone":

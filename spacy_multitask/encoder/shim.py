@@ -24,6 +24,7 @@ from ..layers.shim import TorchShim, tensors_from_bytes, tensors_to_bytes
 from .batch import PackedBatch, Projection
 from .forks import tokenizers_without_threads, use_one_thread_if_forked
 from .gate import Gate
+from .heap import MANY_WORDS, give_back_memory
 from .pieces import PieceCache, Pieces, is_uncased, load_tokenizer
 from .shapes import N_SHAPES, NO_WORD
 from .windows import Windows, cut_windows, micro_batches
@@ -315,7 +316,10 @@ class EncoderShim(TorchShim):
                 if len(held) == n_held:
                     self._pool_all(held, pieces, windows, collect)
             self._pool_all(held, pieces, windows, collect)
-            return collect.batch(docs, lengths)
+            batch = collect.batch(docs, lengths)
+        if not is_train and n_words > MANY_WORDS:
+            give_back_memory()
+        return batch
 
     def _outputs(self, inputs: Iterable[Inputs], n_inputs: int, precision: str) -> Iterator[Tensor]:
         """YIELDS (Tensor): Piece vectors of each micro-batch, (n_windows, n_pieces, width)."""
