@@ -307,7 +307,9 @@ class EncoderShim(TorchShim):
         held: list[tuple[Tensor, np.ndarray | None, np.ndarray]] = []
         n_held = TURN if self.is_quantized else 1
         mode = self.learning() if is_train else self.gate.predicting()
-        with mode, torch.set_grad_enabled(is_train):
+        # Around those of the micro-batches, so that weights are cast once for all of them.
+        casts = torch.autocast(device.type, enabled=False)
+        with mode, torch.set_grad_enabled(is_train), casts:
             if is_train and isinstance(self.module, TransformerNetwork):
                 self.module.prepare_for_training(device)
             outputs = self._outputs(inputs(), len(groups), precision)
