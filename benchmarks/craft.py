@@ -58,7 +58,8 @@ def make_config(
     training = config["training"]
     # Dev scores are not needed on the way: the last weights count.
     training.update(max_epochs=epochs, eval_frequency=10**6, score_weights={})
-    training["batcher"]["max_words"] = 100
+    # Of each task about as much as alone, so that the number of steps is the same, too.
+    training["batcher"]["max_words"] = 100 * len(tasks)
     training["optimizer"]["learn_rate"]["learn_rate"] = 2e-4
     training["optimizer"]["head_learn_rate"]["learn_rate"] = 0.003
     for place, value in changes.items():
