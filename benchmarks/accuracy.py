@@ -6,7 +6,7 @@ are scored by the last weights. In the results of version 0.1.0 they were not lo
 five epochs replaced three after "syntax" had been scored with three (seed 0, test: tags 94.7,
 chunks 93.8), and other settings of "news" were scored and dropped (entities 83.7, topics 87.3;
 with batches of 100 words 83.8, 87.7, means of three seeds). Batches of 300 words were chosen on
-larger dev parts.
+larger dev parts, by one seed.
 
 "ours_one_epoch" is the same with one epoch. Flair runs with both of its learning rates
 at the first seed, and with the better one at the others.
@@ -70,7 +70,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "news": {
         "tasks": ("ner", "topic"),
         "overrides": {
-            # Of three parts of topics to one of entities: less, and entities learn from too few.
+            # Seven words of ten are topics': with less, a step has too few for entities.
             "training.batcher.max_words": 300,
             "training.optimizer.learn_rate.learn_rate": 2e-4,
         },
