@@ -203,9 +203,13 @@ def test_below_their_threshold_heads_say_nothing(unsure):
 
 def test_above_it_they_say_what_they_said(trained, tmp_path):
     trained.to_disk(tmp_path / "model")
-    options = {f"components.{name}.abstain": 0.5 for name in ALL_HEADS}
+    # The spans were learned by heart. Of tags and topics not all were, but the best of n labels has
+    # a probability of 1 / n or more.
+    n_tags = len(trained.get_pipe("tagger").cfg["tags"])
+    least = {"tagger": 0.99 / n_tags, "chunker": 0.5, "ner": 0.5, "textcat": 0.49}
+    options = {f"components.{name}.abstain": value for name, value in least.items()}
     nlp = spacy.load(tmp_path / "model", config=options)
-    assert nlp.get_pipe("tagger").abstain == 0.5
+    assert {name: nlp.get_pipe(name).abstain for name in ALL_HEADS} == least
     sample = [
         Doc(nlp.vocab, words=WORDS),
         Doc(nlp.vocab),
