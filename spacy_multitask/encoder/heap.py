@@ -7,7 +7,7 @@ import sys
 from functools import cache
 from typing import Any
 
-# Encoding as many takes seconds, giving memory back some milliseconds.
+# Encoding as many takes half a second and more, giving memory back some milliseconds.
 MANY_WORDS = 10_000
 
 
@@ -24,8 +24,8 @@ def _libc() -> Any:
 def give_back_memory() -> None:
     """Let glibc give free memory back to the system.
 
-    The arrays of a long document leave holes between what is kept for longer. glibc holds on to
-    them, and a process that meets long documents now and then would grow, though nothing leaks.
+    Arrays leave holes between what is kept for longer, those of long documents large ones. glibc
+    holds on to them, and a process would grow by and by, though nothing leaks.
     Other C libraries are left alone.
     """
     library = _libc()

@@ -71,6 +71,7 @@ class EncoderShim(TorchShim):
         self.tokenizer: Any = None
         self.cache: PieceCache | None = None
         self.gate = Gate()
+        self.words_since_trim = 0
 
     @property
     def module(self) -> TransformerNetwork | OnnxNetwork:
@@ -275,6 +276,10 @@ class EncoderShim(TorchShim):
                 "A quantized pipeline can't be trained. Train the one that it was made from, "
                 "or freeze its encoder and annotate with it."
             )
+        if self.words_since_trim > MANY_WORDS and not is_train:
+            # What earlier batches were made of is free by now, if their caller has let go of them.
+            give_back_memory()
+            self.words_since_trim = 0
         device = self.device
         lengths = np.fromiter(map(len, docs), np.int64, len(docs))
         n_words = int(lengths.sum())
@@ -319,8 +324,7 @@ class EncoderShim(TorchShim):
                     self._pool_all(held, pieces, windows, collect)
             self._pool_all(held, pieces, windows, collect)
             batch = collect.batch(docs, lengths)
-        if not is_train and n_words > MANY_WORDS:
-            give_back_memory()
+        self.words_since_trim += n_words
         return batch
 
     def _outputs(self, inputs: Iterable[Inputs], n_inputs: int, precision: str) -> Iterator[Tensor]:
