@@ -3,9 +3,9 @@
 Each measurement runs in a process of its own. Text is drawn from a fixed vocabulary; only the docs
 in memory zones bring new words, which is what spaCy's string store grows by.
 
-In bfloat16 on a CPU oneDNN, which PyTorch multiplies matrices with, keeps code for up to 1,024 shapes of
-them, some 70 MB, and takes long to have met so many. That is not ours to bound, but whoever runs
-the process can, as a service should:
+In bfloat16 on a CPU oneDNN, which PyTorch multiplies matrices with, keeps code for up to 1,024
+shapes of them, some 70 MB, and takes long to have met so many. That is not ours to bound, but
+whoever runs the process can, as a service should:
 
 Example: ONEDNN_PRIMITIVE_CACHE_CAPACITY=64 python -m benchmarks.robustness
 """
