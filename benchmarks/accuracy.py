@@ -8,8 +8,8 @@ chunks 93.8), and other settings of "news" were scored and dropped (entities 83.
 with batches of 100 words 83.8, 87.7, means of three seeds). Batches of 300 words were chosen on
 larger dev parts, by one seed.
 
-"ours_one_epoch" is the same with one epoch. Flair runs with both of its learning rates
-at the first seed, and with the better one at the others.
+"ours_in_a_third" is the same with as many epochs as fit into a third of Flair's time. Flair runs
+with both of its learning rates at the first seed, and with the better one at the others.
 
 The results are saved after every run, and runs that the file already holds are not repeated.
 
