@@ -50,8 +50,8 @@ def make_multi_corpus(
     corpora (Dict[str, Dict]): Options per corpus name: `path` (a .spacy file or a folder of them),
         `limit` (most docs to read, 0 for all), `max_length` (longer docs are left out, in tokens,
         0 for none), `gold_tokens` (True: the pipeline sees the gold tokenization; False: it
-        tokenizes the text itself and gold is aligned), `sample` (docs to draw for an epoch, a new
-        draw each: a number from 1, or a share below 1; 0 for all).
+        tokenizes the text itself and gold is aligned), `sample` (docs to draw for an epoch: a
+        number from 1, or a share below 1; 0 for all. None is drawn again before all have been).
     mixing (str): How many examples of each corpus an epoch has. "proportional": each example once.
         "uniform": equal shares. "temperature": shares by size ** temperature. "round_robin": equal
         shares, one corpus after the other. All but the first keep the total number of examples.
@@ -151,11 +151,15 @@ class MultiCorpus:
             described = ", ".join(f"{name} {shares[name]} of {sizes[name]}" for name in sizes)
             logger.info("Mixing %s (seed %s): examples %s", self.mixing, self.seed, described)
         rng = random.Random(f"{self.seed} {self.epoch}")
-        self.epoch += 1
         streams = {
-            name: _repeat(partial(self._examples, name, nlp), sizes[name], share, rng)
+            name: _repeat(
+                partial(self._examples, name, nlp),
+                share // sizes[name],
+                self._part(name, sizes[name], share % sizes[name]),
+            )
             for name, share in shares.items()
         }
+        self.epoch += 1
         in_turn = self.mixing == "round_robin"
         examples = _interleave(streams, shares, rng, in_turn=in_turn)
         if PLAN.max_epochs < 0 and self.shuffle_buffer and not in_turn:
@@ -172,6 +176,15 @@ class MultiCorpus:
         examples = list(self(nlp))
         rng.shuffle(examples)
         return examples
+
+    def _part(self, name: str, size: int, n: int) -> frozenset[int]:
+        """RETURNS (FrozenSet[int]): `n` of a corpus' `size` examples for this epoch. They go round
+        in one random order, so that none comes again before all others have come."""
+        if not n:
+            return frozenset()
+        order = list(range(size))
+        random.Random(f"{self.seed} {name}").shuffle(order)
+        return frozenset(order[(self.epoch * n + i) % size] for i in range(n))
 
     def _look_for_leaks(self, nlp: Language) -> None:
         paths = {name: options["path"] for name, options in self.corpora.items()}
@@ -290,17 +303,14 @@ def corpus_of(example: Example) -> str:
 
 
 def _repeat(
-    read: Callable[[], Iterator[Example]], size: int, share: int, rng: random.Random
+    read: Callable[[], Iterator[Example]], n_passes: int, part: frozenset[int]
 ) -> Iterator[Example]:
-    """YIELDS (Example): `share` examples of a corpus of `size`: whole passes, then a random part
-    of one more."""
-    for _ in range(share // size):
+    """YIELDS (Example): Whole passes over a corpus, then a part of one more."""
+    for _ in range(n_passes):
         yield from read()
-    rest = share % size
-    if rest:
-        chosen = set(rng.sample(range(size), rest))
+    if part:
         for i, example in enumerate(read()):
-            if i in chosen:
+            if i in part:
                 yield example
 
 

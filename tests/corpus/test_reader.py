@@ -148,6 +148,24 @@ def test_each_call_draws_a_sample_of_its_own(paths, nlp):
     assert [texts(again, nlp), texts(again, nlp)] == [first, second]
 
 
+@pytest.mark.parametrize(("sample", "n_epochs"), [(10, 4), (16, 5), (15, 7), (0.4, 3)])
+@pytest.mark.parametrize("mixing", ["proportional", "uniform"])
+def test_samples_use_up_a_corpus_before_they_repeat(paths, nlp, sample, n_epochs, mixing):
+    seen = Counter(dict.fromkeys(texts(make_multi_corpus({"a": paths["large"]}), nlp), 0))
+    assert len(seen) == 40
+    paths["large"]["sample"] = sample
+    reader = make_multi_corpus(paths, mixing=mixing)
+    for _ in range(n_epochs):
+        drawn = [text for text in texts(reader, nlp) if "large" in text]
+        if mixing == "proportional":
+            assert len(drawn) == len(set(drawn))
+        seen.update(drawn)
+        assert max(seen.values()) - min(seen.values()) <= 1
+    seen = Counter(text for _ in range(n_epochs) for text in texts(reader, nlp))
+    small = [n for text, n in seen.items() if "small" in text]
+    assert max(small) - min(small) <= 1
+
+
 def epochs(nlp, reader, n, max_epochs):
     """RETURNS (List[List[str]]): What spaCy's training gets in each epoch."""
     nlp.config["training"]["max_epochs"] = max_epochs
