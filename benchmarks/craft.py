@@ -34,6 +34,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "temperature": {"corpora.train.mixing": "temperature", "corpora.train.temperature": 0.5},
     "round_robin": {"corpora.train.mixing": "round_robin"},
     "homogeneous": {"training.batcher.homogeneous": True},
+    # Each task has only a part in a step.
+    "faster": {"training.optimizer.learn_rate.learn_rate": 3e-4},
     "pcgrad": {"components.transformer.surgery": {"@misc": "spacy_multitask.pcgrad.v1"}},
     "uncertainty": {
         f"components.{head}.balance": {"@misc": "spacy_multitask.uncertainty_weight.v1"}
