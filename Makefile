@@ -14,7 +14,7 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest
 
-# The property tests again, with 20,000 cases each for pipelines and for damaged corpus files.
+# The property tests again: 20,000 cases of pipelines, and of damaged files 3,000 for each test.
 fuzz: $(VENV)/.installed
 	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest tests/fuzz --hypothesis-show-statistics
 
