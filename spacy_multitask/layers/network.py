@@ -100,10 +100,11 @@ class TransformerNetwork(nn.Module):
             # compiled code has no sparse ones.
             embedding.sparse = device.type == "cpu" and self._compiled_call_impl is None
 
-    def depth_from_top(self, name: str) -> int:
-        """RETURNS (int): Layers between a parameter and the top, for layer-wise decay."""
-        n_layers = self.transformer.config.num_hidden_layers
+    def depth_from_top(self, name: str) -> int | None:
+        """RETURNS (Optional[int]): Layers between a parameter and the top, for layer-wise decay;
+        None if it is not pretrained."""
         if not name.startswith("transformer."):
-            return n_layers + 1 if name.startswith("shape_embedding") else 0
+            return None
+        n_layers: int = self.transformer.config.num_hidden_layers
         match = re.search(r"\.layers?\.(\d+)\.", name)
         return n_layers - 1 - int(match.group(1)) if match else n_layers

@@ -27,6 +27,7 @@ def make_adamw(
     eps: float = 1e-8,
     grad_clip: float = 1.0,
     layer_decay: float = 1.0,
+    new_lr_scale: float = 5.0,
     use_averages: bool = False,
 ) -> AdamW:
     """Build the optimizer of `[training.optimizer]`.
@@ -36,6 +37,9 @@ def make_adamw(
     weight_decay (float): Decoupled decay; never on biases, layer norms and other vectors.
     grad_clip (float): Largest gradient norm of one component; 0 leaves gradients alone.
     layer_decay (float): Factor on the rate for each encoder layer further from the top; 1 is off.
+    new_lr_scale (float): Factor on the rate for weights of the encoder that are not pretrained: the
+        embedding of word shapes and the weights of mixed layers. They start from nothing, and at
+        the rate of the rest would not get far in a short training.
     use_averages (bool): Keep an average of the weights; spaCy scores and saves that.
 
     Source: Loshchilov and Hutter (2019), https://arxiv.org/abs/1711.05101
@@ -49,6 +53,7 @@ def make_adamw(
         eps=eps,
         grad_clip=grad_clip,
         layer_decay=layer_decay,
+        new_lr_scale=new_lr_scale,
         use_averages=use_averages,
     )
 
@@ -75,6 +80,7 @@ class AdamW(Optimizer):
         eps: float,
         grad_clip: float,
         layer_decay: float,
+        new_lr_scale: float,
         use_averages: bool,
     ):
         super().__init__(
@@ -89,6 +95,7 @@ class AdamW(Optimizer):
         )
         self._set_attr_or_schedule("head_learn_rate", head_learn_rate)
         self.layer_decay = layer_decay
+        self.new_lr_scale = new_lr_scale
         self._torch: dict[int, list[torch.optim.Optimizer]] = {}
 
     def __call__(
@@ -196,8 +203,11 @@ class AdamW(Optimizer):
                     optimizer.state[parameters[name]] = dict(entries)
 
     def _scale(self, module: nn.Module, name: str) -> float:
-        depth: int | None = getattr(module, "depth_from_top", lambda _: None)(name)
-        return 1.0 if depth is None else self.layer_decay**depth
+        depth_from_top = getattr(module, "depth_from_top", None)
+        if depth_from_top is None:
+            return 1.0
+        depth = depth_from_top(name)
+        return self.new_lr_scale if depth is None else self.layer_decay**depth
 
     def _average(self, averages: dict[Any, Any], key: int, module: nn.Module) -> None:
         for name, parameter in module.named_parameters():

@@ -8,8 +8,10 @@ import torch
 from spacy.tokens import Doc
 from spacy.training import Example
 from torch import nn
+from transformers import AutoModel
 
 from spacy_multitask.corpus.reader import CORPUS_KEY
+from spacy_multitask.layers.network import TransformerNetwork
 from spacy_multitask.training.batching import make_batcher
 from spacy_multitask.training.optimizer import clip_gradients, make_adamw
 from spacy_multitask.training.plan import PLAN
@@ -124,6 +126,27 @@ def test_heads_and_encoder_have_their_own_rates():
         net.bias.grad = torch.ones(3)
         sgd.step_module(int(is_encoder), net)
         assert bool((net.bias != 1.0).all()) is moves
+
+
+def test_new_weights_of_an_encoder_and_deep_layers_have_rates_of_their_own(encoder_path):
+    network = TransformerNetwork(
+        AutoModel.from_pretrained(encoder_path), n_shapes=4, layers=[0, -1]
+    )
+    for parameter in network.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    before = {name: p.detach().clone() for name, p in network.named_parameters()}
+    sgd = make_adamw(
+        learn_rate=0.001, weight_decay=0.0, grad_clip=0.0, layer_decay=0.5, new_lr_scale=4.0
+    )
+    sgd.step_module(1, network)
+    moved = {name: (before[name] - p).mean() for name, p in network.named_parameters()}
+    assert moved["shape_embedding.weight"].item() == pytest.approx(0.004, rel=1e-3)
+    assert moved["layer_weights"].item() == pytest.approx(0.004, rel=1e-3)
+    n_layers = network.transformer.config.num_hidden_layers
+    for i in range(n_layers):
+        name = f"transformer.encoder.layer.{i}.output.dense.weight"
+        expected = 0.001 * 0.5 ** (n_layers - 1 - i)
+        assert moved[name].item() == pytest.approx(expected, rel=1e-2)
 
 
 def test_parameters_without_gradient_stay():
