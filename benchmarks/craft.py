@@ -40,6 +40,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "homogeneous": {"training.batcher.homogeneous": True},
     # Each task has only a part in a step.
     "faster": {"training.optimizer.learn_rate.learn_rate": 3e-4},
+    # At the rate of the rest of the encoder.
+    "slow_shapes": {"training.optimizer.new_lr_scale": 1.0},
     "pcgrad": {"components.transformer.surgery": {"@misc": "spacy_multitask.pcgrad.v1"}},
     "uncertainty": {
         f"components.{head}.balance": {"@misc": "spacy_multitask.uncertainty_weight.v1"}
