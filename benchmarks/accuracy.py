@@ -69,6 +69,8 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "overrides": {
             "training.batcher.max_words": 80,
             "training.optimizer.learn_rate.learn_rate": 1.5e-4,
+            # Its steps are so many that word shapes need no faster rate.
+            "training.optimizer.new_lr_scale": 1.0,
         },
     },
     "news": {

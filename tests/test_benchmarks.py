@@ -67,10 +67,15 @@ def test_a_setting_is_compared_with_models_apart():
     runs = {
         "apart": {"0": {"dev_pos": 0.90, "pos": 0.8, "seconds": 4.0}, "1": {"dev_pos": 0.92}},
         "together": {"0": {"dev_pos": 0.93, "pos": 0.7, "seconds": 2.0}},
+        "apart_longer": {"0": {"dev_pos": 0.95}},
+        "longer": {"0": {"dev_pos": 0.94}},
     }
     found = craft.summarize(runs)
     assert found["means"]["apart"]["dev_pos"] == 0.91
-    assert found["points_over_apart"] == {"together": {"dev_pos": 2.0, "pos": -10.0}}
+    assert found["points_over_apart"] == {
+        "together": {"dev_pos": 2.0, "pos": -10.0},
+        "longer": {"dev_pos": -1.0},
+    }
 
 
 def test_ratios_are_of_what_has_been_measured():
