@@ -1,7 +1,8 @@
 """Does one model for four tasks lose to four models, and which mixing and balancing is best?
 
 All on the samples, three passes over each task's data, last weights. "apart" is a model per task,
-"together" one model for all with the defaults; the other settings change one thing in that.
+"together" one model for all with equal weights of the heads; the other settings change one thing in
+that. "weighted" are the weights of configs/multitask.cfg.
 "longer" alone has more passes: six, each over half of the topics; in about that time the models
 apart have four, "apart_longer", with which it is compared.
 Settings compare on dev parts: the samples' own have 120 topics, too few to tell settings apart, so
@@ -29,8 +30,13 @@ from .common import Runs, about, arguments, packaged_encoder
 
 # Task -> its head in configs/multitask.cfg.
 HEAD_OF = {"pos": "tagger", "chunk": "chunker", "ner": "ner", "topic": "textcat"}
-# Entities learn slowest, topics fastest.
-WEIGHTED = {"components.ner.loss_weight": 2.0, "components.textcat.loss_weight": 0.5}
+# Head -> factor on its loss, where configs/multitask.cfg has one.
+WEIGHTS = {
+    head: float(component["loss_weight"])
+    for head, component in load_config(CONFIGS / "multitask.cfg")["components"].items()
+    if "loss_weight" in component
+}
+WEIGHTED = {f"components.{head}.loss_weight": weight for head, weight in WEIGHTS.items()}
 # What a setting changes in the config for all four tasks.
 SETTINGS: dict[str, dict[str, Any]] = {
     "together": {},
@@ -72,6 +78,8 @@ def make_config(
         del config["components"][HEAD_OF[task]]
         for part in ("train", "dev"):
             del config["corpora"][part]["corpora"][task]
+    for head in WEIGHTS.keys() & config["components"].keys():
+        config["components"][head]["loss_weight"] = 1.0
     training = config["training"]
     # Dev scores are not needed on the way: the last weights count.
     training.update(max_epochs=epochs, eval_frequency=10**6, score_weights={})
