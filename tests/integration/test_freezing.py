@@ -75,7 +75,7 @@ def score(path, base, head):
 def test_a_head_added_on_a_frozen_encoder_leaves_the_old_ones_bit_equal(base, shipped, tmp_path):
     source = dict.fromkeys(("transformer", "tagger", "chunker"), shipped)
     heads = ["tagger", "chunker", "ner"]
-    config = configure(base, ["ner"], heads, source=source, frozen=source, epochs=12)
+    config = configure(base, ["ner"], heads, source=source, frozen=source, epochs=40)
     model = run(config, tmp_path / "out")
     for head in ("tagger", "chunker"):
         assert np.array_equal(outputs(model, head), outputs(shipped, head)), head
