@@ -2,9 +2,9 @@
 
 All on the samples, three passes over each task's data, last weights. "apart" is a model per task,
 "together" one model for all with equal weights of the heads; the other settings change one thing in
-that. "weighted" are the weights of configs/multitask.cfg.
-"longer" alone has more passes: six, each over half of the topics; in about that time the models
-apart have four, "apart_longer", with which it is compared.
+that. "weighted" has the weights of configs/multitask.cfg. "longer" alone has more passes: six, each
+over half of the topics; in about that time the models apart have four, "apart_longer", with which
+it is compared.
 Settings compare on dev parts: the samples' own have 120 topics, too few to tell settings apart, so
 larger ones are made from the real corpora if they are there. The test parts are scored for
 "together", "longer" and the models apart alone.
@@ -97,8 +97,7 @@ def make_config(
 
 
 def summarize(runs: dict[str, dict[str, dict]]) -> dict:
-    """RETURNS (Dict): Mean scores and seconds by setting, and points won over models
-    apart."""
+    """RETURNS (Dict): Mean scores and seconds by setting, and points over models apart."""
     means: dict[str, dict[str, float]] = {}
     for setting, by_seed in runs.items():
         # The models apart come one by one.
@@ -134,8 +133,8 @@ def as_markdown(results: dict) -> str:
     means, won = results["means"], results["points_over_apart"]
     scores = [f"dev_{task}" for task in TASKS] + list(TASKS)
     lines = [
-        f"Means over seeds, in percent; in brackets points over models apart (longer: over "
-        f"apart_longer). "
+        "Means over seeds, in percent; in brackets points over models apart (longer: over "
+        "apart_longer). "
         f"{about(results['machine'])}",
         "",
         f"| setting | seeds | {' | '.join(s.replace('_', ' ') for s in scores)} | seconds |",
