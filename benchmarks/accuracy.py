@@ -8,7 +8,8 @@ chunks 93.8), and other settings of "news" were scored and dropped (entities 83.
 with batches of 100 words 83.8, 87.7, means of three seeds). Batches of 300 words were chosen on
 larger dev parts, by one seed. So was, by two seeds, the faster rate of word shapes that is now the
 default: before it three seeds of "news" had been scored (entities 84.2, topics 88.4; in a third of
-the time 82.4, 87.9), and "syntax", which did not gain from it on those parts with one seed, keeps the old rate.
+the time 82.4, 87.9), and "syntax", which did not gain from it on those parts
+with one seed, keeps the old rate.
 
 "ours_in_a_third" has as many epochs as fit into a third of Flair's time. For "news" two were
 tried, and scored (seed 0, test: entities 79.9, topics 88.5): three that take 40 % of the topics
