@@ -122,8 +122,9 @@ def test_memory_stays_flat(trained, name):
     args = Namespace(docs=4000, long=8, long_words=20_000, batch_size=256)
     found = robustness.MEASUREMENTS[name](trained, args)
     assert found["words"] > 8 * 20_000
-    # Docs that are kept have a size of their own.
-    assert found["last_to_second"] < (1.2 if name == "kept" else 1.01)
+    # Docs that are kept have a size of their own. Without giving memory back it was 1.02, and
+    # chance alone can come to a little over 1.01.
+    assert found["last_to_second"] < (1.2 if name == "kept" else 1.015)
     if name == "kept":
         assert found["vectors"] == 0
     if name == "zone":
