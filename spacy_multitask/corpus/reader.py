@@ -17,7 +17,7 @@ from spacy.training.corpus import FILE_TYPE, walk_corpus
 from spacy.util import logger, registry
 
 from ..registering import with_types
-from ..training.plan import PLAN, Draw
+from ..training.plan import PLAN, Reading
 from .leaks import check_leaks, paths_of
 
 MIXINGS = ("proportional", "uniform", "temperature", "round_robin")
@@ -51,11 +51,12 @@ def make_multi_corpus(
         `limit` (most docs to read, 0 for all), `max_length` (longer docs are left out, in tokens,
         0 for none), `gold_tokens` (True: the pipeline sees the gold tokenization; False: it
         tokenizes the text itself and gold is aligned), `sample` (docs to draw for an epoch: a
-        number from 1, or a share below 1; 0 for all. None is drawn again before all have been).
+        number 1, 2..., or a share up to 1.0; 0 for all. None is drawn again before all have been).
     mixing (str): How many examples of each corpus an epoch has. "proportional": each example once.
         "uniform": equal shares. "temperature": shares by size ** temperature. "round_robin": equal
-        shares, one corpus after the other. All but the first keep the total number of examples.
-        Sizes are those after `sample`.
+        shares, an example of one corpus after one of the other (in epochs, with the batcher
+        `spacy_multitask.batch_by_words.v1`, since spaCy shuffles them). All but the first keep the
+        total number of examples. Sizes are those after `sample`.
     temperature (float): Exponent for "temperature", from 0 (uniform) to 1 (proportional).
     seed (int): For the choice and order of examples.
     shuffle_buffer (int): With [training] max_epochs = -1 spaCy takes a stream of examples as it
@@ -121,9 +122,15 @@ class MultiCorpus:
             sample = options.get("sample", 0)
             if sample < 0 or (sample > 1 and sample != int(sample)):
                 raise ValueError(
-                    f"sample = {sample} of corpus {name!r} must be a share below 1, a number of "
-                    "docs from 1, or 0 for all."
+                    f"sample = {sample} of corpus {name!r} must be a share up to 1.0, a number of "
+                    "docs 1, 2..., or 0 for all."
                 )
+            for option in ("limit", "max_length"):
+                if options.get(option, 0) < 0:
+                    raise ValueError(
+                        f"{option} = {options[option]} of corpus {name!r} must not be negative; "
+                        "0 is no limit."
+                    )
             self.corpora[name] = {**OPTIONS, **options}
         _warn_of_twins(self.corpora)
         self.mixing = mixing
@@ -161,14 +168,28 @@ class MultiCorpus:
         }
         self.epoch += 1
         in_turn = self.mixing == "round_robin"
+        if PLAN.max_epochs < 0 and self.shuffle_buffer and in_turn:
+            held = -(-self.shuffle_buffer // len(streams))
+            streams = {name: _shuffle(found, held, rng) for name, found in streams.items()}
         examples = _interleave(streams, shares, rng, in_turn=in_turn)
         if PLAN.max_epochs < 0 and self.shuffle_buffer and not in_turn:
             examples = _shuffle(examples, self.shuffle_buffer, rng)
-        last = None
-        for last in examples:
-            yield last
-        if last is not None and any(shares[name] % sizes[name] for name in sizes):
-            PLAN.draw = Draw(last, partial(self._draw, nlp))
+        is_drawn = any(shares[name] % sizes[name] for name in sizes)
+        lacks_some = PLAN.max_epochs < 0 or any(shares[name] < sizes[name] for name in sizes)
+        for i, example in enumerate(examples):
+            if not i:
+                PLAN.reading = Reading(
+                    example,
+                    partial(self.all, nlp) if lacks_some else None,
+                    partial(self._draw, nlp) if is_drawn else None,
+                    in_turn,
+                )
+            yield example
+
+    def all(self, nlp: Language) -> Iterator[Example]:
+        """YIELDS (Example): Each example that there is once, one corpus after the other."""
+        for name in self.corpora:
+            yield from self._examples(name, nlp)
 
     def _draw(self, nlp: Language) -> list[Example]:
         """RETURNS (List[Example]): The next epoch, shuffled."""
@@ -221,17 +242,27 @@ class MultiCorpus:
     def _count(self, name: str) -> int:
         """RETURNS (int): Examples in one pass over a corpus."""
         options = self.corpora[name]
-        if options["max_length"] or self.dropped.get(name):
-            # Which docs are too long can't be told without reading them.
-            n = sum(1 for _ in self._docs(name, None))
-        else:
-            n = sum(len(DocBin().from_disk(path)) for path in self._files(name))
-        n = min(n, options["limit"]) if options["limit"] else n
-        if not n:
+        lengths = [
+            len(tokens) for path in self._files(name) for tokens in DocBin().from_disk(path).tokens
+        ]
+        if not any(lengths):
             raise ValueError(
                 f"Corpus {name!r}: {options['path']} has no docs in files that end in {FILE_TYPE}."
             )
-        return n
+        n = sum(self._is_read(name, i, length) for i, length in enumerate(lengths))
+        if not n:
+            raise ValueError(
+                f"Corpus {name!r}: none of the docs in {options['path']} is left. max_length = "
+                f"{options['max_length']}, and {len(self.dropped.get(name, ()))} of "
+                f"{len(lengths)} docs are dropped for leaks."
+            )
+        return min(n, options["limit"]) if options["limit"] else n
+
+    def _is_read(self, name: str, i: int, length: int) -> bool:
+        """RETURNS (bool): Whether the i-th doc of a corpus, so many tokens long, is an example."""
+        longest = self.corpora[name]["max_length"]
+        is_dropped = i in self.dropped.get(name, ())
+        return length > 0 and not 0 < longest < length and not is_dropped
 
     def docs(self, name: str) -> Iterator[Doc]:
         """YIELDS (Doc): The gold docs of one pass over a corpus.
@@ -243,11 +274,9 @@ class MultiCorpus:
         from spacy.vocab import Vocab
 
         vocab = Vocab() if nlp is None else nlp.vocab
-        options = self.corpora[name]
-        dropped = self.dropped.get(name, ())
         files = map(DocBin().from_disk, self._files(name))
         for i, doc in enumerate(chain.from_iterable(file.get_docs(vocab) for file in files)):
-            if len(doc) and not 0 < options["max_length"] < len(doc) and i not in dropped:
+            if self._is_read(name, i, len(doc)):
                 yield doc
 
     def _examples(self, name: str, nlp: Language) -> Iterator[Example]:
@@ -282,7 +311,8 @@ class MultiCorpus:
         sample = self.corpora[name]["sample"]
         if not sample:
             return size
-        return max(1, round(sample * size)) if sample < 1 else min(int(sample), size)
+        is_share = sample < 1 or isinstance(sample, float) and sample == 1
+        return max(1, round(sample * size)) if is_share else min(int(sample), size)
 
 
 def _warn_of_twins(corpora: dict[str, dict[str, Any]]) -> None:

@@ -21,7 +21,6 @@ from ..corpus.reader import corpus_of
 from ..layers.network import PRECISIONS
 from ..registering import with_types
 from ..safe_files import MANIFEST_FILE, check_manifest, last_good, manifest, new_folder
-from ..training.plan import PLAN
 from ..training.surgery import Gradients, Surgery, gradient_products, weighted_sum
 from .batch import PackedBatch
 from .listener import EncoderListener
@@ -209,10 +208,12 @@ class MultitaskTransformer(TrainablePipe):
         if self.scorer is None:
             return {}
         found = {name: self._heads[name] for name in self.listening_components}
+        nlp = self._nlp()
+        weights = {} if nlp is None else nlp.config.get("training", {}).get("score_weights", {})
         return self.scorer(
             examples,
             heads={name: head for name, head in found.items() if hasattr(head, "score")},
-            worst_task=bool(PLAN.score_weights.get("worst_task")),
+            worst_task=bool(weights.get("worst_task")),
             corpus_of=corpus_of,
             **kwargs,
         )

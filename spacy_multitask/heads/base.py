@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -25,6 +26,7 @@ from ..encoder.listener import EncoderListener
 from ..layers.classifier import Classifier
 from ..layers.shim import TorchShim
 from ..safe_files import MANIFEST_FILE, check_manifest, manifest
+from ..training.plan import PLAN
 
 UNKNOWN = -1
 
@@ -160,11 +162,12 @@ class Head(TrainablePipe):
         """Set the labels and make the trained layer.
 
         get_examples (Callable): Returns training examples; those without gold are passed over.
+            Where a `MultiCorpus` gives some of its examples only, labels are those of all.
         labels (Optional[Dict[str, List[str]]]): What `spacy init labels` wrote, to save the pass.
         RAISES (ValueError): If no example has gold for this head.
         """
         validate_get_examples(get_examples, f"{type(self).__name__}.initialize")
-        own = (eg for eg in get_examples() if self._is_own(eg))
+        own = (eg for eg in all_examples(get_examples) if self._is_own(eg))
         self.cfg.update(self.collect_labels(own) if labels is None else labels)
         for fitted in ("temperatures", "thresholds"):
             self.cfg.pop(fitted, None)
@@ -394,6 +397,17 @@ class _Projection:
 
     def __call__(self, X: Tensor) -> Tensor:
         return cast(Classifier, self.shim.module).project(X)
+
+
+def all_examples(get_examples: Callable[[], Iterable[Example]]) -> Iterable[Example]:
+    """RETURNS (Iterable[Example]): Those that it gives; but if a `MultiCorpus` has drawn them, or
+    they are the beginning of its stream, each example that there is."""
+    examples = iter(get_examples())
+    beginning = list(islice(examples, 1))
+    reading = PLAN.reading_of(beginning)
+    if reading is not None and reading.all is not None:
+        return reading.all()
+    return chain(beginning, examples)
 
 
 def same_tokens(example: Example) -> bool:

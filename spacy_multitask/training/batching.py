@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from itertools import takewhile
+from itertools import takewhile, zip_longest
 
 from spacy.training import Example
 from spacy.util import registry
 
 from ..corpus.reader import corpus_of
 from ..registering import with_types
-from .plan import PLAN
+from .plan import PLAN, Reading
 
 
 @registry.batchers("spacy_multitask.batch_by_words.v1")
@@ -20,9 +20,9 @@ def make_batcher(
 ) -> Callable[[Iterable[Example]], Iterator[list[Example]]]:
     """Group examples, in the order they come.
 
-    spaCy asks its reader for examples once, and hands the same list to the batcher in every epoch.
-    Where a `MultiCorpus` draws some examples of many, batches from the second epoch on are those of
-    a new draw.
+    spaCy asks its reader for examples once, and hands the same list to the batcher in every epoch,
+    shuffled. Where a `MultiCorpus` draws some examples of many, batches from the second epoch on
+    are those of a new draw; where its corpora take turns, they are given their turns back.
 
     max_words (int): Most words in a batch; a longer doc is a batch of its own.
     max_docs (int): Most docs in a batch.
@@ -32,28 +32,41 @@ def make_batcher(
         raise ValueError(f"max_words = {max_words} and max_docs = {max_docs} must be at least 1.")
 
     first: list[Example] | None = None
-    draw: Callable[[], list[Example]] | None = None
+    reading: Reading | None = None
 
     def batches(examples: Iterable[Example]) -> Iterator[list[Example]]:
-        nonlocal first, draw
+        nonlocal first, reading
         if PLAN.stopped:
             return
         if isinstance(examples, list):
             if examples is not first:
-                first, draw = examples, PLAN.take_draw(examples)
-            elif draw is not None:
-                examples = draw()
+                first, reading = examples, PLAN.reading_of(examples)
+                PLAN.begin_training()
+            elif reading is not None and reading.again is not None:
+                examples = reading.again()
+            if reading is not None and reading.in_turn:
+                examples = in_turn(examples)
         grouped = group_by_words(examples, max_words, max_docs, homogeneous)
         if isinstance(examples, list):
             # All of an epoch is here, so its number of steps is known before the first of them.
             known = list(grouped)
-            PLAN.steps_per_epoch = len(known)
+            PLAN.begin_epoch(len(known))
             grouped = iter(known)
         else:
-            PLAN.steps_per_epoch = None
+            PLAN.begin_training()
         yield from takewhile(lambda _: not PLAN.stopped, grouped)
 
     return batches
+
+
+def in_turn(examples: list[Example]) -> list[Example]:
+    """RETURNS (List[Example]): The same, one of each corpus after the other; those of one corpus
+    in the order they come."""
+    by_corpus: dict[str, list[Example]] = {}
+    for example in examples:
+        by_corpus.setdefault(corpus_of(example), []).append(example)
+    turns = zip_longest(*(by_corpus[name] for name in sorted(by_corpus)))
+    return [example for turn in turns for example in turn if example is not None]
 
 
 def group_by_words(

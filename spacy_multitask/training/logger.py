@@ -52,6 +52,7 @@ def make_logger(
     def setup(
         nlp: Language, stdout: IO = sys.stdout, stderr: IO = sys.stderr
     ) -> tuple[Printer, Callable[[], None]]:
+        PLAN.read(nlp)
         if patience:
             _check_that_it_can_stop(nlp)
         if plan:

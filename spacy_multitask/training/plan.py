@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from spacy.language import Language
 from spacy.training import Example
 
 
-class Draw(NamedTuple):
-    """What a reader leaves behind that has drawn some examples of many.
+class Reading(NamedTuple):
+    """What a reader leaves behind when it has begun to give examples.
 
-    last (Example): The last one that it gave, by which its examples are known.
-    again (Callable): Draws the examples of the next epoch.
+    first (Example): The first one, by which its examples are known.
+    all (Optional[Callable]): Gives each example that there is once; None if this pass does.
+    again (Optional[Callable]): Draws the next epoch; None if all epochs have the same examples.
+    in_turn (bool): Whether the corpora take turns.
     """
 
-    last: Example
-    again: Callable[[], list[Example]]
+    first: Example
+    all: Callable[[], Iterator[Example]] | None
+    again: Callable[[], list[Example]] | None
+    in_turn: bool
 
 
 class Plan:
@@ -27,33 +30,48 @@ class Plan:
     spaCy builds them apart from each other, so this is where they meet.
     """
 
+    # Of this epoch. Where epochs are drawn, each has a number of its own.
     steps_per_epoch: int | None = None
+    epochs_before: int = 0
+    steps_before: int = 0
     max_epochs: int = 0
     max_steps: int = 0
-    draw: Draw | None = None
-    score_weights: Mapping[str, float | None] = MappingProxyType({})
+    reading: Reading | None = None
     # Set by the logger; the batcher then gives no more batches, which ends the training.
     stopped: bool = False
 
     def read(self, nlp: Language) -> None:
-        """Take over the limits and score weights of [training]."""
+        """Take over the limits of [training]."""
         training = nlp.config.interpolate().get("training", {})
         self.max_epochs = training.get("max_epochs", 0)
         self.max_steps = training.get("max_steps", 0)
-        self.score_weights = training.get("score_weights", {})
 
-    def take_draw(self, examples: list[Example]) -> Callable[[], list[Example]] | None:
-        """RETURNS (Optional[Callable]): What draws the next epoch, if these examples are a draw."""
-        draw, self.draw = self.draw, None
-        if draw is None or not any(example is draw.last for example in examples):
+    def reading_of(self, examples: Iterable[Example]) -> Reading | None:
+        """RETURNS (Optional[Reading]): How a `MultiCorpus` gave them, if one did."""
+        reading = self.reading
+        if reading is None or not any(example is reading.first for example in examples):
             return None
-        return draw.again
+        return reading
+
+    def begin_training(self) -> None:
+        """Forget the steps of a training before, in the same process."""
+        self.steps_per_epoch = None
+        self.epochs_before = self.steps_before = 0
+
+    def begin_epoch(self, n_steps: int) -> None:
+        """Take note of the steps of an epoch, before the first of them."""
+        if self.steps_per_epoch is not None:
+            self.epochs_before += 1
+            self.steps_before += self.steps_per_epoch
+        self.steps_per_epoch = n_steps
 
     def total_steps(self) -> int | None:
-        """RETURNS (Optional[int]): Steps of the whole training, if they can be known."""
+        """RETURNS (Optional[int]): Steps of the whole training, if they can be known; of the epochs
+        to come, as many each as this one has."""
         limits = [self.max_steps]
         if self.steps_per_epoch:
-            limits.append(self.max_epochs * self.steps_per_epoch)
+            n_epochs = max(0, self.max_epochs - self.epochs_before)
+            limits.append(self.steps_before + n_epochs * self.steps_per_epoch)
         return min((n for n in limits if n > 0), default=None)
 
 

@@ -15,8 +15,10 @@ from .plan import PLAN
 def warmup_linear(learn_rate: float, warmup: float = 0.1, final: float = 0.0) -> Iterator[float]:
     """Yield rates that rise linearly from zero and then fall linearly.
 
-    The number of steps follows from [training] max_epochs and max_steps and from the batches, which
-    `spacy_multitask.MultiCorpus.v1` and `spacy_multitask.batch_by_words.v1` look up and count.
+    The number of steps follows from [training] max_epochs and max_steps, which the reader
+    `spacy_multitask.MultiCorpus.v1` or the logger `spacy_multitask.Logger.v1` looks up, and from
+    the batches, which `spacy_multitask.batch_by_words.v1` counts. Where epochs differ in length,
+    those to come are taken to be as long as the present one.
 
     learn_rate (float): The highest rate.
     warmup (float): Share of the steps in which the rate rises.
@@ -27,6 +29,8 @@ def warmup_linear(learn_rate: float, warmup: float = 0.1, final: float = 0.0) ->
     if not 0 <= warmup < 1:
         raise ValueError(f"warmup = {warmup} must be at least 0 and less than 1.")
     step = 0
+    # An optimizer is built before its training begins.
+    PLAN.begin_training()
     yield 0.0  # asked for before the first batch is made
     while True:
         step += 1
@@ -34,8 +38,9 @@ def warmup_linear(learn_rate: float, warmup: float = 0.1, final: float = 0.0) ->
         if total is None:
             raise ValueError(
                 "The number of training steps is not known. Set [training] max_steps, or "
-                "max_epochs, together with the reader spacy_multitask.MultiCorpus.v1 and the "
-                "batcher spacy_multitask.batch_by_words.v1."
+                "max_epochs with the batcher spacy_multitask.batch_by_words.v1; and for either, "
+                "take the reader spacy_multitask.MultiCorpus.v1 or the logger "
+                "spacy_multitask.Logger.v1, which look them up."
             )
         rising = max(1.0, warmup * total)
         if step < rising:

@@ -1,6 +1,7 @@
 """The multi-corpus reader: what an epoch holds, in which order."""
 
 import logging
+import random
 from collections import Counter
 from itertools import islice
 
@@ -11,15 +12,7 @@ from spacy.training.loop import create_train_batches
 
 from spacy_multitask.corpus.reader import corpus_of, make_multi_corpus
 from spacy_multitask.training.batching import make_batcher
-from spacy_multitask.training.plan import PLAN
 from spacy_multitask.training.schedules import warmup_linear
-
-
-@pytest.fixture(autouse=True)
-def no_plan(monkeypatch):
-    for name, value in (("steps_per_epoch", None), ("max_epochs", 0), ("max_steps", 0)):
-        monkeypatch.setattr(PLAN, name, value)
-    monkeypatch.setattr(PLAN, "draw", None)
 
 
 @pytest.fixture
@@ -75,6 +68,45 @@ def test_round_robin_takes_turns(paths, nlp):
     assert order[:4] == ["small", "large", "small", "large"]
 
 
+@pytest.mark.parametrize("max_epochs", [2, -1], ids=["list", "stream"])
+def test_turns_are_taken_in_every_epoch_and_shuffled_within_a_corpus(paths, nlp, max_epochs):
+    reader = make_multi_corpus(paths, mixing="round_robin")
+    for epoch in epochs(nlp, reader, 2, max_epochs):
+        assert len(epoch) == 44
+        assert ["small" in text for text in epoch] in ([True, False] * 22, [False, True] * 22)
+        numbers = [int(text.split()[1]) for text in epoch if "large" in text]
+        assert numbers != sorted(numbers)
+
+
+@pytest.mark.parametrize("homogeneous", [True, False])
+def test_batches_take_turns(paths, nlp, homogeneous):
+    reader = make_multi_corpus(paths, mixing="round_robin")
+    batcher = make_batcher(max_docs=4, homogeneous=homogeneous)
+    examples = list(reader(nlp))
+    spacy.util.fix_random_seed(0)
+    random.shuffle(examples)
+    found = [sorted(map(corpus_of, batch)) for batch in batcher(examples)]
+    if homogeneous:
+        assert found[:4] == [[name] * 4 for name in ("large", "small") * 2]
+    else:
+        assert found == [["large"] * 2 + ["small"] * 2] * 11
+
+
+def test_epochs_of_unequal_length_end_at_the_last_rate(nlp, tmp_path):
+    docs = [Doc(nlp.vocab, words=["w"] * (1 + 9 * (i % 2))) for i in range(40)]
+    DocBin(docs=docs).to_disk(tmp_path / "a.spacy")
+    nlp.config["training"].update(max_epochs=6, max_steps=0)
+    reader = make_multi_corpus({"a": {"path": str(tmp_path / "a.spacy"), "sample": 7}})
+    rates = warmup_linear(1.0, warmup=0.1)
+    found, lengths = [next(rates)], Counter()
+    for epoch, _ in create_train_batches(nlp, reader, make_batcher(max_words=10), 6):
+        found.append(next(rates))
+        lengths[epoch] += 1
+    assert len(set(lengths.values())) > 1, "or the test says nothing"
+    assert min(found[1:-1]) > 0
+    assert found[-1] == 0.0
+
+
 def test_the_seed_decides(paths, nlp):
     def epochs(seed):
         reader = make_multi_corpus(paths, mixing="uniform", seed=seed)
@@ -90,8 +122,19 @@ def test_limit_and_max_length(paths, nlp):
     paths["large"]["limit"] = 3
     assert Counter(names(make_multi_corpus(paths), nlp)) == {"small": 4, "large": 3}
     paths["large"]["max_length"] = 1
-    with pytest.raises(ValueError, match="has no docs"):
+    with pytest.raises(ValueError, match=r"'large': none of the docs.*max_length = 1"):
         list(make_multi_corpus(paths)(nlp))
+
+
+def test_empty_docs_are_no_examples(paths, nlp, tmp_path):
+    DocBin(docs=[Doc(nlp.vocab)] * 40).to_disk(tmp_path / "none.spacy")
+    corpora = {**paths, "none": {"path": str(tmp_path / "none.spacy")}}
+    with pytest.raises(ValueError, match="'none'.*has no docs"):
+        list(make_multi_corpus(corpora)(nlp))
+    words = [["w"], [], ["w"], []] * 5
+    DocBin(docs=[Doc(nlp.vocab, words=w) for w in words]).to_disk(tmp_path / "none.spacy")
+    counted = Counter(names(make_multi_corpus(corpora, mixing="uniform"), nlp))
+    assert counted == {"small": 18, "large": 18, "none": 18}
 
 
 def test_gold_tokens_or_the_pipelines_own(nlp, tmp_path):
@@ -114,6 +157,8 @@ def test_gold_tokens_or_the_pipelines_own(nlp, tmp_path):
         ({"a": {"path": "x"}}, {"shuffle_buffer": -1}, "shuffle_buffer"),
         ({"a": {"path": "x", "sample": 2.5}}, {}, "sample"),
         ({"a": {"path": "x", "sample": -1}}, {}, "sample"),
+        ({"a": {"path": "x", "limit": -1}}, {}, "limit"),
+        ({"a": {"path": "x", "max_length": -1}}, {}, "max_length"),
     ],
 )
 def test_wrong_options_are_refused(corpora, options, message):
@@ -126,7 +171,9 @@ def test_a_missing_file_names_corpus_and_path(nlp):
         list(make_multi_corpus({"a": {"path": "nowhere.spacy"}})(nlp))
 
 
-@pytest.mark.parametrize(("sample", "expected"), [(0.25, 10), (7, 7), (100, 40), (0, 40), (1, 1)])
+@pytest.mark.parametrize(
+    ("sample", "expected"), [(0.25, 10), (7, 7), (100, 40), (0, 40), (1, 1), (1.0, 40)]
+)
 def test_a_sample_is_a_share_or_a_number_of_docs(paths, nlp, sample, expected):
     paths["large"]["sample"] = sample
     assert Counter(names(make_multi_corpus(paths), nlp)) == {"small": 4, "large": expected}

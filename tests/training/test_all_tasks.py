@@ -18,12 +18,6 @@ from tests.integration.conftest import project  # noqa: F401  a fixture
 TASKS = ("tag_acc", "spans_np_f", "ents_f", "cats_acc")
 
 
-@pytest.fixture(autouse=True)
-def no_plan(monkeypatch):
-    monkeypatch.setattr(PLAN, "stopped", False)
-    monkeypatch.setattr(PLAN, "score_weights", {})
-
-
 @pytest.mark.parametrize(
     "name", [*TASKS, "x_tag_acc", "wire/ents_f", "wire/x_spans_np_f", "dep_las"]
 )
@@ -95,6 +89,21 @@ def test_the_best_model_is_that_of_the_best_worst_task(config, tmp_path):
     best = max(lines, key=lambda line: line["score"])
     meta = srsly.read_json(tmp_path / "out" / "model-best" / "meta.json")
     assert meta["performance"]["worst_task"] == best["score"] > 0
+
+
+def test_the_worst_task_of_other_readers(config, tmp_path):
+    path = config["corpora"]["train"]["corpora"]["ner"]["path"]
+    reader = {"@readers": "spacy.Corpus.v1", "path": path, "max_length": 0, "gold_preproc": False}
+    config["corpora"] = {
+        part: {**reader, "limit": 0, "augmenter": None} for part in ("train", "dev")
+    }
+    config["nlp"]["pipeline"] = ["transformer", "ner"]
+    config["components"] = {name: config["components"][name] for name in config["nlp"]["pipeline"]}
+    config["training"]["score_weights"] = {"worst_task": 1.0, "ents_f": 0.0}
+    config["training"]["max_epochs"] = 20
+    lines, _ = run(config, tmp_path)
+    assert max(line["score"] for line in lines) > 0
+    assert all(line["score"] == line["scores"]["ents_f"] for line in lines)
 
 
 def test_each_corpus_of_a_head_is_in_the_log(config, tmp_path):

@@ -18,12 +18,6 @@ from spacy_multitask.training.plan import PLAN
 from spacy_multitask.training.schedules import warmup_linear
 
 
-@pytest.fixture(autouse=True)
-def no_plan(monkeypatch):
-    for name in ("steps_per_epoch", "max_epochs", "max_steps"):
-        monkeypatch.setattr(PLAN, name, None if name == "steps_per_epoch" else 0)
-
-
 def examples(sizes, corpora=None):
     nlp = spacy.blank("en")
     made = []
@@ -59,21 +53,26 @@ def test_wrong_batch_sizes_are_refused(options):
         make_batcher(**options)
 
 
-def rates(n, **options):
-    return list(itertools.islice(warmup_linear(1.0, **options), n))
+def rates(n, n_steps=None, **options):
+    """RETURNS (List[float]): The first rates; of epochs of so many steps."""
+    schedule = warmup_linear(1.0, **options)
+    values = [next(schedule)]
+    if n_steps:
+        PLAN.begin_epoch(n_steps)
+    return [*values, *itertools.islice(schedule, n - 1)]
 
 
 def test_the_rate_rises_and_falls_over_the_real_number_of_steps():
-    PLAN.max_epochs, PLAN.steps_per_epoch = 2, 10
-    values = rates(21, warmup=0.2)
+    PLAN.max_epochs = 2
+    values = rates(21, 10, warmup=0.2)
     assert values[:5] == pytest.approx([0.0, 0.25, 0.5, 0.75, 1.0])
     assert values[12] == pytest.approx(0.5)
     assert values[20] == pytest.approx(0.0)
 
 
 def test_max_steps_limit_the_plan():
-    PLAN.max_epochs, PLAN.steps_per_epoch, PLAN.max_steps = 2, 100, 10
-    assert rates(11, final=0.1)[-1] == pytest.approx(0.1)
+    PLAN.max_epochs, PLAN.max_steps = 2, 10
+    assert rates(11, 100, final=0.1)[-1] == pytest.approx(0.1)
 
 
 def test_the_plan_comes_from_batcher_and_pipeline():
@@ -87,6 +86,13 @@ def test_the_plan_comes_from_batcher_and_pipeline():
 
 def test_an_unknown_number_of_steps_is_an_error():
     with pytest.raises(ValueError, match="max_steps"):
+        rates(2)
+
+
+def test_the_steps_of_a_training_before_are_forgotten():
+    PLAN.max_epochs = 2
+    assert rates(2, 10)[1] > 0
+    with pytest.raises(ValueError, match="not known"):
         rates(2)
 
 
