@@ -10,7 +10,7 @@ from pathlib import Path
 
 from thinc.api import Config
 
-from .survey import ITEMS, LAYERS, Survey, find_parts, survey
+from .survey import ITEMS, LAYERS, TAGS, Survey, find_parts, survey
 
 KINDS = tuple(LAYERS)
 # Where a second head of a kind writes to, since the first has taken the usual place.
@@ -70,7 +70,8 @@ class Composition:
     """Tasks with their corpora looked into.
 
     tasks (List[Task]): In the order of the pipeline.
-    surveys (Dict[str, Survey]): What the training part of each corpus holds, by corpus.
+    surveys, dev_surveys (Dict[str, Survey]): What the training and the development part of each
+        corpus hold, by corpus.
     paths (Dict[str, Tuple[Path, Path]]): Training and development part, by corpus.
     corpus (Dict[str, str]): The corpus of each task; tasks with the same path share one.
     """
@@ -81,12 +82,19 @@ class Composition:
         self.encoder, self.tasks, self.gpu = encoder, tasks, gpu
         self.encoder_size = look_up(encoder)
         self.surveys: dict[str, Survey] = {}
+        self.dev_surveys: dict[str, Survey] = {}
         self.paths: dict[str, tuple[Path, Path]] = {}
         self.corpus: dict[str, str] = {}
         by_path: dict[Path, str] = {}
+        has_tagger = False
         for task in tasks:
             if task.kind not in KINDS:
                 raise ValueError(f"Task {task.name!r}: {task.kind!r} is not {_or(KINDS)}.")
+            if not task.name.isidentifier():
+                raise ValueError(
+                    f"Task {task.name!r}: a name is made of letters, digits and _, and does not "
+                    "begin with a digit; it names sections of the config."
+                )
             if task.name in self.corpus:
                 raise ValueError(f"Two tasks are named {task.name!r}.")
             path = Path(task.path)
@@ -94,10 +102,11 @@ class Composition:
                 by_path[path] = task.name
                 self.paths[task.name] = find_parts(path)
                 self.surveys[task.name] = survey(self.paths[task.name][0])
+                self.dev_surveys[task.name] = survey(self.paths[task.name][1])
             self.corpus[task.name] = by_path[path]
             for part, found in (
                 ("training", self.surveys[by_path[path]]),
-                ("development", survey(self.paths[by_path[path]][1])),
+                ("development", self.dev_surveys[by_path[path]]),
             ):
                 if not found.known[task.kind]:
                     there = [kind for kind in KINDS if found.known[kind]]
@@ -106,6 +115,12 @@ class Composition:
                         f"{task.kind}, which learns from {LAYERS[task.kind]}. "
                         f"It has gold for {', '.join(there) or 'no kind of head'}."
                     )
+                if task.kind == "tagger" and has_tagger and not found.known[TAGS]:
+                    raise ValueError(
+                        f"Task {task.name!r}: the {part} part of {path} has token.pos_, but no "
+                        "token.tag_, which a second tagger learns from. Name this one first."
+                    )
+            has_tagger = has_tagger or task.kind == "tagger"
         if "relations" in {t.kind for t in tasks} and "ner" not in {t.kind for t in tasks}:
             raise ValueError("Relations are between entities: add a task of the kind ner.")
 
@@ -127,21 +142,31 @@ class Composition:
     def sizes(self) -> Sizes:
         """RETURNS (Sizes): What suits the data, the encoder and the device."""
         words = self.words
-        epochs = min(20, max(3, ceil(WORDS_TO_SEE / words)))
+        epochs = self._epochs()
         if self.gpu:
             batch_words = min(2000, max(200, words // 200))
         else:
             # Small batches, hence many steps, gave the best scores on little data.
             batch_words = min(400, max(60, words // 1500))
         small = self.encoder_size.known and self.encoder_size.width <= 384
-        steps = max(1, words * epochs // batch_words)
         return Sizes(
             epochs=epochs,
             batch_words=batch_words,
             learn_rate=2e-4 if small else (1e-4 if self.gpu else 5e-5),
             head_learn_rate=3e-3 if small else 1e-3,
-            eval_frequency=max(20, steps // 15),
+            eval_frequency=self.eval_frequency(epochs, batch_words),
         )
+
+    def eval_frequency(self, epochs: float, batch_words: float) -> int:
+        """RETURNS (int): Steps between evaluations, such that there are about 15, and at least the
+        last steps are looked at."""
+        if epochs < 1:  # without an end, or a stream
+            epochs = self._epochs()
+        steps = int(self.words * epochs / batch_words)
+        return max(1, min(max(20, steps // 15), steps // 2))
+
+    def _epochs(self) -> int:
+        return min(20, max(3, ceil(WORDS_TO_SEE / self.words)))
 
 
 def look_up(encoder: str) -> EncoderSize:
@@ -167,7 +192,7 @@ def parse_task(text: str) -> Task:
     """
     head, _, path = text.partition("=")
     name, _, kind = head.partition(":")
-    if not (name and kind and path) or not name.isidentifier():
+    if not (name and kind and path):
         raise ValueError(
             f"{text!r} is not of the form NAME:KIND=PATH, such as pos:tagger=corpus/ud. "
             f"KIND is {_or(KINDS)}."
@@ -209,12 +234,15 @@ def write(
     composition: Composition, *, lang: str = "en", seed: int = 0, **sizes: float | None
 ) -> str:
     """RETURNS (str): A complete config with comments."""
-    size = {**vars(composition.sizes()), **{k: v for k, v in sizes.items() if v is not None}}
+    given = {name: value for name, value in sizes.items() if value is not None}
+    size = {**vars(composition.sizes()), **given}
     unknown = set(size) - set(Sizes.__dataclass_fields__)
     if unknown:
         raise ValueError(
             f"{', '.join(sorted(unknown))} is not one of {', '.join(Sizes.__dataclass_fields__)}."
         )
+    if "eval_frequency" not in given:
+        size["eval_frequency"] = composition.eval_frequency(size["epochs"], size["batch_words"])
     components = composition.components()
     pipeline = ", ".join(f'"{name}"' for name in ("transformer", *components))
     return _TEMPLATE.format(
@@ -279,6 +307,9 @@ def _score_weights(composition: Composition, components: dict[str, Task]) -> str
         main, *others = SCORES[task.kind]
         second = name != task.kind
         prefix = ""
+        dev = composition.dev_surveys[composition.corpus[task.name]]
+        if task.kind == "tagger" and not dev.known[TAGS]:
+            main, others = "pos_acc", ["tag_acc"]
         if second and task.kind == "ner":
             main, others = f"spans_{name}_f", []
         elif second:

@@ -70,6 +70,8 @@ ITEMS = {
     "trainable_lemmatizer": "lemmas",
     "senter": "sentences",
 }
+# Under which docs with token.tag_ are counted, apart from those with token.pos_ alone.
+TAGS = "token.tag_"
 # Kinds that a config can be composed of.
 LAYERS = {
     "tagger": "token.tag_ or token.pos_",
@@ -80,12 +82,16 @@ LAYERS = {
 }
 
 
+_TAGGED = _words_with(TAG)
+
+
 @dataclass
 class Survey:
     """What a corpus holds.
 
     docs, words (int): How many; empty docs are not counted.
-    known (Counter): Docs with gold, per kind of head; and as "spans:KEY" per group of `doc.spans`.
+    known (Counter): Docs with gold, per kind of head; as "spans:KEY" per group of `doc.spans`; and
+        under `TAGS`.
     items (Counter): Gold items, the same way.
     exclusive (bool): Whether no doc has two topics that are true.
     """
@@ -106,6 +112,8 @@ class Survey:
             n = count(doc)
             if n is not None:
                 self._add(kind, n)
+        if (n := _TAGGED(doc)) is not None:
+            self._add(TAGS, n)
         for key, spans in doc.spans.items():
             self._add(f"spans:{key}", len(spans))
         if doc.cats and sum(value >= 0.5 for value in doc.cats.values()) != 1:

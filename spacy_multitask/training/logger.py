@@ -102,6 +102,9 @@ class LogPrinter:
         self.shows_bar = progress_bar
         self.bar: tqdm | None = None
         self.patience = patience
+        # `spacy train` does not look at the last step, unless it falls on an evaluation.
+        self.end_is_evaluated = False
+        self.eval_frequency = nlp.config["training"]["eval_frequency"]
         self.best: dict[str, float] = {}
         self.n_without_gain = 0
         weights = nlp.config["training"]["score_weights"]
@@ -140,6 +143,9 @@ class LogPrinter:
             return
         if self.bar is not None:
             self.bar.close()
+        n_steps = PLAN.total_steps()
+        if not info["step"] and n_steps and n_steps <= self.eval_frequency:
+            self._warn_of_no_evaluation(n_steps)
         # spaCy adds losses up between two evaluations.
         n_steps = max(1, info["step"] - self.step)
         self.step = info["step"]
@@ -182,6 +188,15 @@ class LogPrinter:
                 leave=False,
                 file=self.stderr,
                 unit="step",
+            )
+
+    def _warn_of_no_evaluation(self, n_steps: int) -> None:
+        if not self.end_is_evaluated:
+            logger.warning(
+                "[training] eval_frequency = %s, but there are only %s steps: model-best will be "
+                "the model before training. Lower it, or use model-last.",
+                self.eval_frequency,
+                n_steps,
             )
 
     def place(self) -> dict[str, Any]:

@@ -69,7 +69,9 @@ def train(
     stdout: IO | None = None,
     stderr: IO | None = None,
 ) -> Path:
-    """Train a pipeline as `spacy.training.loop.train` does, and with the same result.
+    """Train a pipeline as `spacy.training.loop.train` does, and with the same result; but if the
+    last step does not fall on an evaluation, there is one more after it. The learning rate has
+    come to its end there, so it is often the best.
 
     nlp (Language): The initialised pipeline with its full config.
     output_path (Path): Folder for model-best, model-last and the checkpoint.
@@ -114,11 +116,12 @@ def train(
         for line in past.differences(nlp):
             stdout.write(msg.warn(line) + "\n")
     run = Run(nlp, optimizer, past)
+    evaluate = create_evaluation_callback(nlp, dev_corpus, T["score_weights"])
     steps = train_while_improving(
         cast(Language, run),
         optimizer,
         run.batches(create_train_batches(nlp, train_corpus, T["batcher"], T["max_epochs"])),
-        run.evaluation(create_evaluation_callback(nlp, dev_corpus, T["score_weights"]), dev_corpus),
+        run.evaluation(evaluate, dev_corpus),
         dropout=T["dropout"],
         accumulate_gradient=T["accumulate_gradient"],
         patience=T["patience"],
@@ -147,6 +150,8 @@ def train(
     keeper = getattr(log_step, "__self__", None)
     if not isinstance(keeper, LogPrinter):
         keeper = None
+    else:
+        keeper.end_is_evaluated = True
 
     def note_performance(info: dict[str, Any], is_best: bool | None) -> None:
         if is_best is not None:
@@ -155,6 +160,15 @@ def train(
             # spaCy's scores per type come in the order of a set, which changes from run to run.
             nlp.meta["performance"] = _sorted_within(nlp.meta["performance"])
 
+    def take_note(info: dict[str, Any], is_best: bool | None) -> None:
+        run.take_note(info, is_best)
+        note_performance(info, is_best)
+        if is_best is not None:
+            save_model(is_best)
+            info["output_path"] = str(last)
+        log_step(info if is_best is not None else None)
+
+    info, is_best = None, None
     try:
         if past is not None:
             stdout.write(msg.info(f"Going on after step {past.step}, from {checkpoint}") + "\n")
@@ -176,15 +190,16 @@ def train(
             if keeper is not None:
                 keeper.go_on(past.notes["logger"])
         for batch, info, is_best in steps:
-            run.take_note(info, is_best)
-            note_performance(info, is_best)
-            if is_best is not None:
-                save_model(is_best)
-                info["output_path"] = str(last)
-            log_step(info if is_best is not None else None)
+            take_note(info, is_best)
             if is_best is not None or (checkpoint_steps and not info["step"] % checkpoint_steps):
                 run.save(checkpoint, batch, info, keeper.place() if keeper is not None else None)
-        save_model(False)
+        if info is not None and is_best is None:
+            with nlp.use_params(optimizer.averages or {}):
+                info["score"], info["other_scores"] = evaluate()
+            info["checkpoints"].append((info["score"], info["step"]))
+            take_note(info, info["score"] == max(info["checkpoints"])[0])
+        else:
+            save_model(False)
     except SavingError as error:
         # What is there is good, and trying again would not help.
         if run.is_live and checkpoint.exists():

@@ -5,7 +5,7 @@ from math import ceil
 
 import pytest
 import spacy
-from spacy.tokens import DocBin
+from spacy.tokens import Doc, DocBin
 from spacy.training.initialize import init_nlp
 from thinc.api import Config
 from typer.testing import CliRunner
@@ -72,6 +72,46 @@ def test_a_second_head_of_a_kind_has_its_own_place(corpora, encoder_path):
     spacy.util.load_model_from_config(config, auto_fill=False)
 
 
+@pytest.mark.parametrize(
+    "sizes", [{}, {"epochs": 1}, {"epochs": 2, "batch_words": 40}, {"epochs": -1}, {"epochs": 500}]
+)
+def test_evaluations_suit_the_number_of_steps(corpora, encoder_path, sizes):
+    training = compose(encoder_path, specs(corpora), **sizes)["training"]
+    words = 48 + 90 + 72 + 60 + 30
+    epochs = training["max_epochs"] if training["max_epochs"] > 0 else 20
+    steps = words * epochs / training["batcher"]["max_words"]
+    assert 1 <= training["eval_frequency"] <= max(1, steps / 2)
+    assert training["eval_frequency"] >= min(20, steps // 15)
+
+
+def test_eval_frequency_may_be_given(corpora, encoder_path):
+    config = compose(encoder_path, specs(corpora), epochs=1, eval_frequency=7)
+    assert config["training"]["eval_frequency"] == 7
+
+
+@pytest.fixture
+def coarse(corpora):
+    """RETURNS (Path): A corpus with token.pos_ and without token.tag_."""
+    doc = Doc(spacy.blank("en").vocab, words=["Smith", "won"], pos=["PROPN", "VERB"])
+    for part in ("train", "dev"):
+        DocBin(docs=[doc]).to_disk(corpora / f"coarse-{part}.spacy")
+    return corpora / "coarse"
+
+
+def test_a_tagger_that_has_coarse_tags_alone_counts_by_them(corpora, coarse, encoder_path):
+    config = compose(encoder_path, {"a": ("tagger", coarse), "ner": ("ner", corpora / "ner")})
+    weights = config["training"]["score_weights"]
+    assert (weights["pos_acc"], weights["tag_acc"], weights["ents_f"]) == (0.5, 0.0, 0.5)
+
+
+def test_a_second_tagger_needs_fine_tags(corpora, coarse, encoder_path):
+    tasks = {"a": ("tagger", corpora / "pos"), "b": ("tagger", coarse)}
+    with pytest.raises(ValueError, match=r"'b'.*has token\.pos_, but no token\.tag_"):
+        compose(encoder_path, tasks)
+    config = compose(encoder_path, dict(reversed(tasks.items())))
+    assert config["components"]["a"]["extension"] == "a"
+
+
 def test_labels_that_exclude_each_other_are_told_from_others(corpora, encoder_path, tmp_path):
     nlp = spacy.blank("en")
     docs = [example(nlp, ["a"], cats={"x": 1.0, "y": 1.0}).reference]
@@ -91,6 +131,7 @@ def test_labels_that_exclude_each_other_are_told_from_others(corpora, encoder_pa
         ({"pos": ("tagger", "nowhere")}, "no training and development part"),
         ({"r": ("relations", "relations")}, "add a task of the kind ner"),
         ({}, "at least one task"),
+        ({"conll-03": ("ner", "ner")}, "'conll-03': a name is made of letters"),
         (
             {"a": ("chunker", "chunk"), "b": ("chunker", "chunk")},
             "takes one chunker, not another 'b'",
@@ -110,7 +151,7 @@ def test_survey_counts_what_is_known(corpora):
     assert survey(find_parts(corpora / "relations")[0]).items["relations"] == 6
 
 
-@pytest.mark.parametrize("text", ["pos=corpus", "pos:tagger", ":tagger=x", "a b:tagger=x"])
+@pytest.mark.parametrize("text", ["pos=corpus", "pos:tagger", ":tagger=x"])
 def test_a_task_of_another_form_is_refused(text):
     with pytest.raises(ValueError, match="NAME:KIND=PATH"):
         parse_task(text)

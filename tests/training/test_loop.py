@@ -119,6 +119,49 @@ def test_training_gives_what_spacys_own_gives(config, tmp_path):
         assert performances[0] == performances[1]
 
 
+def test_the_last_step_is_looked_at(config, tmp_path):
+    config["training"]["eval_frequency"] = 100
+    config["training"]["logger"]["output_file"] = str(tmp_path / "log.jsonl")
+    train(config, tmp_path / "out")
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [0, LAST]
+    assert lines[1]["score"] > lines[0]["score"], "or the test says nothing"
+    best, last = (contents(tmp_path / "out" / name) for name in ("model-best", "model-last"))
+    assert best == last
+    assert json.loads(best["meta.json"])["performance"]["tag_acc"] == lines[1]["scores"]["tag_acc"]
+
+
+def test_the_last_step_is_looked_at_after_an_interruption_just_before(
+    config, tmp_path, monkeypatch
+):
+    config["training"]["eval_frequency"] = 100
+    train_in_two_parts(config, tmp_path / "out", monkeypatch, step=LAST)
+    train(config, tmp_path / "in_one")
+    for model in ("model-best", "model-last"):
+        assert contents(tmp_path / "out" / model) == contents(tmp_path / "in_one" / model)
+
+
+def test_an_end_that_is_worse_is_not_the_best(config, tmp_path, monkeypatch):
+    config["training"]["eval_frequency"] = 100
+    scores = iter([0.9, 0.1])
+    monkeypatch.setattr(
+        loop, "create_evaluation_callback", lambda *_: lambda: (next(scores), {"tag_acc": 0.0})
+    )
+    train(config, tmp_path / "out")
+    best, last = (contents(tmp_path / "out" / name) for name in ("model-best", "model-last"))
+    assert best != last
+
+
+def test_spacys_training_warns_that_its_end_is_not_looked_at(config, tmp_path, caplog):
+    for frequency, n_warnings in ((LAST, 0), (100, 1)):
+        config["training"]["max_steps"] = 0
+        config["training"]["eval_frequency"] = frequency
+        config["training"]["max_epochs"] = 2
+        caplog.clear()
+        spacy_train(init_nlp(config), tmp_path)
+        assert sum("before training" in r.getMessage() for r in caplog.records) == n_warnings
+
+
 def adamw(config):
     pass
 
