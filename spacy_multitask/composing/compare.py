@@ -69,6 +69,11 @@ class Comparison:
         epochs: int | None = None,
         tests: dict[str, str] | None = None,
     ):
+        nlp = load_model_from_config(config, auto_fill=True)
+        # Options that the config leaves to spaCy; components stay as they are, sourced ones too.
+        filled = nlp.config.interpolate()
+        for section in ("system", "nlp", "training", "initialize"):
+            config = Config({**config, section: filled[section]})
         self.config = config
         self.kinds = list(kinds)
         if not self.kinds or set(self.kinds) - set(KINDS):
@@ -79,7 +84,6 @@ class Comparison:
                 f"[training] max_epochs = {self.epochs}: runs on one budget need a number of "
                 "epochs. Give --epochs."
             )
-        nlp = load_model_from_config(config, auto_fill=True)
         frozen = config["training"]["frozen_components"]
         self.learners = {learner.name: learner for learner in learners_of(nlp, frozen)}
         self.needs = {name: _needs(nlp, name, self.learners) for name in self.learners}
@@ -92,11 +96,10 @@ class Comparison:
             )
         self.reader = _resolve(config, "train_corpus")
         self.surveys = {name: survey_docs(self.reader.docs(name)) for name in self.reader.corpora}
-        self.tests = tests or paths_of(config, "dev_corpus")
+        self.dev = paths_of(config, "dev_corpus")
+        self.tests = tests or self.dev
         self.test_surveys = {name: survey(path) for name, path in self.tests.items()}
-        self.dev_surveys = {
-            name: survey(path) for name, path in paths_of(config, "dev_corpus").items()
-        }
+        self.dev_surveys = {name: survey(path) for name, path in self.dev.items()}
 
     def runs(self) -> list[Run]:
         """RETURNS (List[Run]): In the order of training; sets of heads that are alike come once."""
@@ -119,7 +122,8 @@ class Comparison:
             passes = 1.0
             if len(corpora) == 1:
                 (corpus,) = corpora
-                passes = shares[corpus] / self.surveys[corpus].docs
+                alone = self.reader.shares({corpus: self.surveys[corpus].docs})
+                passes = shares[corpus] / alone[corpus]
             runs.setdefault(
                 frozenset(heads), Run(name, ordered, corpora, max(1, round(self.epochs * passes)))
             )
@@ -160,11 +164,17 @@ class Comparison:
         train["corpora"] = {name: train["corpora"][name] for name in run.corpora}
         dev = dot_to_object(config, training["dev_corpus"])
         if "corpora" in dev:
-            dev["corpora"] = {
+            known = {
                 name: options
                 for name, options in dev["corpora"].items()
                 if self._gold(run.heads, name, self.dev_surveys[name])
             }
+            # Where only the test docs have gold for these heads, dev scores say nothing anyway.
+            dev["corpora"] = known or dev["corpora"]
+        if train.get("leaks", "ignore") != "ignore":
+            # Each run is to drop the same docs.
+            parts = [*((f"{n}_dev", p) for n, p in self.dev.items()), *self.tests.items()]
+            train["held_out"] = {**(train.get("held_out") or {}), **dict(parts)}
         return config
 
     def train_and_count(self, run: Run, seed: int, folder: Path, *, gpu_id: int) -> dict[str, Any]:

@@ -311,7 +311,7 @@ class MultiCorpus:
         sample = self.corpora[name]["sample"]
         if not sample:
             return size
-        is_share = sample < 1 or isinstance(sample, float) and sample == 1
+        is_share = sample < 1 or (isinstance(sample, float) and sample == 1)
         return max(1, round(sample * size)) if is_share else min(int(sample), size)
 
 

@@ -147,7 +147,8 @@ class Head(TrainablePipe):
         raise NotImplementedError
 
     def loss(self, module: Any, batch: PackedBatch, gold: Any) -> Tensor:
-        """RETURNS (Tensor): Mean loss per gold item, a scalar."""
+        """RETURNS (Tensor): Mean loss per gold item, a scalar; if there are several layers, the sum
+        of theirs."""
         raise NotImplementedError
 
     # Training
@@ -169,8 +170,7 @@ class Head(TrainablePipe):
         validate_get_examples(get_examples, f"{type(self).__name__}.initialize")
         own = (eg for eg in all_examples(get_examples) if self._is_own(eg))
         self.cfg.update(self.collect_labels(own) if labels is None else labels)
-        for fitted in ("temperatures", "thresholds"):
-            self.cfg.pop(fitted, None)
+        self._drop_calibration()
         if not any(self.label_data.values()):
             of = f" of the corpora {', '.join(sorted(self.corpora))}" if self.corpora else ""
             raise ValueError(
@@ -252,6 +252,12 @@ class Head(TrainablePipe):
         if gold is None:
             touch(self.tok2vec, docs)
         else:
+            if self._drop_calibration():
+                self.warn_once(
+                    "calibration",
+                    f"{self.name!r} was calibrated and now learns on, so what was fitted no longer "
+                    "holds and is dropped. Run `spacy multitask calibrate` after the training.",
+                )
             set_dropout_rate(self.model, drop)
             module = self.module
             module.train()
@@ -266,6 +272,11 @@ class Head(TrainablePipe):
         if sgd is not None and sgd is not False:
             self.finish_update(sgd)
         return losses
+
+    def _drop_calibration(self) -> bool:
+        """RETURNS (bool): Whether there was any."""
+        fitted = [self.cfg.pop(name, None) for name in ("temperatures", "thresholds")]
+        return any(fitted)
 
     def finish_update(self, sgd: Optimizer) -> None:
         self.model.finish_update(sgd)

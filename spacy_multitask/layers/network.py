@@ -106,5 +106,7 @@ class TransformerNetwork(nn.Module):
         if not name.startswith("transformer."):
             return None
         n_layers: int = self.transformer.config.num_hidden_layers
-        match = re.search(r"\.layers?\.(\d+)\.", name)
-        return n_layers - 1 - int(match.group(1)) if match else n_layers
+        if match := re.search(r"\.(?:layers?|block|h)\.(\d+)\.", name):
+            return n_layers - 1 - int(match.group(1))
+        # Embeddings are below all layers. Norms at the end are not, nor is what layers share.
+        return n_layers if re.match(r"transformer\.(?:\w*embed|shared|wte|wpe)", name) else 0

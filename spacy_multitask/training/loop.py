@@ -240,7 +240,8 @@ class Past:
         """Compare the config and the machine with those that the training began with.
 
         RETURNS (List[str]): What may change results in the last bits.
-        RAISES (ValueError): If the config is another; the settings are named.
+        RAISES (ValueError): If the config is another; the settings are named. Or if it is another
+            kind of device.
         """
         before, now = self.notes["settings"], _settings(nlp)
         changed = [
@@ -256,6 +257,13 @@ class Past:
                 "change), or train from the beginning, without --resume."
             )
         before, now = self.notes["environment"], _environment()
+        if before["device"].split(":")[0] != now["device"].split(":")[0]:
+            # On a CPU the optimizer keeps other moments, of the rows in use.
+            raise ValueError(
+                f"{self.path} was written on {before['device']}, and can't go on on "
+                f"{now['device']}. Resume on a device of that kind, or train from the beginning, "
+                "without --resume."
+            )
         return [
             f"{name} was {before.get(name)} and is {value}: the last bits of the weights may differ"
             for name, value in now.items()

@@ -101,8 +101,11 @@ class AdamW(Optimizer):
     def __call__(
         self, key: tuple[int, str], weights: Any, gradient: Any, *, lr_scale: float = 1.0
     ) -> Any:
-        scale = self.head_learn_rate / self.learn_rate if self.learn_rate else 0.0
-        return super().__call__(key, weights, gradient, lr_scale=lr_scale * scale)
+        encoder_rate, self.learn_rate = self.learn_rate, self.head_learn_rate
+        try:
+            return super().__call__(key, weights, gradient, lr_scale=lr_scale)
+        finally:
+            self.learn_rate = encoder_rate
 
     def step_module(self, key: int, module: nn.Module) -> None:
         """Take one step with the gradients on a module's parameters, then clear them.

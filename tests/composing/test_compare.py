@@ -60,6 +60,38 @@ def test_a_corpus_that_is_read_more_often_together_is_so_alone(config):
     assert run.epochs == 12
 
 
+@pytest.mark.parametrize(("sample", "epochs"), [(4, 10), (0.25, 10), (0, 10)])
+def test_a_sample_is_drawn_as_often_alone(config, sample, epochs):
+    sampled = copy.deepcopy(config)
+    sampled["corpora"]["train"]["corpora"]["pos"]["sample"] = sample
+    comparison = Comparison(sampled, tasks=["tagger"], kinds=["alone", "all"], epochs=epochs)
+    assert [run.epochs for run in comparison.runs()] == [epochs, epochs]
+
+
+def test_what_a_config_leaves_to_spacy_is_filled_in(config):
+    short = copy.deepcopy(config)
+    for name in ("frozen_components", "annotating_components", "patience", "logger"):
+        del short["training"][name]
+    del short["initialize"]
+    comparison = Comparison(short, epochs=1)
+    found = [comparison.config_of(run, 0, ROOT / "x.jsonl") for run in comparison.runs()]
+    assert all(one["training"]["frozen_components"] == [] for one in found)
+
+
+def test_each_run_looks_for_leaks_into_the_same_docs(config):
+    leaky = copy.deepcopy(config)
+    leaky["corpora"]["train"]["leaks"] = "drop"
+    comparison = Comparison(leaky, tasks=["ner"], epochs=1, tests={"wire": comparison_path(config)})
+    for run in comparison.runs():
+        train = comparison.config_of(run, 0, ROOT / "x.jsonl")["corpora"]["train"]
+        dev = {f"{name}_dev" for name in config["corpora"]["dev"]["corpora"]}
+        assert set(train["held_out"]) == {*dev, "wire"}
+
+
+def comparison_path(config):
+    return config["corpora"]["dev"]["corpora"]["ner"]["path"]
+
+
 def test_a_run_leaves_out_what_it_does_not_have(config):
     comparison = Comparison(config, epochs=2)
     without = next(r for r in comparison.runs() if r.name == "without: tagger")

@@ -129,7 +129,7 @@ def test_limit_and_max_length(paths, nlp):
 def test_empty_docs_are_no_examples(paths, nlp, tmp_path):
     DocBin(docs=[Doc(nlp.vocab)] * 40).to_disk(tmp_path / "none.spacy")
     corpora = {**paths, "none": {"path": str(tmp_path / "none.spacy")}}
-    with pytest.raises(ValueError, match="'none'.*has no docs"):
+    with pytest.raises(ValueError, match=r"'none'.*has no docs"):
         list(make_multi_corpus(corpora)(nlp))
     words = [["w"], [], ["w"], []] * 5
     DocBin(docs=[Doc(nlp.vocab, words=w) for w in words]).to_disk(tmp_path / "none.spacy")

@@ -133,6 +133,16 @@ def test_training_anew_forgets_the_temperature(nlp):
     assert nlp.get_pipe("ner").temperature() == 1.0
 
 
+def test_training_on_drops_what_was_fitted_and_says_so(nlp):
+    for name in ("tagger", "ner"):
+        nlp.get_pipe(name).cfg["temperatures"] = {"": 2.0}
+    tags = [eg for eg in corpus(nlp) if eg.reference.has_annotation("TAG")]
+    with pytest.warns(UserWarning, match="'tagger' was calibrated and now learns on"):
+        nlp.update(tags)
+    assert "temperatures" not in nlp.get_pipe("tagger").cfg
+    assert nlp.get_pipe("ner").cfg["temperatures"], "it had nothing to learn"
+
+
 @pytest.fixture
 def multilabel(encoder_path):
     fix_random_seed(0)

@@ -327,6 +327,13 @@ def test_another_config_is_refused(config, interrupted):
         train(config, interrupted, resume=True)
 
 
+def test_another_kind_of_device_is_refused(config, interrupted, monkeypatch):
+    now = {**loop._environment(), "device": "cuda:0"}
+    monkeypatch.setattr(loop, "_environment", lambda: now)
+    with pytest.raises(ValueError, match=r"written on cpu, and can't go on on cuda:0"):
+        train(config, interrupted, resume=True)
+
+
 def test_paths_and_the_log_may_change(config, interrupted, folder, tmp_path):
     (tmp_path / "moved").symlink_to(folder / "corpus")
     config["paths"]["corpus"] = str(tmp_path / "moved")

@@ -2,9 +2,11 @@
 
 import itertools
 
+import numpy
 import pytest
 import spacy
 import torch
+import transformers
 from spacy.tokens import Doc
 from spacy.training import Example
 from torch import nn
@@ -153,6 +155,62 @@ def test_new_weights_of_an_encoder_and_deep_layers_have_rates_of_their_own(encod
         name = f"transformer.encoder.layer.{i}.output.dense.weight"
         expected = 0.001 * 0.5 ** (n_layers - 1 - i)
         assert moved[name].item() == pytest.approx(expected, rel=1e-2)
+
+
+SIZES = {"hidden_size": 8, "num_hidden_layers": 3, "num_attention_heads": 2, "vocab_size": 20}
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "depths"),
+    [
+        (
+            "Bert",
+            {"intermediate_size": 8},
+            {"embeddings.LayerNorm.weight": 3, "encoder.layer.0.output.dense.weight": 2},
+        ),
+        (
+            "Albert",  # its layers are one
+            {"intermediate_size": 8, "embedding_size": 4},
+            {
+                "embeddings.word_embeddings.weight": 3,
+                "encoder.albert_layer_groups.0.albert_layers.0.ffn.weight": 0,
+            },
+        ),
+        (
+            "ModernBert",
+            {"intermediate_size": 8, "pad_token_id": 0},
+            {
+                "embeddings.tok_embeddings.weight": 3,
+                "layers.2.mlp.Wi.weight": 0,
+                "final_norm.weight": 0,
+            },
+        ),
+        (
+            "T5Encoder",
+            {"d_model": 8, "d_kv": 4, "d_ff": 8, "num_layers": 3, "num_heads": 2},
+            {
+                "shared.weight": 3,
+                "encoder.block.1.layer.0.SelfAttention.q.weight": 1,
+                "encoder.final_layer_norm.weight": 0,
+            },
+        ),
+    ],
+)
+def test_layers_are_counted_from_the_top(name, options, depths):
+    config = getattr(transformers, f"{name.removesuffix('Encoder')}Config")(**{**SIZES, **options})
+    network = TransformerNetwork(getattr(transformers, f"{name}Model")(config), n_shapes=4)
+    found = {n: network.depth_from_top(n) for n, _ in network.named_parameters()}
+    assert found.pop("shape_embedding.weight") is None
+    assert set(found.values()) <= set(range(4))
+    assert {n: found[f"transformer.{n}"] for n in depths} == depths
+
+
+def test_spacys_heads_learn_while_the_encoders_rate_is_zero():
+    sgd = make_adamw(learn_rate=0.0, head_learn_rate=0.1, weight_decay=0.0)
+    weights = numpy.ones(3, "f")
+    sgd((0, "W"), weights, numpy.ones(3, "f"))
+    assert weights == pytest.approx([0.9] * 3, rel=1e-3)
+    assert sgd.learn_rate == 0.0
 
 
 def test_parameters_without_gradient_stay():
