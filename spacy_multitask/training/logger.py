@@ -35,9 +35,9 @@ def make_logger(
     """Log to the console and, if asked to, to a file.
 
     output_file (Optional[str]): JSONL file, one line per evaluation: epoch, step, words, seconds,
-        the mean loss per step of each head since the line before (with accumulate_gradient, of the
-        parts of a batch added up), the factor on its loss where that is learned, all scores from 0 to 1, the learning rate. An older file of that name is
-        replaced.
+        the mean loss per step of each head since the line before (with accumulate_gradient, the
+        losses of a batch's parts are added up), the factor on its loss where that is learned, all
+        scores from 0 to 1, the learning rate. An older file of that name is replaced.
     progress_bar (bool): Whether to show steps and time left, if standard error is a terminal.
     plan (bool): Whether to read the corpora before the first step, and say what gold each head
         has in them and what the training will take.
