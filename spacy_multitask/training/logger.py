@@ -37,7 +37,7 @@ def make_logger(
     output_file (Optional[str]): JSONL file, one line per evaluation: epoch, step, words, seconds,
         the mean loss per step of each head since the line before (with accumulate_gradient, the
         losses of a batch's parts are added up), the factor on its loss where that is learned, all
-        scores from 0 to 1, the learning rate. An older file of that name is replaced.
+        scores from 0 to 1. An older file of that name is replaced.
     progress_bar (bool): Whether to show steps and time left, if standard error is a terminal.
     plan (bool): Whether to read the corpora before the first step, and say what gold each head
         has in them and what the training will take.
