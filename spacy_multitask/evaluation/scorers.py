@@ -124,15 +124,19 @@ def score_tags(
 ) -> dict[str, Any]:
     """Score tags over the tokens that have a gold tag.
 
-    extension (Optional[str]): Where the predicted tags are, if not in `token.tag_`.
+    extension (Optional[str]): Where the predicted tags are, if not in `token.tag_`. Gold is in
+        `token.tag_` all the same, as for learning.
     RETURNS (Dict[str, Any]): tag_acc and, without extension, pos_acc; None where there is no gold.
     """
     examples = list(examples)
     if extension is not None:
         known = [eg for eg in examples if eg.reference.has_annotation("TAG")]
-        # The gold doc has no such extension set, only tags.
+        # What a predicted doc has in `token.tag_` is another tagger's.
+        gold = {id(eg.reference) for eg in known}
         return Scorer.score_token_attr(
-            known, "tag", getter=lambda token, _: token._.get(extension) or token.tag_
+            known,
+            "tag",
+            getter=lambda token, _: token.tag_ if id(token.doc) in gold else token._.get(extension),
         )
     scores: dict[str, Any] = {}
     for attr, name in (("TAG", "tag"), ("POS", "pos")):

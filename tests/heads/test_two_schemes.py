@@ -5,7 +5,7 @@ import spacy
 from spacy.tokens import Doc, DocBin
 from spacy.util import fix_random_seed
 
-from spacy_multitask.corpus.reader import make_multi_corpus
+from spacy_multitask.corpus.reader import corpus_of, make_multi_corpus
 from tests.conftest import example, make_nlp
 
 SMITH = ["Mr", "Smith", "loves", "New", "York"]
@@ -81,6 +81,18 @@ def test_each_is_scored_on_its_own_corpus(nlp, corpora):
     for name in ("tag_acc", "coarse_tag_acc", "ents_f", "spans_humans_f", "cats_acc"):
         assert scores[name] == 1.0, name
     assert scores["mood_cats_acc"] == 1.0
+
+
+def test_a_second_tagger_that_abstains_does_not_get_the_first_ones_tags(nlp, corpora):
+    head = nlp.get_pipe("coarse")
+    head.abstain = 0.6
+    head.cfg["temperatures"] = {"tags": 1e6}  # both labels are as probable
+    eg = next(eg for eg in corpora(nlp) if corpus_of(eg) == "coarse")
+    eg.predicted = nlp(eg.predicted)
+    for token, tag in zip(eg.predicted, COARSE):
+        token.tag_ = tag
+    assert [t._.coarse for t in eg.predicted] == [""] * 5
+    assert head.score([eg]) == {"coarse_tag_acc": 0.0}
 
 
 def test_a_corpus_name_that_does_not_exist_is_an_error(encoder_path, corpora):
