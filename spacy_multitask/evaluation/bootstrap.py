@@ -6,6 +6,7 @@ replacement, since the words of a doc are not independent of each other.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -14,14 +15,25 @@ import numpy as np
 from spacy.tokens import Span
 from spacy.training import Example
 
+from ..heads.ner import EntityRecognizer
 from ..heads.relations import aligned_relations, get_relations
+from ..heads.tagger import Tagger
+from ..heads.textcat import TextCategorizer
+from .scorers import best_cat, knows_cats
+
+# What a score counts, after the prefix of a second head.
+KIND = re.compile(
+    r"(?:^|_)((?:tag|pos|morph|lemma|cats)_acc|dep_uas|dep_las|sents_f|ents_f|rels_f|spans_(.+)_f)$"
+)
+# spaCy's parser is not scored on punctuation.
+PUNCTUATION = ("p", "punct")
 
 # Per doc: right, predicted, gold. Accuracy is right / gold.
 Counts = tuple[int, int, int]
 
 
 class _Items(NamedTuple):
-    """What one doc has of what a score counts; the last entry of each item is its label.
+    """What one doc has of what a score counts; the last entry of each item is its label, or "".
 
     gold, own (Set[tuple]): Gold and predicted items, on the predicted doc's tokens.
     cut (Counter): Labels of gold items that the tokenization cuts: they can't be predicted, but
@@ -33,22 +45,26 @@ class _Items(NamedTuple):
     cut: Counter[str]
 
 
-def count_correct(example: Example, score: str) -> Counts | None:
+def count_correct(example: Example, score: str, head: Any = None) -> Counts | None:
     """Count what a score is made of in one doc.
 
     example (Example): With predictions.
-    score (str): "tag_acc", "pos_acc", "cats_acc", "ents_f", "rels_f" or "spans_KEY_f".
-    RETURNS (Optional[Tuple[int, int, int]]): Right, predicted and gold items; None without gold.
+    score (str): "tag_acc", "pos_acc", "morph_acc", "lemma_acc", "dep_uas", "dep_las", "sents_f",
+        "cats_acc", "ents_f", "rels_f" or "spans_KEY_f", or one of them with a prefix.
+    head (Any): The component whose score it is: it may have labels, and a place for predictions, of
+        its own.
+    RETURNS (Optional[Tuple[int, int, int]]): Right, predicted and gold items; None without gold, or
+        if the score is of another kind.
     """
-    items = _items(example, score)
+    items = _items(example, score, head)
     if items is None:
         return None
     return len(items.gold & items.own), len(items.own), len(items.gold) + items.cut.total()
 
 
-def count_labels(example: Example, score: str) -> dict[str, Counts] | None:
+def count_labels(example: Example, score: str, head: Any = None) -> dict[str, Counts] | None:
     """RETURNS (Optional[Dict[str, Tuple[int, int, int]]]): As `count_correct`, per label."""
-    items = _items(example, score)
+    items = _items(example, score, head)
     if items is None:
         return None
     right, own, gold = (
@@ -60,26 +76,49 @@ def count_labels(example: Example, score: str) -> dict[str, Counts] | None:
     return {label: (right[label], own[label], gold[label]) for label in own | gold if label}
 
 
-def _items(example: Example, score: str) -> _Items | None:
+def label_pairs(example: Example, score: str, head: Any = None) -> Counter[tuple[str, str]]:
+    """Count what a head took for what.
+
+    score (str): Of what has one label per word or doc: "tag_acc", "pos_acc" or "cats_acc", or one
+        of them with a prefix.
+    RETURNS (Counter[Tuple[str, str]]): Gold and predicted labels. Where the head abstained it took
+        nothing for anything.
+    """
+    items = _items(example, score, head)
+    if items is None:
+        return Counter()
+    own = {item[:-1]: item[-1] for item in items.own if item[-1]}
+    return Counter((item[-1], own[item[:-1]]) for item in items.gold if item[:-1] in own)
+
+
+def _items(example: Example, score: str, head: Any) -> _Items | None:
     reference, predicted = example.reference, example.predicted
-    if score in ("tag_acc", "pos_acc"):
-        name = score.removesuffix("_acc").upper()
-        if not reference.has_annotation(name):
+    found = KIND.search(score)
+    if found is None:
+        return None
+    kind, key = found.groups()
+    if kind in ("tag_acc", "pos_acc", "morph_acc", "lemma_acc"):
+        return _token_items(example, kind.removesuffix("_acc").upper(), head)
+    if kind in ("dep_uas", "dep_las"):
+        return _dep_items(example, labeled=kind == "dep_las")
+    if kind == "sents_f":
+        if not reference.has_annotation("SENT_START"):
             return None
-        tags = example.get_aligned(name, as_string=True)
-        gold = {(i, tag) for i, tag in enumerate(tags) if tag}
-        own = {(t.i, t.tag_ if name == "TAG" else t.pos_) for t in predicted if tags[t.i]}
-        return _Items(gold, own, Counter())
-    if score == "cats_acc":
-        if not any(value > 0 for value in reference.cats.values()):
+        own = predicted.sents if predicted.has_annotation("SENT_START") else ()
+        return _span_items(example, reference.sents, own)
+    if kind == "cats_acc":
+        labels = [*reference.cats, *predicted.cats]
+        if isinstance(head, TextCategorizer):
+            labels = list(head.labels)
+        if not knows_cats(reference, labels, multi_label=False):
             return None
-        best = [max(d.cats, key=d.cats.__getitem__, default="") for d in (reference, predicted)]
+        best = [best_cat(doc, labels) for doc in (reference, predicted)]
         return _Items({(best[0],)}, {(best[1],)}, Counter())
-    if score == "ents_f":
+    if kind == "ents_f":
         if not reference.has_annotation("ENT_IOB"):
             return None
         return _span_items(example, reference.ents, predicted.ents)
-    if score == "rels_f":
+    if kind == "rels_f":
         aligned = aligned_relations(example)
         if aligned is None:
             return None
@@ -87,10 +126,45 @@ def _items(example: Example, score: str) -> _Items | None:
         cut -= Counter(label for _, _, label in aligned)
         related = {(_key(r.head), _key(r.tail), r.label) for r in get_relations(predicted)}
         return _Items(set(aligned), related, cut)
-    key = score.removeprefix("spans_").removesuffix("_f")
-    if key not in reference.spans:
+    gold: Iterable[Span]
+    if key in reference.spans:
+        gold = reference.spans[key]
+    elif isinstance(head, EntityRecognizer) and reference.has_annotation("ENT_IOB"):
+        gold = reference.ents
+    else:
         return None
-    return _span_items(example, reference.spans[key], predicted.spans.get(key, []))
+    return _span_items(example, gold, predicted.spans.get(key, []))
+
+
+def _token_items(example: Example, attr: str, head: Any) -> _Items | None:
+    if not example.reference.has_annotation(attr):
+        return None
+    predicted = example.predicted
+    gold = example.get_aligned(attr, as_string=True)
+    if isinstance(head, Tagger) and head.extension is not None:
+        own = [token._.get(head.extension) for token in predicted]
+    else:
+        own = [predicted.vocab.strings[i] for i in predicted.to_array(attr).tolist()]
+    # There are too many lemmas and sets of features to tell them apart.
+    labels = (lambda value: (value,)) if attr in ("TAG", "POS") else (lambda value: (value, ""))
+    return _Items(
+        {(i, *labels(value)) for i, value in enumerate(gold) if value},
+        {(i, *labels(value)) for i, value in enumerate(own) if gold[i]},
+        Counter(),
+    )
+
+
+def _dep_items(example: Example, *, labeled: bool) -> _Items | None:
+    if not example.reference.has_annotation("DEP"):
+        return None
+    heads, deps = example.get_aligned_parse(projectivize=False)
+    gold = {(i, h, d.lower()) for i, (h, d) in enumerate(zip(heads, deps)) if d}
+    own = {(t.i, t.head.i, t.dep_.lower()) for t in example.predicted if deps[t.i]}
+    gold, own = (
+        {(i, h, d if labeled else "") for i, h, d in items if d not in PUNCTUATION}
+        for items in (gold, own)
+    )
+    return _Items(gold, own, Counter())
 
 
 def _span_items(example: Example, gold: Iterable[Span], own: Iterable[Span]) -> _Items:
@@ -148,6 +222,7 @@ def _intervals(table: np.ndarray, level: float, n_samples: int, seed: int) -> np
 def score_labels(
     examples: Iterable[Example],
     score: str,
+    head: Any = None,
     *,
     level: float = 0.95,
     n_samples: int = 1000,
@@ -156,11 +231,11 @@ def score_labels(
     """Score each label by itself.
 
     examples (Iterable[Example]): With predictions; those without gold do not count.
-    score (str): As for `count_correct`.
+    score, head: As for `count_correct`.
     RETURNS (Dict[str, Dict]): By label precision "p", recall "r" and "f" from 0 to 1, the number of
         items as "gold", and the limits of F as "interval".
     """
-    found = [c for eg in examples if (c := count_labels(eg, score)) is not None]
+    found = [c for eg in examples if (c := count_labels(eg, score, head)) is not None]
     labels = sorted({label for counts in found for label in counts})
     if not labels:
         return {}

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from spacy.language import Language
-from spacy.scorer import Scorer
 from spacy.training import Example
 
 from ..corpus.reader import make_multi_corpus
 from ..progress import progress
 from .bootstrap import count_correct, interval, score_labels
+from .scorers import is_task_score
 
-# One number per task, as papers report it.
+# One number per task, as papers report it, in the order of the table. A second head's has a prefix.
 MAIN_SCORES = (
     "tag_acc",
     "pos_acc",
@@ -25,6 +25,8 @@ MAIN_SCORES = (
     "sents_f",
     "cats_acc",
     "cats_score",
+    "ents_f",
+    "rels_f",
 )
 
 
@@ -34,11 +36,13 @@ def evaluate(nlp: Language, corpora: dict[str, str]) -> dict[str, dict[str, Any]
     corpora (Dict[str, str]): Path of a .spacy file, or a folder of them, per corpus name.
     RETURNS (Dict[str, Dict]): Per corpus all scores that apply to it, from 0 to 1, also per label;
         the number of docs and words, the words predicted per second, and as "intervals" the 95 %
-        bootstrap interval of each main score; as "labels", per main score, each label's precision,
-        recall, F with its interval, and number of gold items.
+        bootstrap interval of each main score but cats_score, which is a mean over labels; as
+        "labels", per main score that has some, each label's precision, recall, F with its interval,
+        and number of gold items.
     """
     return {
-        name: score_corpus(nlp, *predict_corpus(nlp, name, path)) for name, path in corpora.items()
+        name: score_corpus(nlp, *predict_corpus(nlp, name, path))[0]
+        for name, path in corpora.items()
     }
 
 
@@ -59,35 +63,49 @@ def predict_corpus(nlp: Language, name: str, path: str) -> tuple[list[Example], 
     return examples, time.perf_counter() - started
 
 
-def score_corpus(nlp: Language, examples: list[Example], seconds: float) -> dict[str, Any]:
-    """RETURNS (Dict[str, Any]): A corpus' entry in what `evaluate` returns."""
+def score_corpus(
+    nlp: Language, examples: list[Example], seconds: float
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """RETURNS (tuple): A corpus' entry in what `evaluate` returns, and by score the component whose
+    it is."""
     # As nlp.evaluate does, which keeps its predictions to itself.
-    scores = Scorer(nlp).score(examples)
-    known = {
-        key: value
-        for key, value in scores.items()
-        if value is not None and not key.startswith("token_")
-    }
+    known: dict[str, Any] = {}
+    owners: dict[str, Any] = {}
+    for _, pipe in nlp.pipeline:
+        if hasattr(pipe, "score"):
+            # A head without gold here takes nothing from one whose scores have the same names.
+            found = {k: v for k, v in pipe.score(examples).items() if v is not None}
+            known.update(found)
+            owners.update(dict.fromkeys(found, pipe))
     if not any(eg.reference.cats for eg in examples):
         known = {key: v for key, v in known.items() if not key.startswith("cats")}
-    known["intervals"], known["labels"] = {}, {}
+    intervals, labels = {}, {}
     for score in main_scores(known):
-        counts = [c for eg in examples if (c := count_correct(eg, score)) is not None]
-        if counts and score != "cats_score":
-            known["intervals"][score] = interval(counts)
-            known["labels"][score] = score_labels(examples, score)
+        head = owners[score]
+        counts = [c for eg in examples if (c := count_correct(eg, score, head)) is not None]
+        if counts:
+            intervals[score] = interval(counts)
+            if by_label := score_labels(examples, score, head):
+                labels[score] = by_label
+    known.update(intervals=intervals, labels=labels)
     known["docs"] = len(examples)
     known["words"] = sum(len(eg.predicted) for eg in examples)
     known["speed"] = known["words"] / seconds
-    return known
+    return known, owners
 
 
 def main_scores(result: dict[str, Any]) -> dict[str, float]:
     """RETURNS (Dict[str, float]): The scores that sum up a corpus."""
-    names = [
-        *MAIN_SCORES,
-        "ents_f",
-        "rels_f",
-        *(k for k in result if k.startswith("spans_") and k.endswith("_f")),
-    ]
-    return {name: result[name] for name in names if isinstance(result.get(name), float)}
+    names = [name for name in result if is_task_score(name) or is_kind(name, "dep_uas")]
+    names.sort(key=_place)
+    return {name: result[name] for name in names if isinstance(result[name], float)}
+
+
+def _place(name: str) -> int:
+    kinds = (place for place, kind in enumerate(MAIN_SCORES) if is_kind(name, kind))
+    return next(kinds, len(MAIN_SCORES))
+
+
+def is_kind(name: str, kind: str) -> bool:
+    """RETURNS (bool): Whether a score is of this kind, with a prefix or without."""
+    return name == kind or name.endswith(f"_{kind}")

@@ -198,7 +198,7 @@ def score_cats(
         there is cats_acc, over all.
     """
     labels = list(labels)
-    known = [eg for eg in examples if _knows_cats(eg.reference, labels, multi_label)]
+    known = [eg for eg in examples if knows_cats(eg.reference, labels, multi_label)]
     if not known:
         return {"cats_score": None, "cats_micro_f": None, "cats_macro_f": None, "cats_acc": None}
     own = frozenset(labels)
@@ -216,7 +216,9 @@ def score_cats(
         threshold=threshold,
     )
     if not multi_label:
-        right = sum(_best(eg.predicted, labels) == _best(eg.reference, labels) for eg in known)
+        right = sum(
+            best_cat(eg.predicted, labels) == best_cat(eg.reference, labels) for eg in known
+        )
         scores["cats_acc"] = right / len(known)
     return scores
 
@@ -228,13 +230,15 @@ def _moved(p: float, own: float, common: float) -> float:
     return p / own * common if p < own else 1 - (1 - p) / (1 - own) * (1 - common)
 
 
-def _knows_cats(doc: Doc, labels: list[str], multi_label: bool) -> bool:
+def knows_cats(doc: Doc, labels: list[str], multi_label: bool) -> bool:
+    """RETURNS (bool): Whether a doc has gold for these labels."""
     if multi_label:
         return any(label in doc.cats for label in labels)
     return any(doc.cats.get(label, 0) > 0 for label in labels)
 
 
-def _best(doc: Doc, labels: list[str]) -> str:
-    """RETURNS (str): The label that is most true; another head's labels do not count."""
+def best_cat(doc: Doc, labels: list[str]) -> str:
+    """RETURNS (str): The label that is most true; another head's labels do not count. "" if
+    the doc has none of them."""
     own = [label for label in labels if label in doc.cats]
     return max(own, key=doc.cats.__getitem__) if own else ""

@@ -16,9 +16,9 @@ from spacy.tokens import Doc
 from spacy.training import Example
 from thinc.api import Model
 
-from ..evaluation.bootstrap import count_correct
+from ..evaluation.bootstrap import count_correct, label_pairs
 from ..evaluation.calibration import Reliability, reliability
-from ..evaluation.evaluate import main_scores, predict_corpus, score_corpus
+from ..evaluation.evaluate import is_kind, main_scores, predict_corpus, score_corpus
 from ..heads.base import Head
 from ..heads.relations import KEY as RELATIONS
 from ..layers.shim import TorchShim
@@ -52,11 +52,12 @@ def build_report(
     scores, per_label, matrices, mistakes, charts = [], [], [], [], []
     for name, path in progress(corpora.items(), "Reporting", total=len(corpora), unit="corpus"):
         examples, seconds = predict_corpus(nlp, name, path)
-        result = score_corpus(nlp, examples, seconds)
+        result, owners = score_corpus(nlp, examples, seconds)
         scores += _score_rows(name, result)
         per_label += _label_tables(name, result)
-        matrices += _matrices(name, examples)
-        mistakes += _mistakes(name, examples, list(main_scores(result)))
+        heads = {score: owners[score] for score in main_scores(result)}
+        matrices += _matrices(name, examples, heads)
+        mistakes += _mistakes(name, examples, heads)
         charts += _calibration(name, nlp, examples)
     meta = nlp.meta
     return environment.get_template("template.html").render(
@@ -122,20 +123,21 @@ def _label_tables(name: str, result: dict[str, Any]) -> list[dict[str, Any]]:
     return tables
 
 
-def _matrices(name: str, examples: list[Example]) -> list[dict[str, Any]]:
-    tags: Counter[tuple[str, str]] = Counter()
-    topics: Counter[tuple[str, str]] = Counter()
-    for eg in examples:
-        if eg.reference.has_annotation("TAG"):
-            gold = eg.get_aligned("TAG", as_string=True)
-            tags.update((g, t.tag_) for g, t in zip(gold, eg.predicted, strict=True) if g)
-        if any(value > 0 for value in eg.reference.cats.values()) and eg.predicted.cats:
-            best = [max(d.cats, key=d.cats.__getitem__) for d in (eg.reference, eg.predicted)]
-            topics[best[0], best[1]] += 1
+def _matrices(name: str, examples: list[Example], heads: dict[str, Any]) -> list[dict[str, Any]]:
+    """
+    heads (Dict[str, Any]): By main score, the component whose it is.
+    """
     found = []
-    for title, pairs in ((f"{name}: tags", tags), (f"{name}: topics", topics)):
-        if pairs:
-            found.append({"title": title, **_matrix(pairs)})
+    for score, head in heads.items():
+        for main, counted, what in (
+            ("tag_acc", "tag_acc", "tags"),
+            ("cats_score", "cats_acc", "topics"),
+        ):
+            if is_kind(score, main):
+                pairs = sum((label_pairs(eg, counted, head) for eg in examples), Counter())
+                if pairs:
+                    prefix = score.removesuffix(main).replace("_", " ")
+                    found.append({"title": f"{name}: {prefix}{what}", **_matrix(pairs)})
     return found
 
 
@@ -158,15 +160,20 @@ def _matrix(pairs: Counter[tuple[str, str]]) -> dict[str, Any]:
     return {"labels": labels, "rows": rows}
 
 
-def _mistakes(name: str, examples: list[Example], scores: list[str]) -> list[dict[str, Any]]:
-    if "tag_acc" in scores:
-        # A drawing shows one of tag and part of speech, and counts what it shows.
-        scores = [score for score in scores if score != "pos_acc"]
+def _mistakes(name: str, examples: list[Example], heads: dict[str, Any]) -> list[dict[str, Any]]:
+    """
+    heads (Dict[str, Any]): By main score, the component whose it is.
+    """
+    # What a drawing does not show is not counted: it has one of tag and part of speech.
+    drawn = {"tag_acc", "pos_acc", "spans_np_f", "ents_f", "rels_f"}
+    if "tag_acc" in heads:
+        drawn.remove("pos_acc")
+    heads = {k: head for k, head in heads.items() if k in drawn or is_kind(k, "cats_acc")}
     wrong = []
     for i, eg in enumerate(examples):
         n = 0
-        for score in scores:
-            counts = count_correct(eg, score)
+        for score, head in heads.items():
+            counts = count_correct(eg, score, head)
             if counts is not None:
                 right, own, gold = counts
                 n += max(own, gold) - right

@@ -6,7 +6,7 @@ from spacy.tokens import Doc, DocBin
 from spacy.training import Example
 
 from spacy_multitask.evaluation.bootstrap import count_correct, interval, score_labels
-from spacy_multitask.evaluation.evaluate import evaluate
+from spacy_multitask.evaluation.evaluate import evaluate, main_scores
 from tests.conftest import corpus
 
 
@@ -25,6 +25,64 @@ def test_counts_give_the_scorers_figures(nlp, score):
     counts = [c for eg in examples if (c := count_correct(eg, score)) is not None]
     assert 0 < len(counts) < len(examples), "unknown does not count"
     assert f_score(counts) == pytest.approx(scores[score])
+
+
+@pytest.mark.parametrize(
+    ("factory", "scores"),
+    [
+        ("parser", ["dep_uas", "dep_las", "sents_f"]),
+        ("morphologizer", ["pos_acc", "morph_acc"]),
+        ("trainable_lemmatizer", ["lemma_acc"]),
+    ],
+)
+def test_counts_give_the_figures_of_spacys_own_heads(factory, scores):
+    nlp = spacy.blank("en")
+    gold = Doc(
+        nlp.vocab,
+        words=["She", "sees", "him", ".", "He", "runs", "on"],
+        heads=[1, 1, 1, 1, 5, 5, 5],
+        deps=["nsubj", "ROOT", "obj", "punct", "nsubj", "ROOT", ""],
+        pos=["PRON", "VERB", "PRON", "PUNCT", "PRON", "VERB", ""],
+        morphs=["Case=Nom", "Number=Sing", "Case=Acc", "_", "Case=Nom", "", ""],
+        lemmas=["she", "see", "he", ".", "he", "run", ""],
+    )
+    own = Doc(
+        nlp.vocab,
+        words=[t.text for t in gold],
+        heads=[1, 1, 1, 2, 4, 5, 5],
+        deps=["nsubj", "ROOT", "nsubj", "punct", "ROOT", "punct", "advmod"],
+        pos=["PRON", "NOUN", "PRON", "PUNCT", "PRON", "VERB", "ADP"],
+        morphs=["Case=Nom", "Number=Plur", "Case=Acc", "Case=Acc", "_", "", ""],
+        lemmas=["she", "see", "him", ".", "he", "", "on"],
+    )
+    examples = [Example(own, gold), Example(own.copy(), Doc(nlp.vocab, words=["a"] * 7))]
+    found = nlp.add_pipe(factory).score(examples[:1])
+    for score in scores:
+        counts = [count_correct(eg, score) for eg in examples]
+        assert counts[1] is None, "unknown does not count"
+        assert 0 < found[score] < 1
+        assert f_score(counts[:1]) == pytest.approx(found[score]), score
+    assert "PRON" in score_labels(examples, "pos_acc")
+    assert score_labels(examples, "lemma_acc") == {}, "as many as there are words"
+
+
+@pytest.mark.parametrize("score", ["cats_score", "spans_np_p", "speed"])
+def test_what_can_not_be_counted_is_not(score):
+    doc = Doc(spacy.blank("en").vocab, words=["a"])
+    doc.cats = {"A": 1.0}
+    assert count_correct(Example(doc.copy(), doc), score) is None
+
+
+def test_second_heads_are_among_the_main_scores():
+    names = [
+        "transformer_loss", "coarse_tag_acc", "tag_acc", "dep_uas", "news_cats_acc", "cats_acc",
+        "ents_p", "spans_fine_f", "spans_fine_per_type", "ents_f", "cats_macro_f", "worst_task",
+    ]  # fmt: skip
+    assert list(main_scores(dict.fromkeys(names, 0.5))) == [
+        "coarse_tag_acc", "tag_acc", "dep_uas", "news_cats_acc", "cats_acc", "ents_f",
+        "spans_fine_f",
+    ]  # fmt: skip
+    assert main_scores({"tag_acc": None, "ents_f": 0.5}) == {"ents_f": 0.5}
 
 
 def test_gold_that_the_tokenization_cuts_is_missed(trained):

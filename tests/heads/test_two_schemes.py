@@ -3,9 +3,13 @@
 import pytest
 import spacy
 from spacy.tokens import Doc, DocBin
+from spacy.training import Example
 from spacy.util import fix_random_seed
 
 from spacy_multitask.corpus.reader import corpus_of, make_multi_corpus
+from spacy_multitask.evaluation.bootstrap import count_correct
+from spacy_multitask.evaluation.evaluate import evaluate, main_scores
+from spacy_multitask.report.page import _matrices
 from tests.conftest import example, make_nlp
 
 SMITH = ["Mr", "Smith", "loves", "New", "York"]
@@ -81,6 +85,55 @@ def test_each_is_scored_on_its_own_corpus(nlp, corpora):
     for name in ("tag_acc", "coarse_tag_acc", "ents_f", "spans_humans_f", "cats_acc"):
         assert scores[name] == 1.0, name
     assert scores["mood_cats_acc"] == 1.0
+
+
+@pytest.fixture
+def paths(corpora):
+    return {name: options["path"] for name, options in corpora.corpora.items()}
+
+
+def test_each_head_has_a_row_intervals_and_labels(nlp, paths):
+    found = evaluate(nlp, paths)
+    assert {name: main_scores(scores) for name, scores in found.items()} == {
+        "fine": {"tag_acc": 1.0, "ents_f": 1.0},
+        "coarse": {"coarse_tag_acc": 1.0, "spans_humans_f": 1.0},
+        # Of two labels one is never gold.
+        "topics": {"cats_acc": 1.0, "cats_score": 0.5},
+        "moods": {"mood_cats_acc": 1.0, "mood_cats_score": 0.5},
+    }
+    labels = {name: {k: sorted(v) for k, v in f["labels"].items()} for name, f in found.items()}
+    assert labels == {
+        "fine": {"tag_acc": ["NNP", "VBZ"], "ents_f": ["LOC", "PER"]},
+        "coarse": {"coarse_tag_acc": ["N", "V"], "spans_humans_f": ["human"]},
+        "topics": {"cats_acc": ["Business"]},
+        "moods": {"mood_cats_acc": ["good"]},
+    }
+    for scores in found.values():
+        assert scores["intervals"] == dict.fromkeys(scores["labels"], (1.0, 1.0))
+
+
+def test_mistakes_are_those_of_the_head_that_the_score_belongs_to(nlp):
+    """Each head's predictions beside another head's that are right, and the other way round."""
+    gold = example(nlp, SMITH, tags=COARSE, ents=[(0, 2, "human")], cats={"good": 1.0}).reference
+    own = Doc(nlp.vocab, words=SMITH, tags=COARSE, ents=["B-human", "I-human", "O", "O", "O"])
+    own.spans["humans"] = []
+    own.cats = {"good": 0.6, "bad": 0.4, "Business": 0.9, "Sports": 0.1}
+    for token in own:
+        token._.coarse = "N"
+    eg = Example(own, gold)
+    coarse, humans, moods = (nlp.get_pipe(name) for name in ("coarse", "humans", "moods"))
+    assert count_correct(eg, "coarse_tag_acc", coarse) == (4, 5, 5)
+    assert count_correct(eg, "tag_acc", nlp.get_pipe("fine")) == (5, 5, 5)
+    assert count_correct(eg, "spans_humans_f", humans) == (0, 0, 1)
+    assert count_correct(eg, "mood_cats_acc", moods) == (1, 1, 1)
+    assert count_correct(eg, "cats_acc", nlp.get_pipe("topics")) is None, "no topic is gold"
+    own.cats = {"bad": 0.6, "good": 0.4, "Business": 0.1}
+    assert count_correct(eg, "mood_cats_acc", moods) == (0, 1, 1)
+    heads = {"coarse_tag_acc": coarse, "mood_cats_acc": moods, "mood_cats_score": moods}
+    found = {matrix["title"]: matrix["labels"] for matrix in _matrices("x", [eg], heads)}
+    assert found == {"x: coarse tags": ["N", "V"], "x: mood topics": ["bad", "good"]}
+    own.cats = {"Business": 0.9}
+    assert count_correct(eg, "mood_cats_acc", moods) == (0, 1, 1), "it abstained"
 
 
 def test_a_second_tagger_that_abstains_does_not_get_the_first_ones_tags(nlp, corpora):

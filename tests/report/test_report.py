@@ -78,12 +78,12 @@ def test_as_many_mistakes_are_marked_as_are_counted():
     words = ["It", "rains", "here"]
     gold = Doc(vocab, words=words, tags=["PRP", "VBZ", "RB"], pos=["PRON", "VERB", "ADV"])
     own = Doc(vocab, words=words, tags=["PRP", "NNS", "NN"], pos=["PRON", "NOUN", "NOUN"])
-    (found,) = _mistakes("x", [Example(own, gold)], ["tag_acc", "pos_acc"])
+    (found,) = _mistakes("x", [Example(own, gold)], dict.fromkeys(["tag_acc", "pos_acc"]))
     # Each label is there twice, the second time to make room.
     assert (found["wrong"], found["gold"].count("✗"), found["predicted"].count("✗")) == (2, 4, 4)
-    (found,) = _mistakes("x", [Example(own, gold)], ["pos_acc"])
+    (found,) = _mistakes("x", [Example(own, gold)], {"pos_acc": None})
     assert found["wrong"] == 2
-    assert _mistakes("x", [Example(gold.copy(), gold)], ["tag_acc"]) == []
+    assert _mistakes("x", [Example(gold.copy(), gold)], {"tag_acc": None}) == []
 
 
 def test_strings_from_data_are_escaped(page):
