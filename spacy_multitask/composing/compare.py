@@ -22,7 +22,7 @@ from ..corpus.leaks import paths_of
 from ..corpus.reader import MultiCorpus, make_multi_corpus
 from ..evaluation.bootstrap import Difference, count_correct, paired_difference
 from ..evaluation.evaluate import predict_corpus
-from ..evaluation.scorers import is_task_score
+from ..evaluation.scorers import main_score
 from ..training.conflict import gradient_cosines
 from .estimate import Learner, learners_of
 from .survey import Survey, survey, survey_docs
@@ -203,11 +203,13 @@ class Comparison:
             for name in heads:
                 head: Any = nlp.get_pipe(name)
                 scores = head.score(examples)
-                score = next(k for k, v in scores.items() if is_task_score(k) and v is not None)
+                score = main_score(scores)
+                if score is None:  # labels of another head of its kind
+                    continue
                 found[f"{name} on {corpus}"] = {
                     "score": score,
                     "value": scores[score],
-                    "counts": _counts(examples, score),
+                    "counts": _counts(examples, score, head),
                 }
         if len(run.heads) > 1:
             cosines = gradient_cosines(nlp, self._training_examples(nlp, run.corpora))
@@ -314,10 +316,10 @@ def _verdict(found: Difference) -> dict[str, Any]:
     return {"interval": [found.low, found.high], "p": found.p, "verdict": verdict}
 
 
-def _counts(examples: list[Example], score: str) -> np.ndarray | None:
+def _counts(examples: list[Example], score: str, head: Any) -> np.ndarray | None:
     """RETURNS (Optional[ndarray]): Right, predicted and gold per doc; None if they are not known
     for this score."""
-    found = [count_correct(eg, score) for eg in examples]
+    found = [count_correct(eg, score, head) for eg in examples]
     if all(counts is None for counts in found):
         return None
     return np.array([(0, 0, 0) if counts is None else counts for counts in found])

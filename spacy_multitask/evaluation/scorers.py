@@ -18,7 +18,7 @@ from spacy.util import registry
 
 from ..registering import with_types
 
-# How the score that sums up a head ends, the first that it has.
+# How a score ends that sums up a head.
 TASK_SCORE = re.compile(
     r"(^|[_/])((tag|pos|morph|lemma|cats)_acc|dep_las|sents_f|cats_score|ents_f|rels_f|spans_.+_f)$"
 )
@@ -75,10 +75,17 @@ def _has_gold(head: Any, examples: list[Example]) -> bool:
     return _task_score(head.score(examples[:SAMPLE])) is not None
 
 
+def main_score(scores: dict[str, Any]) -> str | None:
+    """RETURNS (Optional[str]): Name of the score that sums up a head best, the first one that has a
+    value, as heads order them; None if there is none."""
+    names = [k for k, v in scores.items() if is_task_score(k) and isinstance(v, int | float)]
+    # spaCy's parser has its sentences before its trees.
+    return next((name for name in names if name.endswith("dep_las")), next(iter(names), None))
+
+
 def _task_score(scores: dict[str, Any]) -> float | None:
-    """RETURNS (Optional[float]): The first score that sums up the task, as heads order them."""
-    found = (v for k, v in scores.items() if is_task_score(k) and isinstance(v, int | float))
-    return next(found, None)
+    name = main_score(scores)
+    return None if name is None else scores[name]
 
 
 def _prefixed(score: Callable, prefix: str) -> Callable:
@@ -195,7 +202,7 @@ def score_cats(
     thresholds (Mapping[str, float]): Others in its place, by label.
     RETURNS (Dict[str, Any]): spaCy's `cats_*` scores over docs with gold labels; None where there
         are none. With exclusive classes they are over docs for which the head did not abstain, and
-        there is cats_acc, over all.
+        there is cats_acc, over all, which sums them up.
     """
     labels = list(labels)
     known = [eg for eg in examples if knows_cats(eg.reference, labels, multi_label)]
@@ -219,7 +226,7 @@ def score_cats(
         right = sum(
             best_cat(eg.predicted, labels) == best_cat(eg.reference, labels) for eg in known
         )
-        scores["cats_acc"] = right / len(known)
+        scores = {"cats_acc": right / len(known), **scores}
     return scores
 
 

@@ -156,6 +156,21 @@ def test_effects_are_told_from_chance(config):
     assert verdicts[0] == "loses"
 
 
+def test_topics_and_second_heads_are_counted_too(config, tmp_path):
+    config = copy.deepcopy(config)
+    config["nlp"]["pipeline"] = ["transformer", "textcat", "ner"]
+    for name in ("tagger", "chunker"):
+        del config["components"][name]
+    config["components"]["ner"]["spans_key"] = "second"
+    comparison = Comparison(config, kinds=["all"], epochs=1)
+    (run,) = comparison.runs()
+    found = comparison.train_and_count(run, 0, tmp_path, gpu_id=-1)
+    for key, score in (("textcat on topic", "cats_acc"), ("ner on ner", "spans_second_f")):
+        assert found[key]["score"] == score
+        right, own, gold = found[key]["counts"].sum(0)
+        assert gold and 2 * right / (own + gold) == pytest.approx(found[key]["value"])
+
+
 def test_the_command_trains_compares_and_reports(project, tmp_path):  # noqa: F811
     config = load_config(project / "config.cfg", interpolate=False)
     config["nlp"]["pipeline"] = ["transformer", "tagger", "ner"]

@@ -9,10 +9,12 @@ from spacy.training.initialize import init_nlp
 from spacy.training.loop import train
 from spacy.util import load_config
 
-from spacy_multitask.evaluation.scorers import is_task_score, score_tasks
+from spacy_multitask.corpus.reader import corpus_of
+from spacy_multitask.evaluation.scorers import is_task_score, main_score, score_tasks
 from spacy_multitask.training.batching import make_batcher
 from spacy_multitask.training.logger import make_logger
 from spacy_multitask.training.plan import PLAN
+from tests.conftest import corpus
 from tests.integration.conftest import project  # noqa: F401  a fixture
 
 TASKS = ("tag_acc", "spans_np_f", "ents_f", "cats_acc")
@@ -56,6 +58,25 @@ def test_the_worst_task_and_each_corpus():
     }  # fmt: skip
     assert score_tasks(["ud", "news"], worst_task=False, **options) == {}
     assert score_tasks([], worst_task=True, **options) == {"worst_task": None}
+
+
+def test_exclusive_topics_are_summed_up_by_their_accuracy(trained):
+    """The macro F, over docs for which the head did not abstain, is 0 for a label never gold."""
+    head = trained.get_pipe("textcat")
+    examples = [eg for eg in corpus(trained) if eg.reference.cats.get("Business")]
+    for eg in examples:
+        eg.predicted = trained(eg.predicted)
+    scores = head.score(examples)
+    assert (scores["cats_acc"], scores["cats_score"]) == (1.0, 0.5)
+    assert main_score(scores) == "cats_acc"
+    options = {"heads": {"textcat": head}, "corpus_of": corpus_of}
+    assert score_tasks(examples, worst_task=True, **options) == {"worst_task": 1.0}
+
+
+def test_the_main_score_is_the_first_with_a_value_and_trees_before_sentences():
+    assert main_score({"tag_acc": None, "pos_acc": 0.5, "ents_f": 0.1}) == "pos_acc"
+    assert main_score({"sents_f": 0.9, "dep_uas": 0.8, "dep_las": 0.7}) == "dep_las"
+    assert main_score({"ents_p": 0.9, "ents_f": None}) is None
 
 
 @pytest.fixture
