@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 from spacy.language import Language
 from spacy.training import Example
 
+from ..corpus.reader import corpus_of
 from ..heads.base import Head
 from ..heads.textcat import TextCategorizer
 from ..progress import progress
@@ -21,6 +23,10 @@ def calibrate(nlp: Language, corpora: dict[str, str]) -> dict[str, dict[str, Any
     """Fit a temperature per part of each head's task, and thresholds per label where several may
     be true, and put them into the heads. The most probable label stays what it was.
 
+    A head with `corpora` takes gold from corpora of those names alone, and a warning tells of gold
+    that it did not take: other than `evaluate`, which scores it on corpora that no head knows by
+    name, too, this changes the head, and their gold may follow another scheme.
+
     nlp (Language): A trained pipeline.
     corpora (Dict[str, str]): Path of a .spacy file, or a folder of them, per corpus name: data
         that the pipeline was not trained on.
@@ -29,7 +35,8 @@ def calibrate(nlp: Language, corpora: dict[str, str]) -> dict[str, dict[str, Any
         for labels that do not exclude each other also their thresholds.
     RAISES (ValueError): If no head has gold in the corpora.
     """
-    examples = [eg for name, path in corpora.items() for eg in predict_corpus(nlp, name, path)[0]]
+    parts = {name: predict_corpus(nlp, name, path)[0] for name, path in corpora.items()}
+    examples = [eg for part in parts.values() for eg in part]
     heads = [(name, head) for name, head in nlp.pipeline if isinstance(head, Head)]
     found: dict[str, dict[str, Any]] = {}
     logits, values = _look(heads, examples)
@@ -51,12 +58,37 @@ def calibrate(nlp: Language, corpora: dict[str, str]) -> dict[str, dict[str, Any
             x, y = (np.concatenate(arrays) for arrays in zip(*values[name]))
             head.cfg["thresholds"] = _thresholds(head, x, y)
             found[name]["thresholds"] = head.cfg["thresholds"]
+    unknown = {name: part for name, part in parts.items() if not any(map(corpus_of, part))}
+    passed_over = _passed_over(heads, unknown)
+    if passed_over:
+        message = (
+            f"No head learns from a corpus named {' or '.join(unknown)}. Gold there was not taken "
+            f"for heads that learn from others by name: {', '.join(passed_over)}. If it is of the "
+            "same scheme, give the corpus the name of the one that the head learns from: NAME=PATH."
+        )
+        if not found:
+            raise ValueError(message)
+        warnings.warn(message, stacklevel=2)
     if not found:
+        named = ", ".join(_described(name, head) for name, head in heads)
         raise ValueError(
             f"The corpora {', '.join(corpora)} have no gold for any of "
-            f"{', '.join(name for name, _ in heads) or 'the pipeline, which has no heads'}."
+            f"{named or 'the pipeline, which has no heads'}."
         )
     return found
+
+
+def _passed_over(heads: list[tuple[str, Head]], unknown: dict[str, list[Example]]) -> list[str]:
+    """RETURNS (List[str]): Heads that would have gold in corpora of names that no head knows."""
+    examples = [eg for part in unknown.values() for eg in part]
+    picky = [(name, head) for name, head in heads if head.corpora is not None and examples]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # labels of another scheme are no surprise here
+        return [_described(name, head) for name, head in picky if head.gold(examples) is not None]
+
+
+def _described(name: str, head: Head) -> str:
+    return name if head.corpora is None else f"{name} (from {', '.join(sorted(head.corpora))})"
 
 
 def _look(heads: list[tuple[str, Head]], examples: list[Example]) -> tuple[dict, dict]:

@@ -1,5 +1,7 @@
 """Several heads of one kind, each with its own corpora, labels and place in the doc."""
 
+import warnings
+
 import pytest
 import spacy
 from spacy.tokens import Doc, DocBin
@@ -8,6 +10,7 @@ from spacy.util import fix_random_seed
 
 from spacy_multitask.corpus.reader import corpus_of, make_multi_corpus
 from spacy_multitask.evaluation.bootstrap import count_correct
+from spacy_multitask.evaluation.calibrate import calibrate
 from spacy_multitask.evaluation.evaluate import evaluate, main_scores
 from spacy_multitask.report.page import _matrices
 from tests.conftest import example, make_nlp
@@ -146,6 +149,20 @@ def test_a_second_tagger_that_abstains_does_not_get_the_first_ones_tags(nlp, cor
         token.tag_ = tag
     assert [t._.coarse for t in eg.predicted] == [""] * 5
     assert head.score([eg]) == {"coarse_tag_acc": 0.0}
+
+
+def test_calibrating_says_whose_gold_it_did_not_take(nlp, paths):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert set(calibrate(nlp, {"fine": paths["fine"]})) == {"fine.tags", "ner"}
+    test = {"test": paths["fine"]}
+    assert evaluate(nlp, test)["test"]["tag_acc"] == 1.0, "scored all the same"
+    expected = r"corpus named test.* fine \(from fine\).*, ner \(from fine\).*NAME=PATH"
+    with pytest.warns(UserWarning, match=expected) as warned:
+        found = calibrate(nlp, {**test, "moods": paths["moods"]})
+    assert set(found) == {"moods"} and len(warned) == 1
+    with pytest.raises(ValueError, match=expected):
+        calibrate(nlp, test)
 
 
 def test_a_corpus_name_that_does_not_exist_is_an_error(encoder_path, corpora):
