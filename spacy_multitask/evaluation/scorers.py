@@ -54,6 +54,7 @@ def score_tasks(
         CORPUS/SCORE; and worst_task, the least of the heads' main scores, None without gold.
     """
     examples = list(examples)
+    _warn_of_shared_names(heads, examples)
     corpora: dict[str, list[Example]] = {}
     for example in examples:
         corpora.setdefault(corpus_of(example), []).append(example)
@@ -67,6 +68,23 @@ def score_tasks(
         tasks = [_task_score(head.score(examples)) for head in heads.values()]
         scores["worst_task"] = min((s for s in tasks if s is not None), default=None)
     return scores
+
+
+def _warn_of_shared_names(heads: Mapping[str, Any], examples: list[Example]) -> None:
+    """Among the scores of a pipeline a name stands once: with the value of the last head."""
+    owners: dict[str, tuple[str, Any]] = {}
+    for name, head in heads.items():
+        if not hasattr(head, "score_options"):  # spaCy's own; it is scored on what it writes
+            continue
+        for score in filter(is_task_score, head.score(examples[:1])):
+            first, owner = owners.setdefault(score, (name, head))
+            # Heads that are scored on the same have the same value.
+            if (owner.corpora, owner.score_options()) != (head.corpora, head.score_options()):
+                head.warn_once(
+                    "score",
+                    f"{first!r} and {name!r} both have the score {score}; only the latter is kept. "
+                    f'Tell them apart: [components.{name}.scorer] prefix = "{name}_".',
+                )
 
 
 def _has_gold(head: Any, examples: list[Example]) -> bool:

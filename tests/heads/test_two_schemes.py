@@ -165,6 +165,32 @@ def test_calibrating_says_whose_gold_it_did_not_take(nlp, paths):
         calibrate(nlp, test)
 
 
+def test_heads_whose_scores_have_one_name_are_told_apart_in_a_warning(nlp, corpora, paths):
+    examples = list(corpora(nlp))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        nlp.evaluate(examples)
+    moods = nlp.get_pipe("moods")
+    moods.scorer = nlp.get_pipe("topics").scorer
+    expected = r"'topics' and 'moods' both have the score cats_.*prefix = \"moods_\""
+    with pytest.warns(UserWarning, match=expected) as warned:
+        nlp.evaluate(examples)
+        nlp.evaluate(examples)
+    assert len(warned) == 1, "once in a training"
+    topics = evaluate(nlp, {"topics": paths["topics"]})["topics"]
+    assert topics["cats_acc"] == 1.0, "the other one has no gold there"
+
+
+def test_heads_that_are_scored_alike_may_share_a_name(encoder_path, corpora):
+    nlp = make_nlp(encoder_path, [])
+    for name in ("first", "second"):  # the second keeps the entities of the first
+        nlp.add_pipe("multitask_ner", name=name)
+    nlp.initialize(lambda: corpora(nlp))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        nlp.evaluate(list(corpora(nlp)))
+
+
 def test_a_corpus_name_that_does_not_exist_is_an_error(encoder_path, corpora):
     nlp = make_nlp(encoder_path, [])
     nlp.add_pipe("multitask_tagger", name="tagger", config={"corpora": ["fin"]})
