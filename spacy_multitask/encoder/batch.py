@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from operator import is_
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
+from spacy.attrs import ORTH
 from spacy.tokens import Doc
 from torch import Tensor
 
@@ -22,6 +24,11 @@ class Projection(Protocol):
         """RETURNS (bool): Whether the head has weights."""
 
     def __call__(self, X: Tensor) -> Tensor: ...
+
+
+def words_of(doc: Doc) -> bytes:
+    """RETURNS (bytes): What two docs have in common if their words are the same."""
+    return doc.to_array(ORTH).tobytes() if len(doc) else b""
 
 
 # Heads applied after the fact work through so many words at once.
@@ -40,6 +47,8 @@ class PackedBatch:
     projected (Dict[int, Tensor]): Logits per listener id, shape (n_words, n_labels) each.
     graph (Optional[Tuple[Tensor, Tensor]]): Outputs still attached to the encoder's graph, with
         the shapes of words and doc_vectors; None if the encoder does not learn from this batch.
+    texts (Sequence[bytes]): Ids of each doc's words when it was encoded, to tell later whether it
+        has changed; only batches that are held have them.
     """
 
     def __init__(
@@ -51,6 +60,7 @@ class PackedBatch:
         *,
         projected: dict[int, Tensor] | None = None,
         graph: tuple[Tensor, Tensor] | None = None,
+        texts: Sequence[bytes] = (),
     ):
         self.docs = docs
         self.lengths = lengths
@@ -58,12 +68,16 @@ class PackedBatch:
         self.doc_vectors = doc_vectors
         self.projected = projected or {}
         self.graph = graph
+        self.texts = texts
+        # The batch that this one is a part of, or itself.
+        self.whole = self
         self.ends = np.cumsum(lengths)
         self.branches: dict[str, PackedBatch] = {}
         # Bookkeeping of the encoder component, see there.
         self.version = 0
         self.touched = False
-        self.waiting: set[int] = set()
+        # Docs that listeners have yet to read, by listener id.
+        self.waiting: dict[int, int] = {}
         self.deferred: tuple[Any, float] | None = None
         self.losses: dict[str, float] | None = None
 
@@ -72,14 +86,47 @@ class PackedBatch:
         """RETURNS (ndarray): First row of each doc, shape (n_docs,)."""
         return self.ends - self.lengths
 
-    def holds(self, docs: list[Doc]) -> bool:
-        """RETURNS (bool): Whether the batch was computed for these very docs, still as they were.
+    def part(self, docs: list[Doc]) -> PackedBatch | None:
+        """Find docs in the batch: components may take them in smaller batches, and in an order of
+        their own, as spaCy's parser does.
 
-        A component in between may have merged or split tokens.
+        RETURNS (Optional[PackedBatch]): The batch itself if these are its docs; the rows of some of
+            them; None if it does not have all, or one is no longer as it was: a component in
+            between may have merged or split tokens.
         """
-        return len(docs) == len(self.docs) and all(
-            a is b and len(a) == n for a, b, n in zip(docs, self.docs, self.lengths)
-        )
+        if len(docs) == len(self.docs) and all(map(is_, docs, self.docs)):
+            found: Sequence[int] = range(len(docs))
+        else:
+            index = {id(doc): i for i, doc in enumerate(self.docs)}
+            if not all(id(doc) in index for doc in docs):
+                return None
+            found = [index[id(doc)] for doc in docs]
+        if not all(words_of(doc) == self.texts[i] for doc, i in zip(docs, found)):
+            return None
+        return self if isinstance(found, range) else self._rows(list(found))
+
+    def _rows(self, docs: list[int]) -> PackedBatch:
+        starts, ends, device = self.starts, self.ends, self.doc_vectors.device
+        rows = [np.arange(starts[i], ends[i]) for i in docs]
+        index = torch.from_numpy(np.concatenate(rows or [np.zeros(0, np.int64)])).to(device)
+        # What is done with the rows of a leaf is done with the leaf.
+        with torch.set_grad_enabled(self.doc_vectors.requires_grad):
+            part = PackedBatch(
+                [self.docs[i] for i in docs],
+                self.lengths[docs],
+                None if self.words is None else self.words[index],
+                self.doc_vectors[torch.tensor(docs, dtype=torch.int64, device=device)],
+                projected={key: logits[index] for key, logits in self.projected.items()},
+                graph=self.graph,
+                texts=[self.texts[i] for i in docs],
+            )
+        part.whole = self.whole
+        part.version = self.version
+        return part
+
+    def add_gradient(self, d_words: Tensor) -> None:
+        """Collect a gradient on the word vectors, shape (n_words, width)."""
+        torch.autograd.backward(self.word_vectors, d_words, retain_graph=True)
 
     def serves(self, listener: EncoderListener) -> bool:
         """RETURNS (bool): Whether the batch has what a listener's head reads."""
@@ -105,7 +152,9 @@ class PackedBatch:
         """RETURNS (PackedBatch): The same vectors, collecting the gradient of one head alone."""
         if name not in self.branches:
             leaves = [t.detach().requires_grad_() for t in (self.word_vectors, self.doc_vectors)]
-            self.branches[name] = PackedBatch(self.docs, self.lengths, *leaves, graph=self.graph)
+            self.branches[name] = PackedBatch(
+                self.docs, self.lengths, *leaves, graph=self.graph, texts=self.texts
+            )
         return self.branches[name]
 
     def backprop(self) -> float:

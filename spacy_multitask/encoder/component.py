@@ -21,6 +21,7 @@ from ..corpus.reader import corpus_of
 from ..layers.network import PRECISIONS
 from ..registering import with_types
 from ..safe_files import MANIFEST_FILE, check_manifest, last_good, manifest, new_folder
+from ..training.plan import PLAN
 from ..training.surgery import Gradients, Surgery, gradient_products, weighted_sum
 from .batch import PackedBatch
 from .listener import EncoderListener
@@ -136,7 +137,7 @@ class MultitaskTransformer(TrainablePipe):
         self._settle(force=True)
         state = self.__dict__.copy()
         del state["_local"], state["_nlp"], state["_heads"]
-        state.update(vocab=self.vocab, name=self.name, cfg=self.cfg)
+        state.update(vocab=self.vocab, name=self.name, cfg=self.cfg, scorer=self.scorer)
         return _bare, (type(self),), state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -187,32 +188,64 @@ class MultitaskTransformer(TrainablePipe):
     def find_listeners(self, component: Any) -> None:
         """Connect the listeners in a component after this one. A listener for "*" goes to the
         nearest encoder before it, which is the last to call this."""
-        if component is self or not isinstance(getattr(component, "model", None), Model):
+        if component is self:
             return
-        for node in component.model.walk():
-            if isinstance(node, EncoderListener) and node.upstream_name in ("*", self.name):
+        for node in listeners_in(component):
+            if node.upstream_name in ("*", self.name):
                 if node.encoder is not None and node.encoder is not self:
                     node.encoder.remove_listener(node, component.name)
                 self.add_listener(node, component.name)
                 self._heads[component.name] = component
 
     def _component_of(self, listener: EncoderListener) -> str:
-        return next(
-            name
-            for name, listeners in self.listener_map.items()
-            if any(listener is other for other in listeners)
-        )
+        """RETURNS (str): Name of the component that a listener is in."""
+        for name, listeners in self.listener_map.items():
+            if any(listener is other for other in listeners):
+                return name
+        # It was disabled when spaCy had listeners looked for.
+        names = (name for name, head in self._heads.items() if listener in listeners_in(head))
+        name = next(names, "")
+        self.add_listener(listener, name)
+        return name
+
+    def set_pipeline(self, nlp: Language) -> None:
+        """Say which pipeline the encoder is in: if it is sourced, not the one that made it."""
+        self._nlp = weakref.ref(nlp)
+
+    def _pipeline(self) -> list[tuple[str, Any]] | None:
+        """RETURNS (Optional[List[Tuple[str, Callable]]]): Components that are not disabled, of the
+        pipeline that this one is in, if it is known."""
+        nlp = self._nlp()
+        if nlp is None or not any(pipe is self for _, pipe in nlp.components):
+            return None
+        return nlp.pipeline
+
+    def _active(self, first: EncoderListener | None = None) -> list[EncoderListener]:
+        """RETURNS (List[EncoderListener]): Those that are not disabled, in order, from `first`
+        on."""
+        pipeline = self._pipeline()
+        names = list(self.listener_map) if pipeline is None else [name for name, _ in pipeline]
+        found = [m for name in names for m in self.listener_map.get(name, ())]
+        places = [i for i, listener in enumerate(found) if listener is first]
+        return found[places[0] :] if places else found
 
     def score(self, examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
         """RETURNS (Dict[str, Any]): What the scorer says of the heads that listen."""
         if self.scorer is None:
             return {}
-        found = {name: self._heads[name] for name in self.listening_components}
+        pipeline = self._pipeline()
+        heads = self._heads if pipeline is None else dict(pipeline)
+        weights: Any = PLAN.score_weights
         nlp = self._nlp()
-        weights = {} if nlp is None else nlp.config.get("training", {}).get("score_weights", {})
+        if pipeline is not None and nlp is not None:
+            weights = nlp.config.get("training", {}).get("score_weights", {})
         return self.scorer(
             examples,
-            heads={name: head for name, head in found.items() if hasattr(head, "score")},
+            heads={
+                name: heads[name]
+                for name in self.listening_components
+                if hasattr(heads.get(name), "score")
+            },
             worst_task=bool(weights.get("worst_task")),
             corpus_of=corpus_of,
             **kwargs,
@@ -225,14 +258,18 @@ class MultitaskTransformer(TrainablePipe):
 
         RETURNS (PackedBatch): Vectors, and the logits of the heads that listen.
         """
-        return self._encode(list(docs), self.listeners)
+        docs = list(docs)
+        if self._held("frozen", docs) is None:
+            self._local.frozen = None
+        return self._encode(docs, self._active())
 
     def _encode(
         self, docs: list[Doc], listeners: list[EncoderListener], *, keep_words: bool = False
     ) -> PackedBatch:
         training = self._training
-        if training is not None and training.holds(docs):
-            return training  # annotating in mid-update: the heads have yet to learn from it
+        part = None if training is None else training.part(docs)
+        if part is not None:
+            return part  # annotating in mid-update: the heads have yet to learn from it
         self._settle(force=True)
         # While a pipeline is initialised, spaCy's heads predict before later heads have weights.
         projections = {
@@ -264,15 +301,10 @@ class MultitaskTransformer(TrainablePipe):
 
     def set_annotations(self, docs: Iterable[Doc], batch: PackedBatch) -> None:
         """Hold the batch for the heads; put vectors on the docs only if asked to."""
-        if batch is self._training:
+        docs = list(docs)
+        if batch.whole is self._training:
             return
-        nlp = self._nlp()
-        batch.waiting = {
-            id(listener)
-            for name, listeners in self.listener_map.items()
-            for listener in listeners
-            if nlp is None or name in nlp.pipe_names
-        }
+        batch.waiting = {id(listener): len(docs) for listener in self._active()}
         self._local.predicted = batch if batch.waiting else None
         if self.keep_vectors:
             array: Any = torch2xp(batch.word_vectors)
@@ -291,37 +323,44 @@ class MultitaskTransformer(TrainablePipe):
             out of the update), the batch has vectors but no graph.
         RETURNS (PackedBatch): The batch held for these docs, or a new one.
         """
+        name = self._component_of(listener)
         training = self._training
-        if training is not None and training.holds(docs):
+        part = None if training is None else training.part(docs)
+        if training is not None and part is not None:
             # A head that annotates while others learn reads the same vectors that they read.
             training.touched = training.touched or is_train
             if is_train and self._apart is not None:
-                return training.branch(self._component_of(listener))
-            return training
+                part = training.branch(name).part(docs)
+                assert part is not None
+            return part
         if is_train:
-            batch = self._held("frozen", docs)
-            if batch is None:
-                batch = self._encode(docs, [], keep_words=True)
-                self._local.frozen = batch
-            return batch
-        batch = self._held("predicted", docs)
-        if batch is None or not batch.serves(listener):
+            part = self._held("frozen", docs)
+            if part is None:
+                part = self._local.frozen = self._encode(docs, [], keep_words=True)
+            return part
+        part = self._held("predicted", docs)
+        if part is None or not part.serves(listener):
             frozen = self._held("frozen", docs)
             if frozen is not None:
                 return frozen
-            batch = self._encode(docs, self.listeners)
-            batch.waiting = {id(m) for m in self.listeners}
-            self._local.predicted = batch
-        batch.waiting.discard(id(listener))
-        if not batch.waiting:
+            listeners = self._active(listener)
+            part = self._encode(docs, listeners)
+            part.waiting = {id(m): len(docs) for m in listeners}
+            self._local.predicted = part
+        waiting = part.whole.waiting
+        left = waiting.pop(id(listener), 0) - len(docs)
+        if left > 0:
+            waiting[id(listener)] = left
+        if not waiting:
             self._local.predicted = None
-        return batch
+        return part
 
     def _held(self, name: str, docs: list[Doc]) -> PackedBatch | None:
         batch = getattr(self._local, name, None)
-        if batch is None or batch.version != self._version or not batch.holds(docs):
+        if batch is None or batch.version != self._version:
             return None
-        return batch
+        part: PackedBatch | None = batch.part(docs)
+        return part
 
     # Training
 
@@ -363,7 +402,7 @@ class MultitaskTransformer(TrainablePipe):
     def touch(self, docs: list[Doc]) -> None:
         """A head is done with this batch, and had nothing to learn from it."""
         batch = self._training
-        if batch is not None and batch.holds(docs):
+        if batch is not None and batch.part(docs) is not None:
             batch.touched = True
 
     def finish_update(self, sgd: Optimizer) -> None:
@@ -379,8 +418,16 @@ class MultitaskTransformer(TrainablePipe):
         """The component `name` has taken its own step. After the last one, take a put-off step."""
         batch = self._training
         if batch is not None and batch.deferred is not None:
-            if self.listening_components and self.listening_components[-1] == name:
+            pipeline = self._pipeline()
+            names = self.listening_components
+            if pipeline is not None:
+                # Some may not be in the map yet, see `_component_of`.
+                names = [name for name, pipe in pipeline if self._hears(pipe)]
+            if names and names[-1] == name:
                 self._settle()
+
+    def _hears(self, component: Any) -> bool:
+        return any(listener.encoder is self for listener in listeners_in(component))
 
     def _settle(self, *, force: bool = False) -> None:
         """Backpropagate what the heads have left, and take a step that was put off for it.
@@ -463,6 +510,7 @@ class MultitaskTransformer(TrainablePipe):
         self._model.initialize()
         self._version += 1
         if nlp is not None:
+            self.set_pipeline(nlp)
             nlp._link_components()
         for listener in self.listeners:
             listener.set_dim("nO", self.shim.width, force=True)
@@ -502,6 +550,11 @@ class MultitaskTransformer(TrainablePipe):
         path = Path(path)
         if "model" not in exclude:
             folder = last_good(path / "model")
+            if not folder.is_dir():
+                raise ValueError(
+                    f"{folder} is missing: the weights of {self.name!r} should be there. Copy or "
+                    "train the pipeline again."
+                )
             files = {
                 file.relative_to(folder).as_posix(): file.read_bytes()
                 for file in sorted(folder.rglob("*"))
@@ -532,6 +585,16 @@ class MultitaskTransformer(TrainablePipe):
         self._version += 1
         for listener in self.listeners:
             listener.set_dim("nO", self.shim.width, force=True)
+
+
+def listeners_in(component: Any) -> list[EncoderListener]:
+    """RETURNS (List[EncoderListener]): By which a component reads an encoder of ours."""
+    if isinstance(component, MultitaskTransformer):  # whose model is not to be asked for lightly
+        return []
+    model = getattr(component, "model", None)
+    if not isinstance(model, Model):
+        return []
+    return [node for node in model.walk() if isinstance(node, EncoderListener)]
 
 
 def _bare(cls: type[MultitaskTransformer]) -> MultitaskTransformer:

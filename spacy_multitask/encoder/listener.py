@@ -79,11 +79,7 @@ def forward(
         if batch.graph is not None:
             words = batch.word_vectors
             d_words = xp2torch(model.ops.xp.concatenate(d_vectors), device=words.device)
-            with torch.no_grad():
-                if words.grad is None:
-                    words.grad = d_words.clone()
-                else:
-                    words.grad += d_words
+            batch.add_gradient(d_words)
         return []
 
     return vectors, backprop

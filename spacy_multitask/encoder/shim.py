@@ -31,6 +31,7 @@ from .windows import Windows, cut_windows, micro_batches
 
 POOLINGS = ("first", "last", "mean")
 DOC_POOLINGS = ("mean", "cls")
+NO_WORDS = np.zeros(0, np.uint64)
 # Micro-batches of ONNX Runtime that torch pools at a time: after each time its idle threads keep
 # cores busy for a while, which ONNX Runtime could use.
 TURN = 64
@@ -283,8 +284,8 @@ class EncoderShim(TorchShim):
         device = self.device
         lengths = np.fromiter(map(len, docs), np.int64, len(docs))
         n_words = int(lengths.sum())
-        orths = [doc.to_array(ORTH) for doc, n in zip(docs, lengths) if n]
-        if orths:
+        orths = [doc.to_array(ORTH) if n else NO_WORDS for doc, n in zip(docs, lengths)]
+        if n_words:
             assert self.cache is not None, "the cache comes with the network"
             pieces = self.cache.lookup(np.concatenate(orths), docs[0].vocab.strings)
         else:
@@ -323,7 +324,7 @@ class EncoderShim(TorchShim):
                 if len(held) == n_held:
                     self._pool_all(held, pieces, windows, collect)
             self._pool_all(held, pieces, windows, collect)
-            batch = collect.batch(docs, lengths)
+            batch = collect.batch(docs, lengths, [orth.tobytes() for orth in orths])
         self.words_since_trim += n_words
         return batch
 
@@ -470,7 +471,7 @@ class _Collector:
         for key, projection in self.projections.items():
             self.projected[key].index_copy_(0, index, projection(vectors).float())
 
-    def batch(self, docs: list[Doc], lengths: np.ndarray) -> PackedBatch:
+    def batch(self, docs: list[Doc], lengths: np.ndarray, texts: list[bytes]) -> PackedBatch:
         doc_vectors = torch.zeros(self.n_docs, self.width, device=self.device)
         if self.docs:
             index = torch.from_numpy(np.concatenate(self.docs)).to(self.device)
@@ -478,7 +479,9 @@ class _Collector:
             weights = torch.from_numpy(np.maximum(self.weights, 1.0)).to(self.device)
             doc_vectors = doc_vectors / weights[:, None].float()
         if not self.is_train:
-            return PackedBatch(docs, lengths, self.words, doc_vectors, projected=self.projected)
+            return PackedBatch(
+                docs, lengths, self.words, doc_vectors, projected=self.projected, texts=texts
+            )
         # Row of each word among the parts; words without pieces take the row of zeros at the end.
         zeros = torch.zeros(1, self.width, device=self.device)
         n_rows = sum(map(len, self.rows))
@@ -488,7 +491,7 @@ class _Collector:
         words = torch.cat([*self.parts, zeros])[torch.from_numpy(source).to(self.device)]
         leaves = [t.detach().requires_grad_() for t in (words, doc_vectors)]
         graph = (words, doc_vectors) if words.requires_grad and n_rows else None
-        return PackedBatch(docs, lengths, *leaves, graph=graph)
+        return PackedBatch(docs, lengths, *leaves, graph=graph, texts=texts)
 
 
 def _ranges(starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -188,6 +188,8 @@ class Head(TrainablePipe):
             self.balance.reset()
         if nlp is not None and isinstance(self.tok2vec, EncoderListener):
             nlp._link_components()
+            if self.tok2vec.encoder is not None:
+                self.tok2vec.encoder.set_pipeline(nlp)
         width = self._init_tok2vec(get_examples)
         self.model.set_dim("nO", self.n_out, force=True)
         self.shim.set_module(self.make_module(width))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from spacy.language import Language
@@ -36,15 +37,17 @@ class Plan:
     steps_before: int = 0
     max_epochs: int = 0
     max_steps: int = 0
+    score_weights: Mapping[str, float | None] = MappingProxyType({})
     reading: Reading | None = None
     # Set by the logger; the batcher then gives no more batches, which ends the training.
     stopped: bool = False
 
     def read(self, nlp: Language) -> None:
-        """Take over the limits of [training]."""
+        """Take over the limits and score weights of [training]."""
         training = nlp.config.interpolate().get("training", {})
         self.max_epochs = training.get("max_epochs", 0)
         self.max_steps = training.get("max_steps", 0)
+        self.score_weights = training.get("score_weights", {})
 
     def reading_of(self, examples: Iterable[Example]) -> Reading | None:
         """RETURNS (Optional[Reading]): How a `MultiCorpus` gave them, if one did."""
