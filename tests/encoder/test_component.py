@@ -1,9 +1,13 @@
 """The encoder component: rows per token, batches and memory."""
 
+import pickle
+import shutil
+
 import numpy as np
 import pytest
 import spacy
 from spacy.tokens import Doc
+from spacy.training import Example
 
 from spacy_multitask.encoder.listener import EncoderListener
 from tests.conftest import ALL_HEADS, corpus, make_nlp, predictions
@@ -142,6 +146,130 @@ def test_a_component_that_merges_tokens_in_between_is_noticed(trained, encoder_p
     doc = nlp("Mr Smith loves New York")
     assert len(doc) == 4
     assert all(token.tag_ for token in doc)
+
+
+def test_tokens_that_are_merged_and_split_again_are_noticed(trained, encoder_path):
+    """There are as many as before, but not the same."""
+    nlp = make_nlp(encoder_path).from_bytes(trained.to_bytes())
+
+    @spacy.Language.component("merge_and_split")
+    def merge_and_split(doc):
+        with doc.retokenize() as retokenizer:
+            retokenizer.merge(doc[0:2])
+            retokenizer.split(doc[3], ["Ne", "w"], heads=[doc[3], doc[4]])
+        return doc
+
+    nlp.add_pipe("merge_and_split", after="transformer")
+    found = nlp("Mr Smith loves New York")
+    assert [t.text for t in found] == ["Mr Smith", "loves", "Ne", "w", "York"]
+    again = trained(Doc(trained.vocab, words=[t.text for t in found]))
+    assert [t.tag_ for t in found] == [t.tag_ for t in again]
+
+
+def count_encodings(nlp, monkeypatch):
+    """RETURNS (List[int]): Gets the docs of each run of the encoder."""
+    calls = []
+    shim = nlp.get_pipe("transformer").shim
+    encode = shim.encode
+    monkeypatch.setattr(
+        shim, "encode", lambda docs, **k: calls.append(len(docs)) or encode(docs, **k)
+    )
+    return calls
+
+
+TEXTS = ["Mr Smith loves New York", "IBM made a lot of profit .", "The old town"] * 4
+
+
+@pytest.mark.parametrize("where", ["first", "last"])
+def test_a_component_that_sorts_docs_by_length_is_served_from_the_batch(
+    trained, encoder_path, monkeypatch, where
+):
+    nlp = make_nlp(encoder_path).from_bytes(trained.to_bytes())
+
+    head = nlp.get_pipe("tagger" if where == "first" else "textcat")
+
+    def pipe(self, docs, **_):
+        docs = list(docs)
+        by_length = sorted(docs, key=len)
+        for i in range(0, len(docs), 5):
+            part = by_length[i : i + 5]
+            self.set_annotations(part, self.predict(part))
+        yield from docs
+
+    expected = predictions(map(trained, TEXTS))
+    monkeypatch.setattr(type(head), "pipe", pipe)
+    calls = count_encodings(nlp, monkeypatch)
+    assert predictions(nlp.pipe(TEXTS)) == expected
+    assert calls == [12]
+    assert nlp.get_pipe("transformer")._local.predicted is None
+
+
+def test_spacys_parser_reads_the_batch_that_is_there(encoder_path, monkeypatch):
+    nlp = make_nlp(encoder_path, ["tagger"])
+    listener = {"@architectures": "spacy_multitask.EncoderListener.v1"}
+    model = {
+        "@architectures": "spacy.TransitionBasedParser.v2",
+        "state_type": "parser",
+        "extra_state_tokens": False,
+        "hidden_width": 8,
+        "maxout_pieces": 2,
+        "use_upper": True,
+        "tok2vec": listener,
+    }
+    nlp.add_pipe("parser", before="tagger", config={"model": model, "min_action_freq": 1})
+    words = ["Smith", "won"]
+    gold = Doc(nlp.vocab, words=words, tags=["A", "B"], heads=[1, 1], deps=["nsubj", "ROOT"])
+    nlp.initialize(lambda: [Example(Doc(nlp.vocab, words=words), gold)])
+    calls = count_encodings(nlp, monkeypatch)
+    list(nlp.pipe(TEXTS))
+    list(nlp.pipe(TEXTS, batch_size=4))
+    assert calls == [12, 4, 4, 4]
+    assert nlp.get_pipe("transformer")._local.predicted is None
+
+
+def test_a_head_that_was_disabled_when_loaded_predicts(trained, tmp_path, monkeypatch):
+    trained.to_disk(tmp_path)
+    nlp = spacy.load(tmp_path, disable=["ner", "textcat"])
+    nlp("Mr Smith loves New York")
+    nlp.enable_pipe("ner")
+    nlp.enable_pipe("textcat")
+    expected = predictions(trained.pipe(TEXTS))
+    assert predictions(nlp.pipe(TEXTS)) == expected
+    calls = count_encodings(nlp, monkeypatch)
+    assert predictions(nlp.pipe(TEXTS)) == expected
+    assert calls == [12]
+
+
+def test_after_training_with_a_frozen_encoder_no_vectors_stay_behind(nlp):
+    nlp.update(corpus(nlp), exclude=["transformer"])
+    nlp("Mr Smith loves New York")
+    assert nlp.get_pipe("transformer")._local.frozen is None
+
+
+def test_a_batch_waits_for_heads_after_the_one_that_asked(trained, encoder_path):
+    nlp = make_nlp(encoder_path).from_bytes(trained.to_bytes())
+
+    @spacy.Language.component("merge_two")
+    def merge(doc):
+        with doc.retokenize() as retokenizer:
+            retokenizer.merge(doc[0:2])
+        return doc
+
+    nlp.add_pipe("merge_two", after="tagger")
+    nlp("Mr Smith loves New York")
+    assert nlp.get_pipe("transformer")._local.predicted is None
+
+
+def test_an_encoder_that_is_pickled_scores_its_tasks(trained):
+    encoder = pickle.loads(pickle.dumps(trained)).get_pipe("transformer")
+    assert encoder.scorer is not None
+
+
+def test_weights_that_are_not_there_are_named(trained, tmp_path):
+    trained.to_disk(tmp_path)
+    shutil.rmtree(tmp_path / "transformer" / "model")
+    with pytest.raises(ValueError, match=r"transformer.model is missing"):
+        spacy.load(tmp_path)
 
 
 def test_bfloat16_is_close_to_float32(trained, encoder_path):

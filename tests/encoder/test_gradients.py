@@ -192,6 +192,43 @@ def test_annotating_head_costs_the_encoder_no_gradient(build, encoder_path):
     assert_stepped(before, gradients, weights(nlp))
 
 
+@pytest.mark.parametrize("annotates", [["ner"], ["tagger", "chunker"], ["transformer", "tagger"]])
+def test_annotating_in_smaller_batches_costs_the_encoder_no_gradient(
+    build, encoder_path, annotates
+):
+    nlp = build(encoder_path)
+    nlp.batch_size = 3
+    gradients = reference_gradients(nlp, [corpus(nlp)], ALL_HEADS)
+    before = weights(nlp)
+    nlp.update(corpus(nlp), sgd=plain_sgd(), annotates=annotates)
+    assert_stepped(before, gradients, weights(nlp))
+
+
+@pytest.mark.parametrize("disabled", [["tagger"], ["textcat"], ["ner", "textcat"]])
+def test_heads_that_were_disabled_when_listeners_were_found_learn(build, encoder_path, disabled):
+    nlp = build(encoder_path)
+    with nlp.select_pipes(disable=disabled):
+        nlp._link_components()
+    gradients = reference_gradients(nlp, [corpus(nlp)], ALL_HEADS)
+    before = weights(nlp)
+    nlp.update(corpus(nlp), sgd=plain_sgd())
+    assert_stepped(before, gradients, weights(nlp))
+
+
+def test_a_component_that_learns_from_some_of_the_docs_sends_its_gradient(build, encoder_path):
+    nlp = build(encoder_path)
+    tagger = nlp.get_pipe("tagger")
+    examples = corpus(nlp)
+    some = [examples[4], examples[0]]
+    gradients = reference_gradients(nlp, [some], ["tagger"])
+    before = weights(nlp)
+    encoder = nlp.get_pipe("transformer")
+    encoder.update(examples)
+    tagger.update(some)
+    encoder.finish_update(plain_sgd())
+    assert_stepped(before, gradients, weights(nlp))
+
+
 def test_spacys_own_heads_send_their_gradient(build, encoder_path):
     nlp = build(encoder_path, ["tagger"])
     listener = {"@architectures": "spacy_multitask.EncoderListener.v1"}

@@ -127,6 +127,27 @@ def test_the_worst_task_of_other_readers(config, tmp_path):
     assert all(line["score"] == line["scores"]["ents_f"] for line in lines)
 
 
+def test_the_worst_task_of_a_sourced_encoder(config, project, tmp_path):  # noqa: F811
+    init_nlp(load_config(project / "config.cfg")).to_disk(tmp_path / "source")
+    for name in ("transformer", "tagger", "ner"):
+        config["components"][name] = {"source": str(tmp_path / "source")}
+    config["training"]["score_weights"] = {**dict.fromkeys(TASKS, 0.0), "worst_task": 1.0}
+    config["training"]["score_weights"]["cats_score"] = 0.0
+    lines, _ = run(config, tmp_path)
+    assert all("worst_task" in line["scores"] for line in lines)
+    assert lines[-1]["score"] == lines[-1]["scores"]["worst_task"] > 0
+
+
+def test_a_head_that_is_disabled_is_no_task(trained):
+    trained.config["training"]["score_weights"]["worst_task"] = 1.0
+    examples = corpus(trained) * 2
+    try:
+        with trained.select_pipes(disable=["ner"]):
+            assert trained.evaluate(examples)["worst_task"] == 1.0
+    finally:
+        del trained.config["training"]["score_weights"]["worst_task"]
+
+
 def test_each_corpus_of_a_head_is_in_the_log(config, tmp_path):
     config["training"]["max_steps"] = 5
     lines, _ = run(config, tmp_path)
