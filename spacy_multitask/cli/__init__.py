@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
+from click import ClickException
 from spacy.cli._util import app as spacy_app
 from spacy.util import logger
 
@@ -55,6 +56,10 @@ def command(name: str, *, example: str, **settings: Any) -> Callable[[Callable],
                 function(*args, **kwargs)
             except _EXITS:
                 raise
+            except ClickException as error:
+                # An option that is none, where overrides of a config are taken, too.
+                typer.echo(f"Error: {error.format_message()}", err=True)
+                raise typer.Exit(error.exit_code) from error
             except Exception as error:
                 if verbose:
                     raise

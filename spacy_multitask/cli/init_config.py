@@ -1,6 +1,7 @@
 """The command `spacy multitask init-config`."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -61,4 +62,4 @@ def init_config_cli(
     print(summary)
     msg.good(f"Saved to {output_path}")
     gpu_id = " --gpu-id 0" if gpu else ""
-    print(f"python -m spacy train {output_path} --output training{gpu_id}")
+    print(f"python -m spacy train {quote(str(output_path))} --output training{gpu_id}")

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 
+from spacy.util import get_lang_class
 from thinc.api import Config
 
 from .survey import ITEMS, LAYERS, TAGS, Survey, find_parts, survey
 
 KINDS = tuple(LAYERS)
+# The chunker's group of `doc.spans`.
+CHUNKS = "np"
 # Where a second head of a kind writes to, since the first has taken the usual place.
 SECOND = {"tagger": "extension", "ner": "spans_key"}
 SCORES = {
@@ -77,6 +80,8 @@ class Composition:
     """
 
     def __init__(self, encoder: str, tasks: list[Task], *, gpu: bool):
+        if "$" in encoder:
+            raise ValueError(f"The encoder's path {encoder} must not hold a $.")
         if not tasks:
             raise ValueError("Name at least one task, such as pos:tagger=corpus/ud.")
         self.encoder, self.tasks, self.gpu = encoder, tasks, gpu
@@ -97,6 +102,8 @@ class Composition:
                 )
             if task.name in self.corpus:
                 raise ValueError(f"Two tasks are named {task.name!r}.")
+            if "$" in task.path:  # a config would take what follows for a variable
+                raise ValueError(f"Task {task.name!r}: the path {task.path} must not hold a $.")
             path = Path(task.path)
             if path not in by_path:
                 by_path[path] = task.name
@@ -134,7 +141,8 @@ class Composition:
         found: dict[str, Task] = {}
         for task in self.tasks:
             name = task.kind if task.kind not in found else task.name
-            if name in found or (name != task.kind and name in (*KINDS, "transformer")):
+            taken = (*KINDS, "transformer", CHUNKS)
+            if name in found or (name != task.kind and name in taken):
                 raise ValueError(f"Give the task {task.name!r} another name: {name} is taken.")
             found[name] = task
         return found
@@ -160,8 +168,6 @@ class Composition:
     def eval_frequency(self, epochs: float, batch_words: float) -> int:
         """RETURNS (int): Steps between evaluations, such that there are about 15, and at least the
         last steps are looked at."""
-        if epochs < 1:  # without an end, or a stream
-            epochs = self._epochs()
         steps = int(self.words * epochs / batch_words)
         return max(1, min(max(20, steps // 15), steps // 2))
 
@@ -221,7 +227,8 @@ def compose(
     sizes: `epochs`, `batch_words`, `learn_rate`, `head_learn_rate`, `eval_frequency`, where the
         derived ones do not suit.
     RETURNS (Config): For `train`, or `to_disk` and `spacy train`.
-    RAISES (ValueError): If a corpus is not there, or has no gold for its head.
+    RAISES (ValueError): If a corpus is not there, or has no gold for its head, or a size makes no
+        sense.
     """
     composition = Composition(
         encoder, [Task(name, kind, str(path)) for name, (kind, path) in tasks.items()], gpu=gpu
@@ -241,6 +248,15 @@ def write(
         raise ValueError(
             f"{', '.join(sorted(unknown))} is not one of {', '.join(Sizes.__dataclass_fields__)}."
         )
+    for name, value in given.items():
+        is_rate = name.endswith("learn_rate")
+        if not value > 0 or not (is_rate or value == int(value)):
+            wanted = "more than 0" if is_rate else "a whole number from 1"
+            raise ValueError(f"{name} = {value} must be {wanted}.")
+    try:
+        get_lang_class(lang)
+    except ImportError as error:
+        raise ValueError(f"lang = {lang!r} is not a language that spaCy knows.") from error
     if "eval_frequency" not in given:
         size["eval_frequency"] = composition.eval_frequency(size["epochs"], size["batch_words"])
     components = composition.components()
@@ -274,7 +290,7 @@ def _component(composition: Composition, name: str, task: Task) -> str:
     if task.kind == "textcat":
         lines.append(f"exclusive_classes = {str(found.exclusive).lower()}")
     if task.kind == "chunker" and not second:
-        lines.append('spans_key = "np"')
+        lines.append(f'spans_key = "{CHUNKS}"')
     same_kind = [t for t in composition.tasks if t.kind == task.kind]
     if len(same_kind) > 1:
         lines.append(f'corpora = ["{composition.corpus[task.name]}"]')

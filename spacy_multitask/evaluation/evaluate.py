@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
 from spacy.language import Language
 from spacy.training import Example
 
-from ..corpus.reader import make_multi_corpus
+from ..corpus.reader import CORPUS_KEY, make_multi_corpus
 from ..progress import progress
 from .bootstrap import count_correct, interval, score_labels
 from .scorers import is_task_score
@@ -40,10 +41,12 @@ def evaluate(nlp: Language, corpora: dict[str, str]) -> dict[str, dict[str, Any]
         "labels", per main score that has some, each label's precision, recall, F with its interval,
         and number of gold items.
     """
-    return {
+    scores = {
         name: score_corpus(nlp, *predict_corpus(nlp, name, path))[0]
         for name, path in corpora.items()
     }
+    check_gold(nlp, {name: bool(main_scores(result)) for name, result in scores.items()})
+    return scores
 
 
 def predict_corpus(nlp: Language, name: str, path: str) -> tuple[list[Example], float]:
@@ -52,9 +55,10 @@ def predict_corpus(nlp: Language, name: str, path: str) -> tuple[list[Example], 
     # A head that learned from corpora of its own is scored on those, and on corpora that no head
     # knows by name.
     named = {c for _, pipe in nlp.pipeline for c in getattr(pipe, "corpora", None) or ()}
-    name = name if name in named else ""
     reader = make_multi_corpus({name: {"path": path}})
     examples = list(reader(nlp))
+    for eg in examples if name not in named else ():
+        del eg.reference.user_data[CORPUS_KEY]
     started = time.perf_counter()
     docs = nlp.pipe(eg.predicted for eg in examples)
     desc = f"Predicting {Path(path).name}"
@@ -92,6 +96,25 @@ def score_corpus(
     known["words"] = sum(len(eg.predicted) for eg in examples)
     known["speed"] = known["words"] / seconds
     return known, owners
+
+
+def check_gold(nlp: Language, scored: dict[str, bool]) -> None:
+    """Tell of corpora for which a pipeline has no score.
+
+    scored (Dict[str, bool]): Whether there is one, by corpus name.
+    RAISES (ValueError): If there is none at all.
+    """
+    without = [name for name, is_scored in scored.items() if not is_scored]
+    if not without:
+        return
+    heads = ", ".join(name for name, labels in nlp.pipe_labels.items() if labels)
+    message = (
+        f"No gold for any of {heads or 'the pipeline, which has no heads,'} in the corpora "
+        f"{', '.join(without)}."
+    )
+    if len(without) == len(scored):
+        raise ValueError(message)
+    warnings.warn(message, stacklevel=3)
 
 
 def main_scores(result: dict[str, Any]) -> dict[str, float]:

@@ -106,7 +106,7 @@ def _task_score(scores: dict[str, Any]) -> float | None:
     return None if name is None else scores[name]
 
 
-def _prefixed(score: Callable, prefix: str) -> Callable:
+def prefixed(score: Callable, prefix: str) -> Callable:
     """Tell the scores of several heads of one kind apart.
 
     prefix (str): What to put before the name of each score.
@@ -123,25 +123,25 @@ def _score_with_prefix(
 @registry.scorers("spacy_multitask.tagger_scorer.v1")
 @with_types
 def make_tagger_scorer(prefix: str = "") -> Callable:
-    return _prefixed(score_tags, prefix)
+    return prefixed(score_tags, prefix)
 
 
 @registry.scorers("spacy_multitask.chunk_scorer.v1")
 @with_types
 def make_chunk_scorer(prefix: str = "") -> Callable:
-    return _prefixed(score_chunks, prefix)
+    return prefixed(score_chunks, prefix)
 
 
 @registry.scorers("spacy_multitask.ner_scorer.v1")
 @with_types
 def make_ner_scorer(prefix: str = "") -> Callable:
-    return _prefixed(score_ents, prefix)
+    return prefixed(score_ents, prefix)
 
 
 @registry.scorers("spacy_multitask.textcat_scorer.v1")
 @with_types
 def make_textcat_scorer(prefix: str = "") -> Callable:
-    return _prefixed(score_cats, prefix)
+    return prefixed(score_cats, prefix)
 
 
 def score_tags(

@@ -15,6 +15,7 @@ from thinc.api import Config, Model
 from torch import Tensor, nn
 
 from ..encoder.batch import PackedBatch
+from ..evaluation.scorers import prefixed
 from ..layers.pairs import PairClassifier
 from ..layers.shim import TorchShim
 from ..registering import with_types
@@ -404,8 +405,8 @@ def aligned_relations(example: Example) -> list[tuple[SpanTuple, SpanTuple, str]
 
 @registry.scorers("spacy_multitask.relation_scorer.v1")
 @with_types
-def make_relation_scorer() -> Callable:
-    return score_relations
+def make_relation_scorer(prefix: str = "") -> Callable:
+    return prefixed(score_relations, prefix)
 
 
 def score_relations(examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from thinc.api import Model
 
 from ..evaluation.bootstrap import count_correct, label_pairs
 from ..evaluation.calibration import Reliability, reliability
-from ..evaluation.evaluate import is_kind, main_scores, predict_corpus, score_corpus
+from ..evaluation.evaluate import check_gold, is_kind, main_scores, predict_corpus, score_corpus
 from ..heads.base import Head
 from ..heads.relations import KEY as RELATIONS
 from ..layers.shim import TorchShim
@@ -46,19 +46,23 @@ def build_report(
     title (str): Heading; the pipeline's name by default.
     log (Optional[Path]): What `spacy_multitask.Logger.v1` wrote while training, for the curves.
     RETURNS (str): HTML that needs nothing else. All strings from data are escaped.
+    RAISES (ValueError): If there is gold for no head.
     """
     # Jinja escapes what is put in; charts and displaCy's drawings have done so themselves.
     environment = Environment(loader=PackageLoader("spacy_multitask", "report"), autoescape=True)
     scores, per_label, matrices, mistakes, charts = [], [], [], [], []
+    scored: dict[str, bool] = {}
     for name, path in progress(corpora.items(), "Reporting", total=len(corpora), unit="corpus"):
         examples, seconds = predict_corpus(nlp, name, path)
         result, owners = score_corpus(nlp, examples, seconds)
         scores += _score_rows(name, result)
         per_label += _label_tables(name, result)
         heads = {score: owners[score] for score in main_scores(result)}
+        scored[name] = bool(heads)
         matrices += _matrices(name, examples, heads)
         mistakes += _mistakes(name, examples, heads)
         charts += _calibration(name, nlp, examples)
+    check_gold(nlp, scored)
     meta = nlp.meta
     return environment.get_template("template.html").render(
         title=title or f"{meta['lang']}_{meta['name']} {meta['version']}",

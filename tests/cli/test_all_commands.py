@@ -117,6 +117,31 @@ def test_errors_of_ours_show_their_type_and_the_way_to_more(monkeypatch):
     assert exited.exit_code == 3 and exited.output == ""
 
 
+def test_an_option_that_is_none_is_one_line_where_overrides_are_taken(tmp_path):
+    (tmp_path / "x.cfg").write_text("")
+    result = run("train", tmp_path / "x.cfg", "--output", tmp_path, "--resumee", "3")
+    assert result.exit_code == 2
+    assert re.fullmatch("Error: No such option.*--resumee.*\n", result.stderr)
+
+
+@pytest.mark.parametrize("name", ["evaluate", "report"])
+def test_corpora_without_gold_for_any_head_are_an_error(name, trained, tmp_path):
+    trained.to_disk(tmp_path / "model")
+    DocBin(docs=[Doc(trained.vocab, words=["Smith"])]).to_disk(tmp_path / "none.spacy")
+    out = [tmp_path / "x.html"] if name == "report" else []
+    result = run(name, tmp_path / "model", *out, "--corpus", f"wire={tmp_path / 'none.spacy'}")
+    assert result.exit_code == 1
+    assert "Error: No gold for any of tagger, chunker" in result.stderr
+    assert "in the corpora wire." in result.stderr
+
+
+def test_an_empty_corpus_is_named(trained, tmp_path):
+    trained.to_disk(tmp_path / "model")
+    DocBin().to_disk(tmp_path / "none.spacy")
+    result = run("evaluate", tmp_path / "model", "--corpus", f"wire={tmp_path / 'none.spacy'}")
+    assert result.stderr.startswith("Error: Corpus 'wire':")
+
+
 def test_a_command_line_prints_no_traceback(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "spacy", "multitask", "split", "no.spacy", "a.spacy", "b.spacy"],

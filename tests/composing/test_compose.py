@@ -73,13 +73,12 @@ def test_a_second_head_of_a_kind_has_its_own_place(corpora, encoder_path):
 
 
 @pytest.mark.parametrize(
-    "sizes", [{}, {"epochs": 1}, {"epochs": 2, "batch_words": 40}, {"epochs": -1}, {"epochs": 500}]
+    "sizes", [{}, {"epochs": 1}, {"epochs": 2, "batch_words": 40}, {"epochs": 500}]
 )
 def test_evaluations_suit_the_number_of_steps(corpora, encoder_path, sizes):
     training = compose(encoder_path, specs(corpora), **sizes)["training"]
     words = 48 + 90 + 72 + 60 + 30
-    epochs = training["max_epochs"] if training["max_epochs"] > 0 else 20
-    steps = words * epochs / training["batcher"]["max_words"]
+    steps = words * training["max_epochs"] / training["batcher"]["max_words"]
     assert 1 <= training["eval_frequency"] <= max(1, steps / 2)
     assert training["eval_frequency"] >= min(20, steps // 15)
 
@@ -87,6 +86,23 @@ def test_evaluations_suit_the_number_of_steps(corpora, encoder_path, sizes):
 def test_eval_frequency_may_be_given(corpora, encoder_path):
     config = compose(encoder_path, specs(corpora), epochs=1, eval_frequency=7)
     assert config["training"]["eval_frequency"] == 7
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("epochs", 0),
+        ("epochs", -1),
+        ("epochs", 2.5),
+        ("batch_words", 0),
+        ("learn_rate", -1.0),
+        ("eval_frequency", 0),
+        ("lang", "zz"),
+    ],
+)
+def test_sizes_that_make_no_sense_are_refused(corpora, encoder_path, option, value):
+    with pytest.raises(ValueError, match=f"{option} = "):
+        compose(encoder_path, specs(corpora, ["pos"]), **{option: value})
 
 
 @pytest.fixture
@@ -131,6 +147,11 @@ def test_labels_that_exclude_each_other_are_told_from_others(corpora, encoder_pa
         ({"pos": ("tagger", "nowhere")}, "no training and development part"),
         ({"r": ("relations", "relations")}, "add a task of the kind ner"),
         ({}, "at least one task"),
+        (
+            {"c": ("chunker", "chunk"), "n": ("ner", "ner"), "np": ("ner", "ner")},
+            "'np' another name: np is taken",
+        ),
+        ({"pos": ("tagger", "do$l")}, r"must not hold a \$"),
         ({"conll-03": ("ner", "ner")}, "'conll-03': a name is made of letters"),
         (
             {"a": ("chunker", "chunk"), "b": ("chunker", "chunk")},
