@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,6 +43,7 @@ def pack(
         array = torch2xp(gradient)
         ends = np.cumsum(lengths)
         backprop([array[end - n : end] for n, end in zip(lengths, ends)])
+        _let_go(tok2vec)
 
     return PackedBatch(docs, lengths, words, leaf), finish
 
@@ -56,6 +58,34 @@ def listen_without_words(tok2vec: Model, projection: Projection | None = None) -
 
 
 def touch(tok2vec: Model, docs: list[Doc]) -> None:
-    """Tell an encoder that a head had no gold in this training batch."""
+    """Tell a shared layer that a head had no gold in this training batch.
+
+    The listeners of spaCy and spacy-transformers each add to a gradient, and only the last one in
+    the pipeline sends it on. So the head gives a gradient of zeros, lest that of the heads before
+    it is lost. A layer that is the head's own has nothing to do.
+    """
     if isinstance(tok2vec, EncoderListener):
         tok2vec.touch(docs)
+    elif any(map(len, docs)) and any(_awaits(node, docs) for node in _stock_listeners(tok2vec)):
+        vectors, backprop = tok2vec(docs, True)
+        backprop([tok2vec.ops.xp.zeros_like(array) for array in vectors])
+        _let_go(tok2vec)
+
+
+def _stock_listeners(tok2vec: Model) -> list[Any]:
+    """RETURNS (List[Model]): Layers in it that take what another component has computed. There is
+    no base class to ask for."""
+    return [node for node in tok2vec.walk() if hasattr(node, "receive")]
+
+
+def _awaits(listener: Any, docs: list[Doc]) -> bool:
+    """RETURNS (bool): Whether the shared layer learns from these docs, and not from others before
+    it was frozen."""
+    return listener._batch_id is not None and listener._batch_id == listener.get_batch_id(docs)
+
+
+def _let_go(tok2vec: Model) -> None:
+    """Forget a batch that is done: where the layer is frozen from now on, spaCy's listener would
+    send the old gradient again."""
+    for listener in _stock_listeners(tok2vec):
+        listener.receive(None, None, None)

@@ -20,6 +20,27 @@ HASH_EMBED = {
 }
 
 
+TRANSFORMER_LISTENER = {
+    "@architectures": "spacy-transformers.TransformerListener.v1",
+    "grad_factor": 1.0,
+    "pooling": {"@layers": "reduce_mean.v1"},
+}
+
+
+def stock_transformer(encoder_path: str) -> dict:
+    """RETURNS (dict): A `model` block for the component of spacy-transformers."""
+    return {
+        "@architectures": "spacy-transformers.TransformerModel.v3",
+        "name": encoder_path,
+        "get_spans": {"@span_getters": "spacy-transformers.strided_spans.v1", "window": 32,
+                      "stride": 24},
+        "tokenizer_config": {"use_fast": True},
+        "transformer_config": {},
+        "mixed_precision": False,
+        "grad_scaler_config": {},
+    }  # fmt: skip
+
+
 def model(head: str, tok2vec: dict) -> dict:
     kind = "DocClassifier" if head == "textcat" else "TokenClassifier"
     return {"@architectures": f"spacy_multitask.{kind}.v1", "tok2vec": tok2vec}
@@ -66,24 +87,11 @@ def test_spacys_tok2vec_component():
 def test_spacy_transformers(encoder_path):
     pytest.importorskip("spacy_transformers")
     nlp = spacy.blank("en")
-    architecture = {
-        "@architectures": "spacy-transformers.TransformerModel.v3",
-        "name": encoder_path,
-        "get_spans": {"@span_getters": "spacy-transformers.strided_spans.v1", "window": 32,
-                      "stride": 24},
-        "tokenizer_config": {"use_fast": True},
-        "transformer_config": {},
-        "mixed_precision": False,
-        "grad_scaler_config": {},
-    }  # fmt: skip
-    nlp.add_pipe("transformer", config={"model": architecture})
-    listener = {
-        "@architectures": "spacy-transformers.TransformerListener.v1",
-        "grad_factor": 1.0,
-        "pooling": {"@layers": "reduce_mean.v1"},
-    }
+    nlp.add_pipe("transformer", config={"model": stock_transformer(encoder_path)})
     for head in ALL_HEADS:
-        nlp.add_pipe(f"multitask_{head}", name=head, config={"model": model(head, listener)})
+        nlp.add_pipe(
+            f"multitask_{head}", name=head, config={"model": model(head, TRANSFORMER_LISTENER)}
+        )
     train(nlp, 0.003, 80)
     check_learned(nlp)
 
