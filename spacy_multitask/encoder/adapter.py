@@ -12,6 +12,7 @@ from thinc.api import Model, torch2xp, xp2torch
 
 from .batch import PackedBatch, Projection
 from .listener import EncoderListener
+from .model import encode, is_encoder
 
 
 def pack(
@@ -19,13 +20,16 @@ def pack(
 ) -> tuple[PackedBatch, Callable[[], None]]:
     """Run a tok2vec layer.
 
-    tok2vec (Model[List[Doc], List[Floats2d]]): Our listener or any other layer.
+    tok2vec (Model[List[Doc], List[Floats2d]]): Our listener, our encoder as a layer of the head's
+        own, or any other layer.
     RETURNS (Tuple[PackedBatch, Callable]): The batch, and what to call once the gradients of
         `words` and `doc_vectors` are there. Where the layer has no document vectors they are the
         means of the words.
     """
     if isinstance(tok2vec, EncoderListener):
         return tok2vec.packed(docs, is_train), lambda: None
+    if is_encoder(tok2vec):
+        return encode(tok2vec, docs, is_train=is_train)
     vectors, backprop = tok2vec(docs, is_train)
     lengths = np.fromiter(map(len, docs), np.int64, len(docs))
     words = xp2torch(tok2vec.ops.xp.concatenate(vectors)).float().contiguous()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 import torch
 from spacy.tokens import Doc
@@ -12,6 +12,8 @@ from thinc.api import Model, torch2xp, xp2torch
 from thinc.types import Floats2d
 
 from ..registering import with_types
+from .batch import PackedBatch
+from .component import BUDGETS, TRAINING_BUDGETS, MultitaskTransformer
 from .shim import DOC_POOLINGS, POOLINGS, EncoderShim
 
 
@@ -66,7 +68,27 @@ def build_encoder(
         gradient_checkpointing=gradient_checkpointing,
         compile=compile,
     )
-    return Model("multitask_encoder", forward, init=init, dims={"nO": None}, shims=[shim])
+    return Model(
+        "multitask_encoder",
+        forward,
+        init=init,
+        dims={"nO": None},
+        shims=[shim],
+        attrs={
+            # How to run it as a layer of its own. A component has options of that name for itself.
+            "precision": "float32",
+            "max_batch_pieces": None,
+            "replace_listener": replace_listener,  # spaCy looks for it under this name
+        },
+    )
+
+
+def replace_listener(copy: Model, listener: Model, owner: Any) -> Model:
+    """Let the copy that takes a listener's place run as the component that owns the encoder does.
+    spaCy's config of the head has no room for these options; they are saved with the weights."""
+    if isinstance(owner, MultitaskTransformer):  # and not spaCy's tok2vec with our encoder in it
+        copy.attrs.update(precision=owner.precision, max_batch_pieces=owner.max_batch_pieces)
+    return copy
 
 
 def init(model: Model, X: list[Doc] | None = None, Y: None = None) -> None:
@@ -76,20 +98,48 @@ def init(model: Model, X: list[Doc] | None = None, Y: None = None) -> None:
     model.set_dim("nO", shim.width, force=True)
 
 
+def is_encoder(model: Model) -> bool:
+    """RETURNS (bool): Whether it is an encoder, and so has document vectors to give."""
+    return any(isinstance(shim, EncoderShim) for shim in model.shims)
+
+
+def encode(
+    model: Model, docs: list[Doc], *, is_train: bool
+) -> tuple[PackedBatch, Callable[[], None]]:
+    """Encode docs as a layer of its own, as in a head whose listener was replaced by a copy.
+
+    RETURNS (Tuple[PackedBatch, Callable]): The batch, and what to call once the gradients of
+        `words` and `doc_vectors` are there.
+    """
+    shim = cast(EncoderShim, model.shims[0])
+    kind = "int8" if shim.is_quantized else shim.device.type
+    budgets = TRAINING_BUDGETS if is_train else BUDGETS
+    batch = shim.encode(
+        docs,
+        is_train=is_train,
+        precision=model.attrs["precision"],
+        budget=model.attrs["max_batch_pieces"] or budgets.get(kind, budgets["cuda"]),
+    )
+
+    def finish() -> None:
+        with shim.learning():
+            batch.backprop()
+
+    return batch, finish
+
+
 def forward(
     model: Model, docs: list[Doc], is_train: bool
 ) -> tuple[list[Floats2d], Callable[[list[Floats2d]], list[Doc]]]:
-    """Encode docs as a layer of its own, as in a head whose listener was replaced by a copy."""
-    shim = cast(EncoderShim, model.shims[0])
-    batch = shim.encode(docs, is_train=is_train, precision="float32", budget=2048)
+    """As a thinc layer, for spaCy's heads; ours take the packed batch."""
+    batch, finish = encode(model, docs, is_train=is_train)
     words = batch.word_vectors
     array = cast(Floats2d, torch2xp(words.detach()))
 
     def backprop(d_vectors: list[Floats2d]) -> list[Doc]:
         with torch.no_grad():
-            words.grad = xp2torch(model.ops.xp.concatenate(d_vectors))
-        with shim.learning():
-            batch.backprop()
+            words.grad = xp2torch(model.ops.xp.concatenate(d_vectors), device=words.device)
+        finish()
         return []
 
     return [array[start:end] for start, end in zip(batch.starts, batch.ends)], backprop

@@ -89,6 +89,18 @@ def test_int8_predicts_in_processes_forked_after_it_has_predicted(folders, threa
     assert predictions(nlp.pipe(TEXTS * 4, batch_size=6, n_process=2)) == expected
 
 
+def test_a_replaced_listener_changes_no_prediction_in_int8(folders, tmp_path):
+    nlp = spacy.load(folders / "int8")
+    expected = predictions(nlp.pipe(TEXTS))
+    for head in ("tagger", "textcat"):
+        nlp.replace_listeners("transformer", head, ["model.tok2vec"])
+    assert predictions(nlp.pipe(TEXTS)) == expected
+    nlp.to_disk(tmp_path)
+    assert predictions(spacy.load(tmp_path).pipe(TEXTS)) == expected
+    with pytest.raises(ValueError, match="can't be trained"):
+        nlp.update(corpus(nlp), exclude=["transformer"])
+
+
 def test_int8_does_not_train(folders):
     nlp = spacy.load(folders / "int8")
     with pytest.raises(ValueError, match="can't be trained"):
