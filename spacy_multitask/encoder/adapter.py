@@ -30,9 +30,16 @@ def pack(
         return tok2vec.packed(docs, is_train), lambda: None
     if is_encoder(tok2vec):
         return encode(tok2vec, docs, is_train=is_train)
-    vectors, backprop = tok2vec(docs, is_train)
     lengths = np.fromiter(map(len, docs), np.int64, len(docs))
-    words = xp2torch(tok2vec.ops.xp.concatenate(vectors)).float().contiguous()
+    if not lengths.any() and tok2vec.has_dim("nO"):
+        # The listener of spacy-transformers fails if there is no word at all.
+        vectors = [tok2vec.ops.alloc2f(0, tok2vec.get_dim("nO"))]
+        backprop = _ignore
+    else:
+        vectors, backprop = tok2vec(docs, is_train)
+    # It also gives empty docs among others arrays without width.
+    arrays = [array for array in vectors if len(array)] or vectors[:1]
+    words = xp2torch(tok2vec.ops.xp.concatenate(arrays)).float().contiguous()
     words.requires_grad_(is_train)
     doc_of_word = torch.from_numpy(np.repeat(np.arange(len(docs)), lengths)).to(words.device)
     counts = torch.from_numpy(np.maximum(lengths, 1)).to(words.device)[:, None]
@@ -50,6 +57,10 @@ def pack(
         _let_go(tok2vec)
 
     return PackedBatch(docs, lengths, words, leaf), finish
+
+
+def _ignore(d_vectors: list[Any]) -> list[Doc]:
+    return []
 
 
 def listen_without_words(tok2vec: Model, projection: Projection | None = None) -> None:

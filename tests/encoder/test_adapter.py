@@ -6,7 +6,7 @@ import spacy
 from spacy.util import fix_random_seed
 from thinc.api import SGD
 
-from tests.conftest import example
+from tests.conftest import example, predictions
 from tests.integration.test_other_layers import (
     HASH_EMBED,
     TRANSFORMER_LISTENER,
@@ -160,6 +160,18 @@ def test_a_head_that_is_left_out_takes_no_gradient_with_it(build, known):
     reference = build()
     reference.update(batch(reference, known), sgd=False)
     assert_same(arrays(nlp, gradients=True), arrays(reference, gradients=True))
+
+
+def test_empty_docs_change_nothing_for_a_shared_stock_layer(build):
+    nlp = build()
+    nlp.update([example(nlp, []), *batch(nlp, HEADS), example(nlp, [])], sgd=False)
+    reference = build()
+    reference.update(batch(reference, HEADS), sgd=False)
+    assert_same(arrays(nlp, gradients=True), arrays(reference, gradients=True))
+    (alone,) = predictions([nlp("Mr Smith loves New York")])
+    docs = list(nlp.pipe(["", "Mr Smith loves New York", ""]))
+    assert predictions(docs[1:2]) == [alone]
+    assert [len(doc) for doc in nlp.pipe(["", ""])] == [0, 0]
 
 
 def test_a_layer_of_the_heads_own_costs_no_work_without_gold(monkeypatch):
