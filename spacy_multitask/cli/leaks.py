@@ -113,8 +113,10 @@ def _drop(path: Path, output: Path, leaking: frozenset[int]) -> Path:
     from spacy.training.corpus import FILE_TYPE, walk_corpus
     from spacy.vocab import Vocab
 
+    from ..corpus.files import load_doc_bin
+
     vocab = Vocab()
-    docs = (d for f in walk_corpus(path, FILE_TYPE) for d in DocBin().from_disk(f).get_docs(vocab))
+    docs = (d for f in walk_corpus(path, FILE_TYPE) for d in load_doc_bin(f).get_docs(vocab))
     kept = [doc for i, doc in enumerate(docs) if i not in leaking]
     output.parent.mkdir(parents=True, exist_ok=True)
     DocBin(docs=kept, store_user_data=True).to_disk(output)

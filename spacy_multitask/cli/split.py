@@ -25,6 +25,7 @@ def split_cli(
     from spacy.tokens import DocBin
     from spacy.vocab import Vocab
 
+    from ..corpus.files import load_doc_bin
     from ..progress import progress
 
     if not input_path.is_file():
@@ -33,7 +34,7 @@ def split_cli(
         raise ValueError(f"--fraction {fraction} must be between 0 and 1.")
     if not 0 < sample <= 1:
         raise ValueError(f"--sample {sample} must be more than 0 and at most 1.")
-    doc_bin = DocBin().from_disk(input_path)
+    doc_bin = load_doc_bin(input_path)
     docs = list(progress(doc_bin.get_docs(Vocab()), "Splitting", total=len(doc_bin)))
     order = list(range(len(docs)))
     random.Random(seed).shuffle(order)

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from spacy.attrs import DEP, ENT_IOB, LEMMA, MORPH, POS, SENT_START, TAG
-from spacy.tokens import Doc, DocBin
+from spacy.tokens import Doc
 from spacy.training.corpus import FILE_TYPE, walk_corpus
 from spacy.vocab import Vocab
 
+from ..corpus.files import load_doc_bin
 from ..heads.relations import KEY as RELATIONS
 from ..progress import progress
 
@@ -151,7 +152,7 @@ def survey(path: str | Path) -> Survey:
 def _read(path: Path) -> Iterator[Doc]:
     vocab = Vocab()
     for file in walk_corpus(path, FILE_TYPE) if path.exists() else ():
-        docs = DocBin().from_disk(file)
+        docs = load_doc_bin(file)
         yield from progress(docs.get_docs(vocab), f"Looking into {file.name}", total=len(docs))
 
 

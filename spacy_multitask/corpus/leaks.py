@@ -19,11 +19,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from spacy.pipeline import Sentencizer
-from spacy.tokens import Doc, DocBin
+from spacy.tokens import Doc
 from spacy.training.corpus import FILE_TYPE, walk_corpus
 from spacy.vocab import Vocab
 
 from ..progress import progress
+from .files import load_doc_bin
 
 MIN_WORDS = 10  # shorter sentences repeat by themselves
 THRESHOLD = 0.8  # least part of the shingles that near duplicates share
@@ -204,7 +205,7 @@ def _files(name: str, path: Path) -> list[tuple[Path, int]]:
 def _read(name: str, files: Iterable[tuple[Path, int]]) -> Iterator[Doc]:
     vocab = Vocab()
     for path, _ in files:
-        docs = DocBin().from_disk(path)
+        docs = load_doc_bin(path)
         yield from progress(docs.get_docs(vocab), f"Leaks: {name}", total=len(docs))
 
 

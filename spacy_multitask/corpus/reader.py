@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from spacy.language import Language
-from spacy.tokens import Doc, DocBin
+from spacy.tokens import Doc
 from spacy.training import Example
 from spacy.training.corpus import FILE_TYPE, walk_corpus
 from spacy.util import logger, registry
 
 from ..registering import with_types
 from ..training.plan import PLAN, Reading
+from .files import load_doc_bin
 from .leaks import check_leaks, paths_of
 
 MIXINGS = ("proportional", "uniform", "temperature", "round_robin")
@@ -243,7 +244,7 @@ class MultiCorpus:
         """RETURNS (int): Examples in one pass over a corpus."""
         options = self.corpora[name]
         lengths = [
-            len(tokens) for path in self._files(name) for tokens in DocBin().from_disk(path).tokens
+            len(tokens) for path in self._files(name) for tokens in load_doc_bin(path).tokens
         ]
         if not any(lengths):
             raise ValueError(
@@ -274,7 +275,7 @@ class MultiCorpus:
         from spacy.vocab import Vocab
 
         vocab = Vocab() if nlp is None else nlp.vocab
-        files = map(DocBin().from_disk, self._files(name))
+        files = map(load_doc_bin, self._files(name))
         for i, doc in enumerate(chain.from_iterable(file.get_docs(vocab) for file in files)):
             if self._is_read(name, i, len(doc)):
                 yield doc
