@@ -62,6 +62,7 @@ def leaks_cli(
     import srsly
     from wasabi import msg, table
 
+    from ..converters.formats import check_output
     from ..corpus.leaks import check_leaks
 
     train_paths, held_out = _paths(config, context.args)
@@ -69,6 +70,10 @@ def leaks_cli(
     held_out += corpus_paths(test or [], "--test").items()
     if not train_paths or not held_out:
         raise ValueError("Name a CONFIG, or training parts by --train and others by --test.")
+    outputs = {}
+    if drop is not None:
+        inputs = [Path(path) for _, path in (*train_paths.items(), *held_out)]
+        outputs = {name: check_output(drop / f"{name}.spacy", inputs) for name in train_paths}
     found = check_leaks(
         train_paths, held_out, min_words=min_words, threshold=threshold, share=share
     )
@@ -88,10 +93,10 @@ def leaks_cli(
         output.parent.mkdir(parents=True, exist_ok=True)
         srsly.write_json(output, {"docs": found.docs, "leaking_docs": leaking, "leaks": summary})
         msg.good(f"Saved to {output}")
-    if drop is not None:
-        for name, path in train_paths.items():
-            written = _drop(Path(path), drop / f"{name}.spacy", found.leaking[name])
-            msg.good(f"{name}: {leaking[name]} of {found.docs[name]} docs left out -> {written}")
+    for name, path in outputs.items():
+        _drop(Path(train_paths[name]), path, found.leaking[name])
+        left_out = f"{leaking[name]} of {found.docs[name]} docs left out"
+        msg.good(f"{name}: {left_out} -> {drop}/{name}.spacy")
 
 
 def _paths(config: Path | None, overrides: list[str]) -> tuple[dict, list[tuple[str, str]]]:
@@ -108,16 +113,15 @@ def _paths(config: Path | None, overrides: list[str]) -> tuple[dict, list[tuple[
     return paths_of(loaded, "train_corpus"), list(paths_of(loaded, "dev_corpus").items())
 
 
-def _drop(path: Path, output: Path, leaking: frozenset[int]) -> Path:
+def _drop(path: Path, output: Path, leaking: frozenset[int]) -> None:
     from spacy.tokens import DocBin
     from spacy.training.corpus import FILE_TYPE, walk_corpus
     from spacy.vocab import Vocab
 
+    from ..converters.formats import write_aside
     from ..corpus.files import load_doc_bin
 
     vocab = Vocab()
     docs = (d for f in walk_corpus(path, FILE_TYPE) for d in load_doc_bin(f).get_docs(vocab))
     kept = [doc for i, doc in enumerate(docs) if i not in leaking]
-    output.parent.mkdir(parents=True, exist_ok=True)
-    DocBin(docs=kept, store_user_data=True).to_disk(output)
-    return output
+    write_aside(output, DocBin(docs=kept, store_user_data=True).to_bytes())

@@ -117,7 +117,8 @@ def make_blank(lang: str) -> Language:
 def check_output(output: PathLike, inputs: list[Path]) -> Path:
     """Return the path to write to, links resolved.
 
-    RAISES (ConversionError): If it has the wrong suffix, is a directory, or is one of the inputs.
+    RAISES (ConversionError): If it has the wrong suffix, is a directory, is one of the inputs, or
+        is in a folder that is one.
     """
     output = Path(output)
     if output.suffix != ".spacy":
@@ -127,8 +128,11 @@ def check_output(output: PathLike, inputs: list[Path]) -> Path:
     if output.is_dir():
         raise ConversionError(f"{output}: this is a directory. Give the name of a file.")
     output = output.resolve()
-    if any(output == path.resolve() for path in inputs):
-        raise ConversionError(f"{output}: the output would replace an input. Give another name.")
+    if any(output.is_relative_to(path.resolve()) for path in inputs):
+        raise ConversionError(
+            f"{output}: the output would replace an input, or add to a folder that is one. "
+            "Choose another place."
+        )
     return output
 
 

@@ -1,6 +1,7 @@
 """Sentences of a training part in a held-out part: what counts, what is dropped."""
 
 import json
+import os
 import time
 import warnings
 
@@ -216,6 +217,42 @@ def test_the_command_reads_a_config_and_writes_what_is_left(nlp, tmp_path):
     ]  # fmt: skip
     docs = DocBin().from_disk(tmp_path / "clean" / "pos.spacy").get_docs(nlp.vocab)
     assert [doc.text.strip() for doc in docs] == [RACE]
+
+
+def test_dropping_replaces_no_part(nlp, tmp_path):
+    """Nor writes into a folder that is one: its docs would be read twice."""
+    (tmp_path / "parts").mkdir()
+    for name in ("train", "dev"):
+        (tmp_path / f"{name}.spacy").rename(tmp_path / "parts" / f"{name}.spacy")
+    parts = tmp_path / "parts"
+    before = {path: path.read_bytes() for path in parts.iterdir()}
+    (tmp_path / "link").symlink_to(parts)
+    for train, test, drop in (
+        ("train=train.spacy", "dev.spacy", parts),
+        ("train=train.spacy", "dev.spacy", tmp_path / "link"),
+        ("dev=train.spacy", "dev.spacy", parts),
+        ("new=train.spacy", ".", parts / "within"),
+        ("new=.", "dev.spacy", parts),
+    ):
+        name, path = train.split("=")
+        done = run("--train", f"first={parts}/train.spacy", "--train", f"{name}={parts}/{path}",
+                   "--test", f"held={parts}/{test}", "--drop", drop)  # fmt: skip
+        assert done.exit_code == 1, done.output
+        assert "the output would replace an input" in done.output
+        assert {path: path.read_bytes() for path in parts.iterdir()} == before
+
+
+def test_dropping_keeps_the_old_file_if_it_fails(nlp, tmp_path, monkeypatch):
+    def fail(source, target):
+        raise OSError("disk full")
+
+    (tmp_path / "clean").mkdir()
+    (tmp_path / "clean" / "a.spacy").write_bytes(b"old")
+    monkeypatch.setattr(os, "replace", fail)
+    done = run("--train", f"a={tmp_path}/train.spacy", "--test", f"b={tmp_path}/dev.spacy",
+               "--drop", tmp_path / "clean")  # fmt: skip
+    assert done.exit_code == 1 and "disk full" in done.output
+    assert [p.read_bytes() for p in (tmp_path / "clean").iterdir()] == [b"old"]
 
 
 def test_the_command_takes_paths_and_overrides(nlp, tmp_path):
