@@ -25,6 +25,7 @@ def split_cli(
     from spacy.tokens import DocBin
     from spacy.vocab import Vocab
 
+    from ..converters.formats import check_output, write_aside
     from ..corpus.files import load_doc_bin
     from ..progress import progress
 
@@ -34,17 +35,21 @@ def split_cli(
         raise ValueError(f"--fraction {fraction} must be between 0 and 1.")
     if not 0 < sample <= 1:
         raise ValueError(f"--sample {sample} must be more than 0 and at most 1.")
+    outputs = [check_output(path, [input_path]) for path in (train_path, dev_path)]
+    if outputs[0] == outputs[1]:
+        raise ValueError(f"TRAIN and DEV are both {outputs[0]}. Give them different names.")
     doc_bin = load_doc_bin(input_path)
     docs = list(progress(doc_bin.get_docs(Vocab()), "Splitting", total=len(doc_bin)))
+    if len(docs) < 2:
+        raise ValueError(f"{input_path} has {len(docs)} docs; a split needs at least 2 docs.")
     order = list(range(len(docs)))
     random.Random(seed).shuffle(order)
-    n_dev = max(1, round(fraction * len(docs)))
+    n_dev = min(max(1, round(fraction * len(docs))), len(docs) - 1)
     n_train = max(1, round(sample * (len(docs) - n_dev)))
     held_out, kept = set(order[:n_dev]), set(order[n_dev : n_dev + n_train])
-    for path, chosen in ((train_path, kept), (dev_path, held_out)):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    for path, chosen in zip(outputs, (kept, held_out)):
         part = [doc for i, doc in enumerate(docs) if i in chosen]
-        DocBin(docs=part, store_user_data=True).to_disk(path)
+        write_aside(path, DocBin(docs=part, store_user_data=True).to_bytes())
     left_out = len(docs) - len(kept) - len(held_out)
     typer.echo(
         f"{input_path}: {len(kept)} docs -> {train_path}, {len(held_out)} docs -> {dev_path}, "

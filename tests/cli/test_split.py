@@ -1,5 +1,7 @@
 """The command `spacy multitask split`."""
 
+import os
+
 import pytest
 import spacy
 from spacy.cli._util import app
@@ -49,3 +51,53 @@ def test_wrong_shares_are_refused(file, tmp_path, options):
 def test_a_missing_file_is_named(tmp_path):
     result = run(tmp_path / "no.spacy", tmp_path / "t.spacy", tmp_path / "d.spacy")
     assert result.exit_code == 1 and "no.spacy" in result.output
+
+
+@pytest.mark.parametrize(
+    ("train", "dev", "message"),
+    [
+        ("all.spacy", "d.spacy", "all.spacy: the output would replace an input"),
+        ("t.spacy", "all.spacy", "all.spacy: the output would replace an input"),
+        ("t.spacy", "link/t.spacy", "TRAIN and DEV are both"),
+        ("t.bin", "d.spacy", "must end in '.spacy'"),
+        ("t.spacy", "d", "must end in '.spacy'"),
+    ],
+)
+def test_three_different_files_are_needed(file, tmp_path, train, dev, message):
+    (tmp_path / "link").symlink_to(tmp_path)
+    before = file.read_bytes()
+    result = run(file, tmp_path / train, tmp_path / dev)
+    assert result.exit_code == 1 and message in result.output
+    assert file.read_bytes() == before
+    assert {path.name for path in tmp_path.iterdir()} == {"all.spacy", "link"}
+
+
+@pytest.mark.parametrize("n_docs", [0, 1])
+def test_one_doc_cannot_be_split(tmp_path, n_docs):
+    docs = [Doc(spacy.blank("en").vocab, words=["a"])] * n_docs
+    DocBin(docs=docs).to_disk(tmp_path / "all.spacy")
+    result = run(tmp_path / "all.spacy", tmp_path / "t.spacy", tmp_path / "d.spacy")
+    assert result.exit_code == 1 and "at least 2 docs" in result.output
+    assert not (tmp_path / "t.spacy").exists()
+
+
+@pytest.mark.parametrize("fraction", [0.01, 0.99])
+def test_both_parts_have_a_doc(tmp_path, fraction):
+    vocab = spacy.blank("en").vocab
+    docs = [Doc(vocab, words=[word]) for word in "ab"]
+    DocBin(docs=docs).to_disk(tmp_path / "all.spacy")
+    train, dev = tmp_path / "t.spacy", tmp_path / "d.spacy"
+    result = run(tmp_path / "all.spacy", train, dev, "--fraction", fraction)
+    assert result.exit_code == 0 and len(words(train)) == len(words(dev)) == 1
+
+
+def test_a_failure_leaves_the_old_file_and_no_other(file, tmp_path, monkeypatch):
+    def fail(source, target):
+        raise OSError("disk full")
+
+    (tmp_path / "t.spacy").write_bytes(b"old")
+    monkeypatch.setattr(os, "replace", fail)
+    result = run(file, tmp_path / "t.spacy", tmp_path / "d.spacy")
+    assert result.exit_code == 1 and "disk full" in result.output
+    assert (tmp_path / "t.spacy").read_bytes() == b"old"
+    assert {path.name for path in tmp_path.iterdir()} == {"all.spacy", "t.spacy"}
