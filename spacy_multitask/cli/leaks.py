@@ -63,11 +63,17 @@ def leaks_cli(
     from wasabi import msg, table
 
     from ..converters.formats import check_output
-    from ..corpus.leaks import check_leaks
+    from ..corpus.leaks import check_leaks, held_out_parts
 
-    train_paths, held_out = _paths(config, context.args)
-    train_paths.update(corpus_paths(train or [], "--train"))
-    held_out += corpus_paths(test or [], "--test").items()
+    train_paths, dev_paths = _paths(config, context.args)
+    for name, path in corpus_paths(train or [], "--train").items():
+        if name in train_paths:
+            raise ValueError(
+                f"--train {name}: the config has a training part of that name, "
+                f"{train_paths[name]}. Choose another name."
+            )
+        train_paths[name] = path
+    held_out = held_out_parts(dev_paths, corpus_paths(test or [], "--test"))
     if not train_paths or not held_out:
         raise ValueError("Name a CONFIG, or training parts by --train and others by --test.")
     outputs = {}
@@ -93,13 +99,13 @@ def leaks_cli(
         output.parent.mkdir(parents=True, exist_ok=True)
         srsly.write_json(output, {"docs": found.docs, "leaking_docs": leaking, "leaks": summary})
         msg.good(f"Saved to {output}")
-    for name, path in outputs.items():
-        _drop(Path(train_paths[name]), path, found.leaking[name])
+    for name, target in outputs.items():
+        _drop(Path(train_paths[name]), target, found.leaking[name])
         left_out = f"{leaking[name]} of {found.docs[name]} docs left out"
         msg.good(f"{name}: {left_out} -> {drop}/{name}.spacy")
 
 
-def _paths(config: Path | None, overrides: list[str]) -> tuple[dict, list[tuple[str, str]]]:
+def _paths(config: Path | None, overrides: list[str]) -> tuple[dict[str, str], dict[str, str]]:
     from spacy.cli._util import parse_config_overrides
     from spacy.util import load_config
 
@@ -108,9 +114,9 @@ def _paths(config: Path | None, overrides: list[str]) -> tuple[dict, list[tuple[
     if config is None:
         if overrides:
             raise ValueError(f"There is no option {overrides[0]}; --help lists them.")
-        return {}, []
+        return {}, {}
     loaded = load_config(config, overrides=parse_config_overrides(overrides), interpolate=True)
-    return paths_of(loaded, "train_corpus"), list(paths_of(loaded, "dev_corpus").items())
+    return paths_of(loaded, "train_corpus"), paths_of(loaded, "dev_corpus")
 
 
 def _drop(path: Path, output: Path, leaking: frozenset[int]) -> None:

@@ -140,18 +140,27 @@ def check_leaks(
     """Look for leaks between files.
 
     train (Mapping[str, Path]): .spacy file, or folder of them, per training corpus.
-    held_out (Iterable[Tuple[str, Path]]): Name and path of development and test parts; a name may
-        come twice.
+    held_out (Iterable[Tuple[str, Path]]): Name and path of development and test parts, see
+        `held_out_parts`.
     min_words (int): Shorter sentences do not count, in tokens.
     threshold (float): Least similarity of a near duplicate, from 0 to 1; 1 leaves exact ones.
     share (float): Least part of a doc's tokens in leaking sentences for it to count as leaking.
     RETURNS (Leaks): What was found. The result of the last check is kept.
-    RAISES (ValueError): If an option is out of range, or a path does not exist.
+    RAISES (ValueError): If an option is out of range, a path does not exist, or two held-out parts
+        have one name.
     """
     if min_words < 1 or not 0 < threshold <= 1 or not 0 <= share <= 1:
         raise ValueError(
             f"min_words = {min_words} must be at least 1, threshold = {threshold} more than 0 and "
             f"at most 1, share = {share} from 0 to 1."
+        )
+    held_out = list(held_out)
+    names = [name for name, _ in held_out]
+    twins = {name for name in names if names.count(name) > 1}
+    if twins:
+        raise ValueError(
+            f"Two held-out parts are named {', '.join(map(repr, sorted(twins)))}. Leaks are "
+            "counted by name: give one of them another."
         )
     parts = [
         tuple((name, tuple(_files(name, Path(path)))) for name, path in part)
@@ -178,6 +187,19 @@ def _check(
         leaking[name] = leaking_docs(found, lengths, share)
         n_docs[name] = len(lengths)
     return Leaks(leaks, leaking, n_docs)
+
+
+def held_out_parts(
+    dev: Mapping[str, str | Path], test: Mapping[str, str | Path]
+) -> list[tuple[str, str | Path]]:
+    """RETURNS (List[Tuple[str, Path]]): Names and paths of development and test parts. A name that
+    is in both says which of them it is."""
+    both = dev.keys() & test.keys()
+    return [
+        (f"{name} ({kind})" if name in both else name, path)
+        for kind, part in (("dev", dev), ("test", test))
+        for name, path in part.items()
+    ]
 
 
 def paths_of(config: Mapping[str, Any], part: str) -> dict[str, str]:

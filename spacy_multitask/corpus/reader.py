@@ -19,7 +19,7 @@ from spacy.util import logger, registry
 from ..registering import with_types
 from ..training.plan import PLAN, Reading
 from .files import load_doc_bin
-from .leaks import check_leaks, paths_of
+from .leaks import check_leaks, held_out_parts, paths_of
 
 MIXINGS = ("proportional", "uniform", "temperature", "round_robin")
 LEAKS = ("ignore", "warn", "drop")
@@ -211,7 +211,7 @@ class MultiCorpus:
     def _look_for_leaks(self, nlp: Language) -> None:
         paths = {name: options["path"] for name, options in self.corpora.items()}
         dev = paths_of(nlp.config.interpolate(), "dev_corpus")
-        found = check_leaks(paths, [*dev.items(), *self.held_out.items()])
+        found = check_leaks(paths, held_out_parts(dev, self.held_out))
         if self.leaks == "drop":
             self.dropped = found.leaking
         if found.leaks:

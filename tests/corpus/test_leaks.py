@@ -11,7 +11,14 @@ from spacy.tokens import Doc, DocBin
 from typer.testing import CliRunner
 
 from spacy_multitask.cli import app
-from spacy_multitask.corpus.leaks import HeldOut, check_leaks, jaccard, letters_of, signatures
+from spacy_multitask.corpus.leaks import (
+    HeldOut,
+    check_leaks,
+    held_out_parts,
+    jaccard,
+    letters_of,
+    signatures,
+)
 from spacy_multitask.corpus.reader import make_multi_corpus
 
 STORM = "The storm closed the harbour for two days and cost the town a bridge ."
@@ -127,6 +134,27 @@ def test_signatures_agree_as_often_as_shingles_do():
     assert (signatures(texts[::-1])[::-1] == ours).all()
 
 
+def test_parts_of_one_name_are_told_apart(vocab, tmp_path):
+    train = write(tmp_path / "train.spacy", vocab, RACE, STORM)
+    dev = write(tmp_path / "dev.spacy", vocab, PRICE, STORM)
+    test = write(tmp_path / "test.spacy", vocab, STORM, RACE)
+    parts = held_out_parts({"pos": dev, "ner": dev}, {"pos": test, "chunk": test})
+    assert [name for name, _ in parts] == ["pos (dev)", "ner", "pos (test)", "chunk"]
+    found = check_leaks({"pos": train}, held_out_parts({"pos": dev}, {"pos": test}))
+    assert pairs(found) == [
+        ("pos", 0, "pos (test)", 1, 1.0),
+        ("pos", 1, "pos (dev)", 1, 1.0), ("pos", 1, "pos (test)", 0, 1.0),
+    ]  # fmt: skip
+    counts = [(p["held_out"], p["same"], p["held_out_docs"]) for p in found.summary()]
+    assert counts == [("pos (dev)", 1, 1), ("pos (test)", 2, 2)]
+
+
+def test_a_name_that_comes_twice_is_refused(vocab, tmp_path):
+    path = write(tmp_path / "a.spacy", vocab, STORM)
+    with pytest.raises(ValueError, match="Two held-out parts are named 'a'"):
+        check_leaks({"a": path}, [("a", path), ("b", path), ("a", path)])
+
+
 def test_many_docs_take_linear_time(vocab):
     """Also if they are all alike, as form letters are."""
     letters = [f"{STORM} {i:06d} {i * 7919 % 999983:06d}" for i in range(4000)]
@@ -162,6 +190,19 @@ def nlp(vocab, tmp_path):
     nlp.config["training"].update(config["training"])
     nlp.config["corpora"] = config["corpora"]
     return nlp
+
+
+def test_training_tells_parts_of_one_name_apart(nlp, tmp_path):
+    write(tmp_path / "test.spacy", nlp.vocab, PRICE, STORM)
+    reader = make_multi_corpus(
+        {"pos": {"path": f"{tmp_path}/train.spacy"}},
+        leaks="warn",
+        held_out={"ner": f"{tmp_path}/test.spacy"},
+    )
+    with pytest.warns(UserWarning) as caught:
+        list(reader(nlp))
+    assert "are in 1 held-out docs of 'ner (dev)'" in str(caught[0].message)
+    assert "are in 2 held-out docs of 'ner (test)'" in str(caught[0].message)
 
 
 def test_training_warns_of_leaks(nlp, tmp_path):
@@ -263,3 +304,17 @@ def test_the_command_takes_paths_and_overrides(nlp, tmp_path):
     assert done.exit_code == 1 and "nowhere.spacy" in done.output
     done = run("--train", f"a={tmp_path}/train.spacy")
     assert done.exit_code == 1 and "--test" in done.output
+
+
+def test_the_command_tells_parts_of_one_name_apart(nlp, tmp_path):
+    done = run(tmp_path / "config.cfg", "--test", f"ner={tmp_path}/test.spacy")
+    assert done.exit_code == 0, done.output
+    assert f"ner (dev): {STORM}" in done.output and f"ner (test): {PRICE}" in done.output
+
+
+def test_a_training_part_of_the_config_is_not_replaced(nlp, tmp_path):
+    done = run(tmp_path / "config.cfg", "--train", f"pos={tmp_path}/test.spacy")
+    assert done.exit_code == 1
+    assert "--train pos: the config has a training part of that name" in done.output
+    done = run(tmp_path / "config.cfg", "--train", f"more={tmp_path}/dev.spacy")
+    assert done.exit_code == 0 and f"more: {STORM}" in done.output
