@@ -1,5 +1,7 @@
 """Texts with topic labels, one per line, as fastText reads them: `__label__Sports text ...`.
 
+Every word that begins so is a label, also within and behind the text, and is no part of the text.
+
 Source: https://fasttext.cc/docs/en/supervised-tutorial.html
 """
 
@@ -13,6 +15,8 @@ from .ag_news import clean_text
 from .base import ConversionError, ConversionReport, PathLike, error_at, make_text_doc, read_lines
 
 PREFIX = "__label__"
+# With the blanks behind it, so that those before it go on parting words.
+LABEL = re.compile(rf"(?<![^ \t]){PREFIX}([^ \t]*)[ \t]*")
 
 
 def read_labels(
@@ -64,16 +68,12 @@ def read_labelled_lines(path: PathLike) -> Iterator[tuple[int, list[str], str]]:
     for line_no, line in read_lines(path):
         if not line.strip():
             continue
-        labels: list[str] = []
-        while line.startswith(PREFIX):
-            label, *rest = re.split("[ \t]", line, maxsplit=1)
-            line = rest[0] if rest else ""
-            labels.append(label[len(PREFIX) :])
+        labels = LABEL.findall(line)
         if not labels or not all(labels):
+            lack = f"a {PREFIX!r} without a name" if labels else "no label"
             raise error_at(
                 path,
                 line_no,
-                f"the line begins with {line[:20]!r} instead of a label. "
-                f"A line is '{PREFIX}<label> <text>'.",
+                f"there is {lack} in the line {line[:20]!r}. A line is '{PREFIX}<label> <text>'.",
             )
-        yield line_no, labels, line
+        yield line_no, labels, LABEL.sub("", line).strip()

@@ -26,6 +26,25 @@ def test_a_line_may_have_several_labels(write, nlp, report):
     assert doc.cats == {"a": 1.0, "b": 1.0, "c": 0.0}
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "__label__a  __label__b hello  world",
+        "__label__a \t__label__b\t  hello  world \t",
+        " \t__label__a hello  world __label__b",
+        "hello  __label__b world\t__label__a __label__a",
+    ],
+)
+def test_labels_may_stand_anywhere_and_stay_out_of_the_text(write, nlp, report, line):
+    (doc,) = read_labels(write(line + "\n"), nlp, report, labels=["a", "b", "c"])
+    assert (doc.text, doc.cats) == ("hello  world", {"a": 1.0, "b": 1.0, "c": 0.0})
+
+
+def test_a_label_begins_a_word(write, nlp, report):
+    (doc,) = read_labels(write("__label__a__label__b x__label__c\n"), nlp, report)
+    assert (doc.text, doc.cats) == ("x__label__c", {"a__label__b": 1.0})
+
+
 def test_tabs_may_follow_labels(write, nlp, report):
     (doc,) = read_labels(write("__label__a\tsome text\n"), nlp, report)
     assert (doc.text, doc.cats) == ("some text", {"a": 1.0})
@@ -52,8 +71,9 @@ def test_texts_without_words_are_counted(write, nlp, report):
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("__label__a x\nb y\n", r"corpus.txt:2: the line begins with 'b y' instead of a label"),
-        ("__label__ x\n", r"corpus.txt:1: the line begins with"),
+        ("__label__a x\nb y\n", r"corpus.txt:2: there is no label in the line 'b y'"),
+        ("__label__ x\n", r"corpus.txt:1: there is a '__label__' without a name in the line '__l"),
+        ("__label__a the prefix __label__ is\n", r"corpus.txt:1: there is a '__label__' without"),
         ("__label__a x\n__label__d y\n", r"corpus.txt:2: label 'd' is not one of a, b"),
     ],
 )
