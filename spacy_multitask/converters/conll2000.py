@@ -10,6 +10,7 @@ from spacy.language import Language
 from spacy.tokens import Doc, Span
 
 from .base import (
+    DOCSTART,
     ConversionReport,
     PathLike,
     Sentence,
@@ -43,7 +44,7 @@ def read_conll2000(
     keep_tags (bool): Keep the second column as `token.tag_`. It is the output of the Brill tagger
         and not gold, so by default the docs have no tags.
     scheme (str): "auto", "iob1" or "bio".
-    n_sents (int): Most sentences in a doc. The corpus marks no documents.
+    n_sents (int): Most sentences in a doc; 0 for whole documents. The corpus itself marks none.
     YIELDS (Doc): The docs.
     RAISES (ConversionError): If a line is malformed.
     """
@@ -60,7 +61,7 @@ def read_rows(path: PathLike) -> Iterator[tuple[int, list[str] | None]]:
     for line_no, line in read_lines(path):
         line = line.strip(" \t")
         row = re.split("[ \t]+", line)
-        if line and len(row) != 3:
+        if line and row[0] != DOCSTART and len(row) != 3:
             raise error_at(
                 path,
                 line_no,

@@ -53,6 +53,13 @@ def test_an_empty_layer_stays_present_in_the_file(write, tmp_path, load):
     assert not first.has_annotation("TAG") and not first.has_annotation("ENT_IOB")
 
 
+@pytest.mark.parametrize("line", ["-DOCSTART-", "-DOCSTART- -X-", "-DOCSTART- -X- O O"])
+def test_document_lines_may_have_any_columns(write, nlp, report, line):
+    text = f"{line}\n\nI PRP B-NP\n\nHe PRP B-NP\n\n{line}\n\nWell UH O\n"
+    docs = list(read_conll2000(write(text), nlp, report, n_sents=0))
+    assert [doc.text.split() for doc in docs] == [["I", "He"], ["Well"]]
+
+
 @pytest.mark.parametrize(
     "text, message",
     [
