@@ -7,15 +7,21 @@ Example: python scripts/unpack.py ../corpora data
 import gzip
 import shutil
 import sys
+import zlib
 from pathlib import Path
 
 
 def unpack(source: Path, target: Path) -> int:
-    """RETURNS (int): Files written."""
-    if not source.is_dir():
-        raise SystemExit(f"There is no folder {source}. Set --vars.local to where the corpora are.")
+    """Unpack and copy what is not there yet, or older.
+
+    RETURNS (int): Files written.
+    RAISES (SystemExit): If there is nothing to unpack, or a file can't be read or written.
+    """
+    paths = sorted(p for p in source.rglob("*") if p.is_file())
+    if not paths:
+        raise SystemExit(f"No files are in {source}. Set --vars.local to where the corpora are.")
     n_files = 0
-    for path in sorted(p for p in source.rglob("*") if p.is_file()):
+    for path in paths:
         packed = path.suffix == ".gz"
         out = target / (
             path.relative_to(source).with_suffix("") if packed else path.relative_to(source)
@@ -24,11 +30,19 @@ def unpack(source: Path, target: Path) -> int:
             out.exists() and out.stat().st_mtime >= path.stat().st_mtime
         ):
             continue
-        out.parent.mkdir(parents=True, exist_ok=True)
         part = out.with_name(out.name + ".part")
-        with gzip.open(path) if packed else path.open("rb") as read, part.open("wb") as write:
-            shutil.copyfileobj(read, write)
-        part.replace(out)
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with gzip.open(path) if packed else path.open("rb") as read, part.open("wb") as to:
+                    shutil.copyfileobj(read, to)
+                part.replace(out)
+            finally:
+                part.unlink(missing_ok=True)
+        except (OSError, EOFError, zlib.error) as error:
+            raise SystemExit(
+                f"Can't unpack {path} to {out}: {error}. If the file is damaged, get it again."
+            ) from None
         n_files += 1
     return n_files
 
