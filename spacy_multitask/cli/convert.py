@@ -30,8 +30,8 @@ def convert_cli(
         typer.Option(
             "--n-sents",
             "-n",
-            help="Most sentences in a doc; 0 for whole documents, "
-            "which is the default of conll03 and cleanconll. For the others it is 1.",
+            help="conllu, conll2000, conll03, cleanconll, columns: most sentences in a doc; 0 for "
+            "whole documents, which is the default of conll03 and cleanconll. Else it is 1.",
         ),
     ] = None,
     sentences: Annotated[
@@ -93,7 +93,8 @@ def convert_cli(
     and reported at the end; a malformed line is an error that names it.
     """
     # Here and not above, so that other spaCy commands do not pay for it.
-    from ..converters import ConversionError, convert
+    from ..converters import FORMATS, ConversionError, convert
+    from ..converters.formats import get_format_options
 
     options: dict[str, Any] = {
         "n_sents": n_sents,
@@ -114,6 +115,15 @@ def convert_cli(
                 "Give one of them."
             )
         options["n_sents"] = 1
+    given = {name: value for name, value in options.items() if value is not None}
+    allowed = get_format_options(format) if format in FORMATS else given
+    for name in given:
+        if name not in allowed:
+            flag = "--sentences" if name == "n_sents" and sentences else _flag(name)
+            raise ConversionError(
+                f"the format {format!r} has no option {flag}. "
+                f"It has {', '.join(map(_flag, allowed)) or 'none of its own'}."
+            )
     report = convert(
         format,
         input_path,
@@ -122,6 +132,10 @@ def convert_cli(
         sample=sample,
         seed=seed,
         limit=limit,
-        **{name: value for name, value in options.items() if value is not None},
+        **given,
     )
     typer.echo(f"{input_path} -> {output_path}: {report.render()}")
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"

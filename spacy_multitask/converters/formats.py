@@ -74,7 +74,8 @@ def convert(
     for name in options:
         if name not in allowed:
             raise ConversionError(
-                f"the format {format!r} has no option {name!r}. Its options: {', '.join(allowed)}."
+                f"the format {format!r} has no option {name!r}. Its options: "
+                f"{', '.join(allowed) or 'none'}."
             )
     if not 0.0 < sample <= 1.0:
         raise ConversionError(

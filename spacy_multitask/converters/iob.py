@@ -54,7 +54,8 @@ class IOBDecoder:
                     self.path,
                     line + i,
                     f"{self.what} tag {tag!r} is not O, B-<type> or I-<type>. "
-                    f"Check that this column holds the {self.what} tags.",
+                    f"Check that this column holds the {self.what} tags. "
+                    "BIOES is not read: write its S- as B- and its E- as I-.",
                 )
             if tag == "O":
                 previous = ""

@@ -1,5 +1,7 @@
+import inspect
 import subprocess
 import sys
+import typing
 
 import pytest
 import spacy
@@ -8,7 +10,9 @@ from spacy.tokens import DocBin
 from typer.testing import CliRunner
 
 from spacy_multitask import cli
-from spacy_multitask.converters import ConversionError
+from spacy_multitask.cli.convert import convert_cli
+from spacy_multitask.converters import FORMATS, ConversionError
+from spacy_multitask.converters.formats import get_format_options
 
 
 def run(*args):
@@ -63,9 +67,39 @@ def test_missing_files_and_formats_give_one_line(args, message):
 
 def test_options_of_other_formats_and_contradictions_are_errors(corpus, tmp_path):
     result = run("conll03", corpus, tmp_path / "out.spacy", "--clean")
-    assert result.exit_code == 1 and "has no option 'clean'" in result.output
+    assert result.exit_code == 1
+    message = "the format 'conll03' has no option --clean. It has --keep-tags, --scheme, --n-sents."
+    assert message in result.output
     result = run("conll03", corpus, tmp_path / "out.spacy", "--sentences", "-n", 5)
     assert result.exit_code == 1 and "--n-sents is 5" in result.output
+
+
+@pytest.mark.parametrize(
+    ("format", "arguments", "message"),
+    [
+        (
+            "conll04",
+            ("--sentences",),
+            "'conll04' has no option --sentences. It has none of its own.",
+        ),
+        ("conll04", ("-n", 1), "'conll04' has no option --n-sents. It has none of its own."),
+        ("labels", ("--keep-tags",), "'labels' has no option --keep-tags. It has --labels, --cl"),
+        ("conllu", ("--spans-key", "x"), "'conllu' has no option --spans-key. It has --n-sents."),
+    ],
+)
+def test_options_are_named_as_they_were_written(corpus, tmp_path, format, arguments, message):
+    result = run(format, corpus, tmp_path / "out.spacy", *arguments)
+    assert result.exit_code == 1 and message in result.output
+
+
+def test_help_names_the_formats_that_take_each_option():
+    """All of them, and no others."""
+    for param in inspect.signature(convert_cli).parameters.values():
+        hint = typing.get_args(param.annotation)[1].help
+        formats = hint.partition(": ")[0]
+        takers = [f for f in FORMATS if param.name in get_format_options(f)]
+        if takers:
+            assert sorted(formats.split(", ")) == sorted(takers), hint
 
 
 def test_verbose_lets_the_error_through(corpus, tmp_path):

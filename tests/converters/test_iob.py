@@ -68,6 +68,7 @@ def test_a_file_that_mixes_the_schemes_is_read_and_reported(report):
         ("bio", ["B-LOC", "I-PER"], r"f.txt:11: entity tag 'I-PER' cannot begin a span here"),
         ("iob1", ["O", "B-PER"], r"f.txt:11: entity tag 'B-PER' cannot begin a span here: B- onl"),
         ("auto", ["O", "E-PER"], r"f.txt:11: entity tag 'E-PER' is not O, B-<type> or I-<type>"),
+        ("auto", ["O", "S-PER"], r"BIOES is not read: write its S- as B- and its E- as I-\."),
         ("auto", ["B-"], r"f.txt:10: entity tag 'B-' is not O"),
         ("auto", ["PER"], r"f.txt:10: entity tag 'PER' is not O"),
         ("auto", ["O-PER"], r"f.txt:10: entity tag 'O-PER' is not O"),
