@@ -112,9 +112,9 @@ def _paths(config: Path | None, overrides: list[str]) -> tuple[dict[str, str], d
     from ..corpus.leaks import paths_of
 
     if config is None:
-        if overrides:
-            raise ValueError(f"There is no option {overrides[0]}; --help lists them.")
         return {}, {}
+    if str(config).startswith("-"):  # without CONFIG, an unknown option takes its place
+        raise ValueError(f"There is no option {config}; --help lists them.")
     loaded = load_config(config, overrides=parse_config_overrides(overrides), interpolate=True)
     return paths_of(loaded, "train_corpus"), paths_of(loaded, "dev_corpus")
 

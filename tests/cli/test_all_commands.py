@@ -124,6 +124,13 @@ def test_an_option_that_is_none_is_one_line_where_overrides_are_taken(tmp_path):
     assert re.fullmatch("Error: No such option.*--resumee.*\n", result.stderr)
 
 
+@pytest.mark.parametrize("rest", [["--bogus"], ["--bogus", "3"]])
+def test_an_option_that_is_none_is_no_config(tmp_path, rest):
+    DocBin().to_disk(tmp_path / "a.spacy")
+    result = run("leaks", "--train", f"a={tmp_path / 'a.spacy'}", *rest)
+    assert result.stderr == "Error: There is no option --bogus; --help lists them.\n"
+
+
 @pytest.mark.parametrize("name", ["evaluate", "report"])
 def test_corpora_without_gold_for_any_head_are_an_error(name, trained, tmp_path):
     trained.to_disk(tmp_path / "model")
