@@ -2,8 +2,10 @@
 
 import ast
 import inspect
+import random
 import re
 import shlex
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -148,6 +150,16 @@ def test_the_server_of_the_page_answers(trained, tmp_path, monkeypatch):
     first, second = namespace["annotate"](["Mr Smith loves New York", ""])
     assert first["entities"] == [("Smith", "PER"), ("New York", "LOC")]
     assert second["tags"] == []
+    # FastAPI calls it from a pool of threads.
+    rng = random.Random(0)
+    requests = [
+        [" ".join(f"w{rng.randrange(10**9)}" for _ in range(20)) for _ in range(3)]
+        for _ in range(40)
+    ]
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(namespace["annotate"], requests))
+    for texts, answer in zip(requests, answers, strict=True):
+        assert [" ".join(word for word, _ in doc["tags"]) for doc in answer] == texts
 
 
 def test_every_option_is_documented():
