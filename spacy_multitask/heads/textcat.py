@@ -70,7 +70,8 @@ def make_textcat(
 
     model (Model): See `spacy_multitask.DocClassifier.v1`.
     exclusive_classes (bool): Whether exactly one label is true of each doc.
-    threshold (float): Probability from which a label counts as true where several may be.
+    threshold (float): Probability from which a label counts as true where several may be, if
+        `spacy multitask calibrate` has not found one for the label.
     loss_weight (float): Factor on this head's loss.
     balance (Optional[Module]): What learns a factor on this head's loss besides, such as
         `spacy_multitask.uncertainty_weight.v1`.
@@ -140,7 +141,9 @@ class TextCategorizer(Head):
         if not 0 <= threshold <= 1:
             raise ValueError(f"threshold = {threshold} of {name!r} must be in [0, 1].")
         self.exclusive_classes = exclusive_classes
-        self.cfg.update(labels=[], threshold=threshold)
+        # Not in cfg, where what was saved would take the place of what is asked for when loading.
+        self.default_threshold = threshold
+        self.cfg["labels"] = []
 
     @property
     def label_data(self) -> dict[str, list[str]]:
@@ -154,7 +157,7 @@ class TextCategorizer(Head):
         return {
             "labels": self.labels,
             "multi_label": not self.exclusive_classes,
-            "threshold": self.cfg["threshold"],
+            "threshold": self.default_threshold,
             "thresholds": self.cfg.get("thresholds", {}),
         }
 
@@ -267,4 +270,4 @@ class TextCategorizer(Head):
 
     def threshold(self, label: str) -> float:
         """RETURNS (float): Probability from which a label counts as true."""
-        return self.cfg.get("thresholds", {}).get(label, self.cfg["threshold"])
+        return self.cfg.get("thresholds", {}).get(label, self.default_threshold)

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import spacy
+import srsly
 from spacy.tokens import Doc, DocBin
 from spacy.util import fix_random_seed
 from typer.testing import CliRunner
@@ -180,6 +181,24 @@ def test_a_threshold_of_its_own_decides_for_a_label(nlp):
     assert score_cats([eg], **options)["cats_micro_f"] == 0.0
     tuned = score_cats([eg], **options, thresholds={"A": 0.25, "B": 0.7})
     assert tuned["cats_micro_f"] == pytest.approx(1.0)
+
+
+def test_the_threshold_can_be_set_when_loading(multilabel, tmp_path):
+    multilabel.to_disk(tmp_path)
+    cfg = tmp_path / "textcat" / "cfg"
+    assert "threshold" not in srsly.read_json(cfg)
+    # Older versions saved it there as well.
+    srsly.write_json(cfg, {**srsly.read_json(cfg), "threshold": 0.5})
+    (tmp_path / "textcat" / "manifest.json").unlink()
+    several = {"components.textcat.exclusive_classes": False}
+    doc = Doc(multilabel.vocab, words=["a"])
+    doc.cats = {"Business": 0.95, "Sports": 0.8}
+    head = spacy.load(tmp_path, config=several).get_pipe("textcat")
+    assert head.true_labels(doc) == ["Business", "Sports"]
+    options = {**several, "components.textcat.threshold": 0.9}
+    head = spacy.load(tmp_path, config=options).get_pipe("textcat")
+    assert head.true_labels(doc) == ["Business"]
+    assert head.score_options()["threshold"] == 0.9
 
 
 def abstaining(nlp, **heads):
