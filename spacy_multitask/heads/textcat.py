@@ -249,13 +249,14 @@ class TextCategorizer(Head):
         return probs.cpu().numpy()
 
     def set_annotations(self, docs: Iterable[Doc], probs: np.ndarray) -> None:
-        """Write the probabilities into the docs."""
+        """Write the probabilities into the docs, in place of older ones of these labels."""
         labels = self.cfg["labels"]
         certain = probs if self.exclusive_classes else np.maximum(probs, 1 - probs)
         for doc, row, sure in zip(docs, probs.tolist(), certain >= self.abstain):
             said = sure if not self.exclusive_classes else [sure.any()] * len(labels)
             own = {label: p for label, p, says in zip(labels, row, said) if says}
-            doc.cats = {**doc.cats, **own}
+            others = {label: p for label, p in doc.cats.items() if label not in labels}
+            doc.cats = {**others, **own}
 
     def true_labels(self, doc: Doc) -> list[str]:
         """Choose from `doc.cats`.
