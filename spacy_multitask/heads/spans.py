@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ..encoder.batch import PackedBatch
 from ..layers import bioes
 from ..layers.classifier import Classifier
-from ..layers.crf import IMPOSSIBLE, Transitions
+from ..layers.crf import Transitions
 from .base import UNKNOWN, Head, pack_targets, same_tokens
 
 # (first token, end token, label)
@@ -37,7 +37,10 @@ class SpanPredictions(NamedTuple):
 
 
 class SpanHead(Head):
-    """Finds non-overlapping spans. Subclasses say where they stand in a doc."""
+    """Finds non-overlapping spans. Subclasses say where they stand in a doc.
+
+    Tokens of gold spans that overlap are unknown.
+    """
 
     def __init__(
         self,
@@ -121,8 +124,25 @@ class SpanHead(Head):
                 continue
             spans, unknown = found
             targets[unknown] = UNKNOWN
+            spans = list(dict.fromkeys(spans))  # a span group may have one twice
+            n_spans = np.zeros(len(targets), np.int64)
+            for start, end, _ in spans:
+                n_spans[start:end] += 1
             for start, end, label in spans:
-                if label in index:
+                if start >= end:
+                    self.warn_once(
+                        "empty",
+                        f"The training data of {self.name!r} has spans without tokens. They are "
+                        "left out.",
+                    )
+                elif n_spans[start:end].max() > 1:
+                    targets[start:end] = UNKNOWN
+                    self.warn_once(
+                        "overlap",
+                        f"The training data of {self.name!r} has spans that overlap. They are left "
+                        "out, and nothing is learned of their tokens: each can be in one span.",
+                    )
+                elif label in index:
                     bioes.write_span(targets, start, end, index[label])
                 else:
                     targets[start:end] = UNKNOWN
@@ -156,20 +176,12 @@ class SpanHead(Head):
         targets[rows] = known
         # All words of the docs with gold: the sum over what is not known needs them, too.
         doc_of_word = np.repeat(np.arange(len(batch.lengths)), batch.lengths)
-        docs, n_known = np.unique(doc_of_word[rows], return_counts=True)
+        docs = np.unique(doc_of_word[rows])
         words = np.flatnonzero(np.isin(doc_of_word, docs))
         vectors = batch.word_vectors
         logits = module(vectors[torch.from_numpy(words).to(vectors.device)])
         likelihood = transitions.log_likelihood(logits, targets[words], batch.lengths[docs])
-        possible = likelihood > IMPOSSIBLE / 2
-        if not possible.all():
-            self.warn_once(
-                "overlap",
-                f"The training data of {self.name!r} has docs whose spans overlap. They are left "
-                "out: a chain of labels can't have such spans.",
-            )
-        n_counted = torch.from_numpy(n_known).to(possible.device)[possible].sum()
-        return -likelihood.where(possible, 0.0).sum() / n_counted.clamp(min=1)
+        return -likelihood.sum() / len(known)
 
     # Prediction
 

@@ -127,6 +127,35 @@ def test_labels_that_initialisation_did_not_see_are_warned_of_and_left_out(nlp):
         assert nlp.get_pipe("ner").gold([example(nlp, SMITH, ents=[(0, 5, "NEW")])]) is None
 
 
+def chunk_labels(nlp, chunks):
+    """RETURNS (Dict[int, str]): BIOES label by token with gold."""
+    chunker = nlp.get_pipe("chunker")
+    eg = example(nlp, SMITH)
+    eg.reference.spans["np"] = [Span(eg.reference, s, e, label=label) for s, e, label in chunks]
+    names = ["O", *(f"{k}-{label}" for label in chunker.cfg["labels"] for k in "BIES")]
+    rows, targets = chunker.gold([eg])
+    return {row: names[target] for row, target in zip(rows.tolist(), targets.tolist())}
+
+
+def test_of_spans_that_overlap_nothing_is_learned(nlp):
+    with pytest.warns(UserWarning, match="'chunker' has spans that overlap"):
+        found = chunk_labels(nlp, [(0, 3, "NP"), (1, 2, "NP"), (3, 4, "VP")])
+    assert found == {3: "S-VP", 4: "O"}
+    # Two labels for the same tokens are no better.
+    assert chunk_labels(nlp, [(3, 4, "VP"), (0, 3, "NP"), (0, 3, "VP")]) == {3: "S-VP", 4: "O"}
+
+
+def test_a_span_that_is_there_twice_is_learned_once(nlp):
+    found = chunk_labels(nlp, [(0, 2, "NP"), (0, 2, "NP")])
+    assert found == {0: "B-NP", 1: "E-NP", 2: "O", 3: "O", 4: "O"}
+
+
+def test_spans_without_tokens_say_nothing(nlp):
+    with pytest.warns(UserWarning, match="'chunker' has spans without tokens"):
+        found = chunk_labels(nlp, [(0, 0, "NP"), (2, 2, "NP"), (1, 2, "VP"), (5, 5, "VP")])
+    assert found == {0: "O", 1: "S-VP", 2: "O", 3: "O", 4: "O"}
+
+
 def test_missing_and_empty_layers_survive_the_corpus_file(nlp, tmp_path):
     references = [eg.reference for eg in corpus(nlp)]
     DocBin(docs=references).to_disk(tmp_path / "all.spacy")

@@ -104,7 +104,7 @@ def test_tokens_of_which_nothing_is_known_are_summed_over(nlp):
     assert losses["ner"] == pytest.approx(math.log(19 / 4))
 
 
-def test_docs_whose_spans_overlap_are_left_out_with_a_warning(nlp):
+def test_spans_that_overlap_are_left_out_with_a_warning(nlp):
     chunker = nlp.get_pipe("chunker")
     good = example(nlp, SMITH, chunks=[(0, 2, "NP"), (2, 3, "VP")])
     alone = chunker.update([good], losses={})["chunker"]
@@ -112,6 +112,18 @@ def test_docs_whose_spans_overlap_are_left_out_with_a_warning(nlp):
     with pytest.warns(UserWarning, match="overlap"):
         both = chunker.update([good, bad], losses={})["chunker"]
     assert both == pytest.approx(alone, rel=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:.*overlap")
+def test_beside_spans_that_overlap_the_doc_is_learned(nlp):
+    chunker = nlp.get_pipe("chunker")
+    with torch.no_grad():
+        chunker.module.linear.weight.zero_()
+        chunker.module.linear.bias.zero_()
+    eg = example(nlp, SMITH[:3], chunks=[(0, 2, "NP"), (1, 2, "VP"), (2, 3, "VP")])
+    losses = chunker.update([eg], losses={})
+    # Of 11 * 3 + 8 legal sequences of two types, those that end with S-VP.
+    assert losses["chunker"] == pytest.approx(math.log(41 / 11))
 
 
 def test_probabilities_sum_to_one_and_know_the_neighbours(nlp):
