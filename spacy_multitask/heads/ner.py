@@ -106,7 +106,8 @@ class EntityRecognizer(SpanHead):
 
     A doc without `ENT_IOB` is unknown and neither trains nor counts; one with `doc.ents = []` has
     no entities. Tokens whose `ent_iob` is missing in a doc that has others are unknown, too.
-    Entities that a component before has set are kept; what overlaps them is left out.
+    Entities that a component before has set are kept, and so are tokens that it has blocked; what
+    overlaps either is left out.
     """
 
     labels_doc = "doc.ents"
@@ -168,11 +169,19 @@ class EntityRecognizer(SpanHead):
         for doc, spans in self.doc_spans(docs, predictions):
             if self.spans_key is not None:
                 set_group(doc, self.spans_key, spans)
-            elif doc.ents:
-                ents = [Span(doc, start, end, label=label) for start, end, label in spans]
-                taken = {token.i for ent in doc.ents for token in ent}
-                ents = [ent for ent in ents if not any(token.i in taken for token in ent)]
-                doc.set_ents(filter_spans([*doc.ents, *ents]), default="outside")
+            elif doc.has_annotation(ENT_IOB):
+                blocked = blocked_tokens(doc)
+                taken = {token.i for ent in doc.ents for token in ent}.union(blocked)
+                ents = [
+                    Span(doc, start, end, label=label)
+                    for start, end, label in spans
+                    if taken.isdisjoint(range(start, end))
+                ]
+                doc.set_ents(
+                    filter_spans([*doc.ents, *ents]),
+                    blocked=[doc[i : i + 1] for i in blocked],
+                    default="outside",
+                )
             elif len(doc):
                 array: Any = np.zeros((len(doc), 2), np.uint64)
                 array[:, 0] = IOB_OUTSIDE
@@ -181,6 +190,12 @@ class EntityRecognizer(SpanHead):
                     array[start, 0] = IOB_BEGIN
                     array[start:end, 1] = label
                 doc.from_array([ENT_IOB, ENT_TYPE], array)
+
+
+def blocked_tokens(doc: Doc) -> list[int]:
+    """RETURNS (List[int]): Tokens that must not be in an entity: `doc.set_ents(blocked=...)`."""
+    iob, types = doc.to_array([ENT_IOB, ENT_TYPE]).T
+    return np.flatnonzero((iob == IOB_BEGIN) & (types == 0)).tolist()
 
 
 def entities_of(doc: Doc, spans_key: str | None) -> Iterable[Span]:
