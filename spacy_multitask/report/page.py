@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import srsly
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 from spacy.language import Language
@@ -50,6 +51,7 @@ def build_report(
     """
     # Jinja escapes what is put in; charts and displaCy's drawings have done so themselves.
     environment = Environment(loader=PackageLoader("spacy_multitask", "report"), autoescape=True)
+    curves = _curves(log) if log is not None else []  # first: a file that is none is soon told
     scores, per_label, matrices, mistakes, charts = [], [], [], [], []
     scored: dict[str, bool] = {}
     for name, path in progress(corpora.items(), "Reporting", total=len(corpora), unit="corpus"):
@@ -72,7 +74,7 @@ def build_report(
         matrices=matrices,
         mistakes=mistakes,
         calibration=charts,
-        curves=_curves(log) if log is not None else [],
+        curves=curves,
         sizes=_sizes(nlp),
     )
 
@@ -248,7 +250,7 @@ def _reliability_chart(before: Reliability, after: Reliability) -> Markup:
 
 
 def _curves(log: str | Path) -> list[dict[str, Any]]:
-    lines = list(srsly.read_jsonl(log))
+    lines = _read_log(Path(log))
     if not lines:
         return []
     steps = [float(line["step"]) for line in lines]
@@ -258,8 +260,11 @@ def _curves(log: str | Path) -> list[dict[str, Any]]:
         ("Scores on dev, percent", "scores", 100.0),
         ("Loss weights", "weights", 1.0),
     ):
-        logged = [line.get(key) or {} for line in lines]
-        # What has a value from a later step on only, such as a score, is drawn from there.
+        logged = [
+            {name: v for name, v in (line.get(key) or {}).items() if _is_number(v)}
+            for line in lines
+        ]
+        # What has a value at some steps only, such as a score, is drawn there.
         names = dict.fromkeys(name for values in logged for name in values)
         drawn = [
             (
@@ -273,6 +278,33 @@ def _curves(log: str | Path) -> list[dict[str, Any]]:
         if drawn:
             curves.append({"title": title, "svg": line_chart(drawn, x_label="step")})
     return curves
+
+
+def _read_log(path: Path) -> list[dict[str, Any]]:
+    """RETURNS (List[Dict[str, Any]]): The lines of a log.
+    RAISES (ValueError): If one is not as `spacy_multitask.Logger.v1` writes it.
+    """
+    lines = []
+    with path.open(encoding="utf8") as file:
+        for line_no, text in enumerate(file, 1):
+            if not text.strip():
+                continue
+            try:
+                line = json.loads(text)  # takes NaN, which other loggers may write
+            except ValueError:
+                line = None
+            if not isinstance(line, dict) or not _is_number(line.get("step")):
+                raise ValueError(
+                    f"{path}:{line_no}: {text.strip()[:60]!r} is not a line of a training log: "
+                    "JSON with a step. Give the file that output_file of spacy_multitask.Logger.v1 "
+                    "names."
+                )
+            lines.append(line)
+    return lines
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _is_main(name: str) -> bool:

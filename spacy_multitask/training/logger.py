@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
@@ -37,7 +38,7 @@ def make_logger(
     output_file (Optional[str]): JSONL file, one line per evaluation: epoch, step, words, seconds,
         the mean loss per step of each head since the line before (with accumulate_gradient, the
         losses of a batch's parts are added up), the factor on its loss where that is learned, all
-        scores from 0 to 1. An older file of that name is replaced.
+        scores from 0 to 1; null for what is not a number. An older file of that name is replaced.
     progress_bar (bool): Whether to show steps and time left, if standard error is a terminal.
     plan (bool): Whether to read the corpora before the first step, and say what gold each head
         has in them and what the training will take.
@@ -98,6 +99,7 @@ class LogPrinter:
         stderr: IO,
         patience: int,
     ):
+        self.nlp = nlp
         self.stdout, self.stderr = stdout, stderr
         self.shows_bar = progress_bar
         self.bar: tqdm | None = None
@@ -107,6 +109,7 @@ class LogPrinter:
         self.eval_frequency = nlp.config["training"]["eval_frequency"]
         self.best: dict[str, float] = {}
         self.n_without_gain = 0
+        self.diverged: set[str] = set()
         weights = nlp.config["training"]["score_weights"]
         self.scores = [name for name, weight in weights.items() if weight]
         self.heads = [
@@ -150,6 +153,7 @@ class LogPrinter:
         n_steps = max(1, info["step"] - self.step)
         self.step = info["step"]
         losses = {name: float(info["losses"].get(name, 0.0)) / n_steps for name in self.heads}
+        self._warn_of_divergence(losses)
         weights = {name: head.weight for name, head in self.balanced.items()}
         scores = info["other_scores"]
         self._row(
@@ -170,10 +174,10 @@ class LogPrinter:
                 "step": info["step"],
                 "words": info["words"],
                 "seconds": round(time.perf_counter() - self.started, 1),
-                "losses": losses,
-                "weights": weights,
-                "scores": {k: v for k, v in scores.items() if isinstance(v, int | float)},
-                "score": info["score"],
+                "losses": {k: finite(v) for k, v in losses.items()},
+                "weights": {k: finite(v) for k, v in weights.items()},
+                "scores": {k: finite(v) for k, v in scores.items() if isinstance(v, int | float)},
+                "score": finite(info["score"]),
             }
             # Each line is whole on disk before the next step, whatever happens then.
             self.file.write(srsly.json_dumps(line) + "\n")
@@ -197,6 +201,17 @@ class LogPrinter:
                 "the model before training. Lower it, or use model-last.",
                 self.eval_frequency,
                 n_steps,
+            )
+
+    def _warn_of_divergence(self, losses: dict[str, float]) -> None:
+        """Once for each head whose loss is not a number."""
+        bad = {name for name, loss in losses.items() if not math.isfinite(loss)} - self.diverged
+        if bad:
+            self.diverged |= bad
+            logger.warning(
+                "The loss of %s is no longer a number: the training has diverged, and won't "
+                "recover. Stop it, lower the learning rate and start anew.",
+                ", ".join(sorted(bad)),
             )
 
     def place(self) -> dict[str, Any]:
@@ -252,6 +267,9 @@ class LogPrinter:
 
     def close(self) -> None:
         PLAN.stopped = False
+        # `spacy train` saves before it logs, and can't save a loss that is not a number.
+        saved = self.nlp.meta.get("performance", {})
+        self._warn_of_divergence({name: saved.get(f"{name}_loss") or 0.0 for name in self.heads})
         if self.bar is not None:
             self.bar.close()
         if self.file is not None:
@@ -261,6 +279,11 @@ class LogPrinter:
 def frozen(nlp: Language) -> list[str]:
     """RETURNS (List[str]): Components that the training leaves alone."""
     return nlp.config["training"].get("frozen_components", [])
+
+
+def finite(value: Any) -> Any:
+    """RETURNS (Any): The value; None for NaN and infinity, which JSON does not have."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _percent(value: float | None) -> str:

@@ -41,7 +41,7 @@ from wasabi import Printer
 from ..progress import SETTINGS
 from ..safe_files import SavingError, new_folder, recover
 from .checkpoint import capture, read_checkpoint, restore, write_checkpoint
-from .logger import LogPrinter
+from .logger import LogPrinter, finite
 from .randomness import RandomState, Snapshot, random_state, set_random_state
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
@@ -157,8 +157,7 @@ def train(
         if is_best is not None:
             with nlp.select_pipes(disable=frozen):
                 update_meta(T, nlp, info)
-            # spaCy's scores per type come in the order of a set, which changes from run to run.
-            nlp.meta["performance"] = _sorted_within(nlp.meta["performance"])
+            nlp.meta["performance"] = _fit_to_be_saved(nlp.meta["performance"])
 
     def take_note(info: dict[str, Any], is_best: bool | None) -> None:
         run.take_note(info, is_best)
@@ -421,11 +420,13 @@ def _settings(nlp: Language) -> dict[str, Any]:
     return json.loads(text)
 
 
-def _sorted_within(performance: dict[str, Any]) -> dict[str, Any]:
-    """RETURNS (Dict[str, Any]): The scores as they are, those per type by name."""
+def _fit_to_be_saved(performance: dict[str, Any]) -> dict[str, Any]:
+    """RETURNS (Dict[str, Any]): Scores and losses, None for those that are not numbers: a model
+    that has diverged is saved, too. spaCy's scores per type come in the order of a set, which
+    changes from run to run; here they are by name."""
     return {
-        name: dict(sorted(score.items())) if isinstance(score, dict) else score
-        for name, score in performance.items()
+        name: dict(sorted(value.items())) if isinstance(value, dict) else finite(value)
+        for name, value in performance.items()
     }
 
 

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import spacy_multitask
 from spacy_multitask.cli import app
 from spacy_multitask.heads.relations import set_relations
-from spacy_multitask.report.page import _mistakes, known_layers
+from spacy_multitask.report.page import _curves, _mistakes, known_layers
 from spacy_multitask.report.visualize import BETWEEN, COLORS, ENTITY_COLORS, LAYERS, draw
 from tests.conftest import corpus, example
 
@@ -84,6 +84,27 @@ def test_as_many_mistakes_are_marked_as_are_counted():
     (found,) = _mistakes("x", [Example(own, gold)], {"pos_acc": None})
     assert found["wrong"] == 2
     assert _mistakes("x", [Example(gold.copy(), gold)], {"tag_acc": None}) == []
+
+
+def test_curves_leave_out_what_is_no_number(tmp_path):
+    log = tmp_path / "log.jsonl"
+    log.write_text(
+        '{"step": 0, "losses": {"ner": 3.0, "tagger": 1.0}, "scores": {"ents_f": null}}\n'
+        '{"step": 5, "losses": {"ner": null, "tagger": NaN}, "scores": null}\n\n'
+        '{"step": 9, "losses": {"ner": Infinity, "tagger": 0.5}}\n'
+    )
+    (losses,) = _curves(log)
+    assert losses["title"] == "Mean loss per step"
+    assert losses["svg"].count("<circle") == 3
+    assert "nan" not in losses["svg"] and "inf" not in losses["svg"]
+
+
+@pytest.mark.parametrize("line", ['{"losses": {}}', '{"step": null}', "[1]", '{"step": 7, "los'])
+def test_a_line_that_is_not_of_a_log_is_named(tmp_path, line):
+    log = tmp_path / "log.jsonl"
+    log.write_text('{"step": 0, "losses": {"ner": 3.0}}\n' + line)
+    with pytest.raises(ValueError, match=r"log\.jsonl:2: .* is not a line of a training log"):
+        _curves(log)
 
 
 def test_strings_from_data_are_escaped(page):
