@@ -25,7 +25,6 @@ from .base import Head
 KEY = "spacy_multitask_relations"
 NONE = 0  # index of "no relation"
 CANDIDATES = ("gold", "predicted")
-BLOCK = 4096  # pairs scored at once in prediction
 
 DEFAULT_RELATION_MODEL = Config().from_str("""
 [model]
@@ -317,29 +316,21 @@ class RelationExtractor(Head):
         if gold is None:
             return {}
         words = self.packed([eg.predicted for eg in examples]).word_vectors
-        blocks = np.split(gold.pairs, range(BLOCK, len(gold.pairs), BLOCK))
-        project = self.module.project
-        logits = [project(words, gold.spans, gold.types, block).cpu().numpy() for block in blocks]
-        return {"": (np.concatenate(logits), gold.targets)}
+        logits = self.module.project(words, gold.spans, gold.types, gold.pairs)
+        return {"": (logits.cpu().numpy(), gold.targets)}
 
     def predict(self, docs: Iterable[Doc]) -> tuple[Pairs, np.ndarray, np.ndarray]:
         """RETURNS (tuple): The pairs, the label of each and its probability, (n_pairs,) each."""
         docs = list(docs)
         entities = [[tuple(_plain(ent)) for ent in doc.ents] for doc in docs]
         pairs = self._pairs(entities, [len(doc) for doc in docs])
-        labels = np.zeros(len(pairs.pairs), np.int64)
-        probabilities = np.zeros(len(pairs.pairs))
+        batch = self.packed(docs)  # without pairs, too: the encoder counts who has read it
         if not len(pairs.pairs):
-            self.packed(docs)  # the encoder counts who has read the batch
-            return pairs, labels, probabilities
+            return pairs, np.zeros(0, np.int64), np.zeros(0)
         module: PairClassifier = self.module
-        words = self.packed(docs).word_vectors
-        for start in range(0, len(pairs.pairs), BLOCK):
-            block = slice(start, start + BLOCK)
-            logits = module.project(words, pairs.spans, pairs.types, pairs.pairs[block])
-            best = (logits / self.temperature()).softmax(1).max(1)
-            labels[block] = best.indices.cpu().numpy()
-            probabilities[block] = best.values.cpu().numpy()
+        logits = module.project(batch.word_vectors, pairs.spans, pairs.types, pairs.pairs)
+        best = (logits / self.temperature()).softmax(1).max(1)
+        labels, probabilities = best.indices.cpu().numpy(), best.values.double().cpu().numpy()
         labels[probabilities < self.abstain] = NONE
         return pairs, labels, probabilities
 

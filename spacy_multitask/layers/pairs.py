@@ -11,6 +11,10 @@ from torch import Tensor, nn
 # Distances between two spans are told apart up to 2 ** (N_DISTANCES - 2) tokens.
 N_DISTANCES = 8
 SIZE_EMBEDDING = 32
+# In prediction pairs are scored in blocks of so many word vectors: those between each pair, and
+# what else a pair takes, which is as much as some vectors.
+BLOCK = 16384
+VECTORS_PER_PAIR = 4
 
 
 class PairClassifier(nn.Module):
@@ -41,35 +45,48 @@ class PairClassifier(nn.Module):
     def forward(
         self, words: Tensor, spans: np.ndarray, types: np.ndarray, pairs: np.ndarray
     ) -> Tensor:
-        features = self.dropout(self.features(words, spans, types, pairs))
+        pooled = pool_max(words, spans, self.empty)
+        features = self.dropout(self.features(words, pooled, spans, types, pairs))
         return self.output(self.dropout(nn.functional.gelu(self.hidden(features))))
 
     @torch.no_grad()
     def project(
         self, words: Tensor, spans: np.ndarray, types: np.ndarray, pairs: np.ndarray
     ) -> Tensor:
-        """RETURNS (Tensor): As from `forward`, without dropout."""
-        features = self.features(words, spans, types, pairs)
-        return self.output(nn.functional.gelu(self.hidden(features)))
+        """RETURNS (Tensor): As from `forward`, without dropout, in bounded memory."""
+        pooled = pool_max(words, spans, self.empty)
+        between = span_between(spans[pairs])
+        n_vectors = VECTORS_PER_PAIR + np.maximum(0, between[:, 1] - between[:, 0])
+        borders = np.flatnonzero(np.diff(np.cumsum(n_vectors) // BLOCK)) + 1
+        logits = []
+        for block in np.split(pairs, borders):
+            features = self.features(words, pooled, spans, types, block)
+            logits.append(self.output(nn.functional.gelu(self.hidden(features))))
+        return torch.cat(logits)
 
     def features(
-        self, words: Tensor, spans: np.ndarray, types: np.ndarray, pairs: np.ndarray
+        self,
+        words: Tensor,
+        pooled: Tensor,
+        spans: np.ndarray,
+        types: np.ndarray,
+        pairs: np.ndarray,
     ) -> Tensor:
         """Describe pairs of spans.
 
         words (Tensor): Word vectors, shape (n_words, width).
+        pooled (Tensor): Largest values of each span, shape (n_spans, width).
         spans (ndarray): First row and end row of each span, int64, shape (n_spans, 2).
         types (ndarray): Index of each span's type, int64, shape (n_spans,).
         pairs (ndarray): Head and tail, indices of spans, int64, shape (n_pairs, 2).
         RETURNS (Tensor): Shape (n_pairs, 3 * n_in + 3 * SIZE_EMBEDDING).
         """
         device = words.device
-        ends = spans[pairs]  # pair, head or tail, first or end
+        ends = spans[pairs]
         head_first = ends[:, 0, 0] <= ends[:, 1, 0]
-        between = np.stack([ends[:, :, 1].min(1), ends[:, :, 0].max(1)], axis=1)
+        between = span_between(ends)
         distance = np.maximum(0, between[:, 1] - between[:, 0])
         bucket = np.minimum(np.ceil(np.log2(distance + 1)).astype(np.int64), N_DISTANCES - 1)
-        pooled = pool_max(words, spans, self.empty)
         index = torch.from_numpy(pairs).to(device)
         kinds = self.types(torch.from_numpy(types).to(device))
         return torch.cat(
@@ -83,6 +100,16 @@ class PairClassifier(nn.Module):
             ],
             dim=1,
         )
+
+
+def span_between(ends: np.ndarray) -> np.ndarray:
+    """Find what is between the spans of pairs.
+
+    ends (ndarray): First row and end row of head and tail, shape (n_pairs, 2, 2).
+    RETURNS (ndarray): First row and end row, shape (n_pairs, 2); the end is not after the first
+        row if there is nothing between.
+    """
+    return np.stack([ends[:, :, 1].min(1), ends[:, :, 0].max(1)], axis=1)
 
 
 def pool_max(words: Tensor, ranges: np.ndarray, empty: Tensor) -> Tensor:

@@ -145,8 +145,30 @@ def test_pooling_takes_the_largest_values():
 def test_blocks_of_pairs_do_not_matter(trained, monkeypatch):
     doc = Doc(trained.vocab, words=TEXT * 5)
     whole = found(trained(doc.copy()))
-    monkeypatch.setattr("spacy_multitask.heads.relations.BLOCK", 3)
+    monkeypatch.setattr("spacy_multitask.layers.pairs.BLOCK", 30)
     assert found(trained(doc.copy())) == whole
+
+
+def test_a_block_of_pairs_gathers_few_words(monkeypatch):
+    rng = np.random.default_rng(0)
+    module = PairClassifier(8, 3, 5, 16)
+    words = torch.from_numpy(rng.normal(size=(120, 8)).astype(np.float32))
+    spans = np.stack([np.arange(0, 120, 2), np.arange(1, 121, 2)], axis=1)
+    pairs = np.argwhere(~np.eye(60, dtype=bool))
+    types = rng.integers(0, 4, 60)
+    whole = module(words, spans, types, pairs)
+    gathered = []
+
+    def count(words, ranges, empty):
+        gathered.append(int(np.maximum(0, ranges[:, 1] - ranges[:, 0]).sum()))
+        return pool_max(words, ranges, empty)
+
+    monkeypatch.setattr("spacy_multitask.layers.pairs.pool_max", count)
+    monkeypatch.setattr("spacy_multitask.layers.pairs.BLOCK", 1000)
+    assert torch.allclose(module.project(words, spans, types, pairs), whole, atol=1e-6)
+    assert gathered[0] == 60, "the spans themselves, once"
+    # One pair may go beyond the limit.
+    assert max(gathered[1:]) < 1000 + 120 and sum(gathered[1:]) > 100_000
 
 
 def test_saved_size_is_found_again():
