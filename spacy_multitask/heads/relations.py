@@ -196,10 +196,11 @@ class Pairs(NamedTuple):
 
 
 class RelationExtractor(Head):
-    """Classifies ordered pairs of a doc's entities.
+    """Classifies ordered pairs of a doc's entities: one label for two of them.
 
     A doc whose relations were never set is unknown and neither trains nor counts; one with
-    `doc._.relations = []` has none.
+    `doc._.relations = []` has none. Of several relations from one entity to another the last is
+    learned, and of those of an entity with itself none; in the score all of them count.
     """
 
     labels_doc = "doc._.relations"
@@ -286,7 +287,20 @@ class RelationExtractor(Head):
                 if self.candidates == "predicted":
                     entities.update(dict.fromkeys(map(tuple, map(_plain, example.predicted.ents))))
                 for head, tail, label in relations:
-                    if label in index:
+                    if head == tail:
+                        self.warn_once(
+                            "itself",
+                            f"The training data of {self.name!r} has relations of an entity with "
+                            "itself. They are left out: it has pairs of two.",
+                        )
+                    elif label in index:
+                        if known.get((head, tail), index[label]) != index[label]:
+                            self.warn_once(
+                                "second label",
+                                f"The training data of {self.name!r} has several relations from "
+                                "one entity to another. It learns the last of them: a pair has "
+                                "one label.",
+                            )
                         known[head, tail] = index[label]
                         entities.update(dict.fromkeys((head, tail)))
                     else:

@@ -113,6 +113,29 @@ def test_unknown_is_not_negative(encoder_path):
     assert score_relations([none])["rels_f"] == 0.0
 
 
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [((0, 1, "located_in"), "several relations from one entity"), ((1, 1, "works_for"), "itself")],
+)
+def test_relations_that_can_not_be_learned_are_warned_of_and_missed(trained, second, message):
+    eg = gold(trained, TEXT, ENTS, [(0, 1, "works_for"), (1, 2, "located_in"), second])
+    head = trained.get_pipe("relations")
+    head._warned.clear()
+    with pytest.warns(UserWarning, match=f"'relations' has .*{message}"):
+        targets = head.gold([eg]).targets
+    assert np.count_nonzero(targets) == 2
+    assert trained.evaluate([eg])["rels_r"] == pytest.approx(2 / 3)
+
+
+def test_the_same_relation_twice_is_no_surprise(trained, recwarn):
+    head = trained.get_pipe("relations")
+    head._warned.clear()
+    once = gold(trained, TEXT, ENTS, [(0, 1, "works_for")])
+    twice = gold(trained, TEXT, ENTS, [(0, 1, "works_for"), (0, 1, "works_for")])
+    assert head.gold([twice]).targets.tolist() == head.gold([once]).targets.tolist()
+    assert not recwarn
+
+
 def test_far_pairs_are_left_out(encoder_path):
     nlp = make_nlp(encoder_path, ["ner"])
     nlp.add_pipe("multitask_relations", name="relations", config={"max_distance": 2})
