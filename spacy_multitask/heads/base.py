@@ -313,6 +313,14 @@ class Head(TrainablePipe):
             self._warned.add(kind)
             warnings.warn(message, stacklevel=3)
 
+    def warn_of_label(self, label: str) -> None:
+        """Say once that there is gold which the head can't take."""
+        self.warn_once(
+            "label",
+            f"There is gold with a label that {self.name!r} did not see when it was initialised: "
+            f"{label!r}. Gold with this label, or with others of that kind, is left out.",
+        )
+
     # Prediction
 
     def packed(self, docs: list[Doc]) -> PackedBatch:

@@ -304,11 +304,7 @@ class RelationExtractor(Head):
                         known[head, tail] = index[label]
                         entities.update(dict.fromkeys((head, tail)))
                     else:
-                        self.warn_once(
-                            label,
-                            f"The training data has the label {label!r}, which {self.name!r} did "
-                            "not see when it was initialised. Such relations are left out.",
-                        )
+                        self.warn_of_label(label)
             docs.append(list(entities))
             truth.append(known)
         lengths = [len(eg.predicted) for eg in examples]

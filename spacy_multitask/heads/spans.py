@@ -146,11 +146,7 @@ class SpanHead(Head):
                     bioes.write_span(targets, start, end, index[label])
                 else:
                     targets[start:end] = UNKNOWN
-                    self.warn_once(
-                        label,
-                        f"The training data has the label {label!r}, which {self.name!r} did not "
-                        "see when it was initialised. Such spans are left out.",
-                    )
+                    self.warn_of_label(label)
             yield targets
 
     def loss(

@@ -175,12 +175,7 @@ class Tagger(Head):
             try:
                 yield np.array([index[int(v)] for v in values], np.int64)
             except KeyError as error:
-                label = self.vocab.strings[error.args[0]]
-                self.warn_once(
-                    label,
-                    f"The training data has the label {label!r}, which {self.name!r} did not see "
-                    "when it was initialised. Such tokens are left out.",
-                )
+                self.warn_of_label(self.vocab.strings[error.args[0]])
                 yield np.array([index.get(int(v), UNKNOWN) for v in values], np.int64)
 
     def loss(

@@ -177,11 +177,7 @@ class TextCategorizer(Head):
                 if label in cats:
                     values[row, column] = cats[label]
             if not cats.keys() <= set(labels):
-                self.warn_once(
-                    "label",
-                    f"The training data has labels {sorted(cats.keys() - set(labels))} that "
-                    f"{self.name!r} did not see when it was initialised. They are left out.",
-                )
+                self.warn_of_label(min(cats.keys() - set(labels)))
         if self.exclusive_classes:
             rows = np.flatnonzero((np.nan_to_num(values) > 0).any(axis=1))
         else:

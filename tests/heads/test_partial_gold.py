@@ -180,3 +180,22 @@ def test_gold_is_aligned_to_another_tokenization(nlp):
     assert rows.tolist() == [2]
     labels = nlp.get_pipe("ner").cfg["labels"]
     assert targets.tolist() == [1 + 4 * labels.index("ORG") + 3]
+
+
+@pytest.mark.parametrize("head", ["tagger", "chunker", "ner", "textcat"])
+def test_labels_that_a_head_does_not_know_are_warned_of_once(nlp, head):
+    words = ["Mr", "Smith", "won"]
+    gold = [
+        example(
+            nlp,
+            words,
+            tags=[f"{x}{i}" for i in range(3)],
+            ents=[(0, 2, x)],
+            chunks=[(0, 2, x)],
+            cats={x: 1.0},
+        )
+        for x in ("X", "Y")
+    ]
+    with pytest.warns(UserWarning, match=f"'{head}' did not see") as caught:
+        nlp.get_pipe(head).gold(gold)
+    assert len([w for w in caught if "did not see" in str(w.message)]) == 1
