@@ -207,7 +207,7 @@ def parse_task(text: str) -> Task:
 
 
 def compose(
-    encoder: str,
+    encoder: str | Path,
     tasks: Mapping[str, tuple[str, str]],
     *,
     gpu: bool = False,
@@ -217,7 +217,7 @@ def compose(
 ) -> Config:
     """Make a training config for tasks that each have a corpus.
 
-    encoder (str): Folder or hub name of a pretrained encoder.
+    encoder (str or Path): Folder or hub name of a pretrained encoder.
     tasks (Mapping[str, Tuple[str, str]]): Kind of head and path of its corpus, by name. Kinds are
         "tagger", "chunker", "ner", "textcat" and "relations". A path is a folder with train.spacy
         and dev.spacy, or the beginning of PATH-train.spacy and PATH-dev.spacy. Tasks may share
@@ -231,7 +231,7 @@ def compose(
         sense.
     """
     composition = Composition(
-        encoder, [Task(name, kind, str(path)) for name, (kind, path) in tasks.items()], gpu=gpu
+        str(encoder), [Task(name, kind, str(path)) for name, (kind, path) in tasks.items()], gpu=gpu
     )
     # With its variables, so that a change of [paths] is a change everywhere.
     return Config().from_str(write(composition, lang=lang, seed=seed, **sizes), interpolate=False)
