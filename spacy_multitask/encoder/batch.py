@@ -69,8 +69,9 @@ class PackedBatch:
         self.projected = projected or {}
         self.graph = graph
         self.texts = texts
-        # The batch that this one is a part of, or itself.
-        self.whole = self
+        # The batch that this one is a part of. Not itself: a cycle would keep it until Python looks
+        # for cycles, and its vectors with it.
+        self._whole: PackedBatch | None = None
         self.ends = np.cumsum(lengths)
         self.branches: dict[str, PackedBatch] = {}
         # Bookkeeping of the encoder component, see there.
@@ -80,6 +81,11 @@ class PackedBatch:
         self.waiting: dict[int, int] = {}
         self.deferred: tuple[Any, float] | None = None
         self.losses: dict[str, float] | None = None
+
+    @property
+    def whole(self) -> PackedBatch:
+        """RETURNS (PackedBatch): The batch that this one is a part of, or itself."""
+        return self if self._whole is None else self._whole
 
     @property
     def starts(self) -> np.ndarray:
@@ -120,7 +126,7 @@ class PackedBatch:
                 graph=self.graph,
                 texts=[self.texts[i] for i in docs],
             )
-        part.whole = self.whole
+        part._whole = self.whole
         part.version = self.version
         return part
 

@@ -1,7 +1,9 @@
 """The encoder component: rows per token, batches and memory."""
 
+import gc
 import pickle
 import shutil
+import weakref
 
 import numpy as np
 import pytest
@@ -238,6 +240,20 @@ def test_a_head_that_was_disabled_when_loaded_predicts(trained, tmp_path, monkey
     calls = count_encodings(nlp, monkeypatch)
     assert predictions(nlp.pipe(TEXTS)) == expected
     assert calls == [12]
+
+
+def test_a_batch_is_gone_with_its_last_reader(trained):
+    """At once: vectors would pile up until Python looks for cycles."""
+    encoder = trained.get_pipe("transformer")
+    docs = docs_of(trained, [["Mr", "Smith"], ["The", "old", "town"]])
+    gc.disable()
+    try:
+        batch = weakref.ref(encoder.predict(docs))
+        assert batch() is None
+        part = encoder.predict(docs).part(docs[::-1])
+        assert part.whole is not part and part.part(docs).whole is part.whole
+    finally:
+        gc.enable()
 
 
 def test_after_training_with_a_frozen_encoder_no_vectors_stay_behind(nlp):
