@@ -102,10 +102,9 @@ def _whole_corpora(full: dict[str, Any]) -> str:
     scores = full["scores"]
     found = ", ".join(f"{title} {100 * scores[corpus][score]:.1f}" for title, corpus, score in FULL)
     minutes = full["train_seconds"] / 60
-    settings = f" {full['settings']}" if "settings" in full else ""
     return (
         f"All four tasks in one model, the whole corpora (AG News: 4,500 topics), one epoch on "
-        f"{full['machine']['threads']} CPU thread in {minutes:.0f} minutes: {found}.{settings} "
+        f"{full['machine']['threads']} CPU thread in {minutes:.0f} minutes: {found}. "
         "From `benchmarks/results/project_full.json`."
     )
 
