@@ -93,7 +93,7 @@ def table(
         text += f"\n\n{_whole_corpora(full)}"
     if precision is not None:
         cost = precision["cost_in_points"]
-        most = ", ".join(f"{name} {max(cost[name].values()):.2f}" for name in ("bfloat16", "int8"))
+        most = ", ".join(f"{name} {max(0.0, *cost[name].values()):.2f}" for name in ("bfloat16", "int8"))
         text += f" Points that other precisions cost it, at most on any task: {most}."
     return text
 
