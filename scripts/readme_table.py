@@ -93,7 +93,8 @@ def table(
         text += f"\n\n{_whole_corpora(full)}"
     if precision is not None:
         cost = precision["cost_in_points"]
-        most = ", ".join(f"{name} {max(0.0, *cost[name].values()):.2f}" for name in ("bfloat16", "int8"))
+        highest = {name: max(0.0, *cost[name].values()) for name in ("bfloat16", "int8")}
+        most = ", ".join(f"{name} {points:.2f}" for name, points in highest.items())
         text += f" Points that other precisions cost it, at most on any task: {most}."
     return text
 
