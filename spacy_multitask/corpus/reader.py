@@ -179,12 +179,15 @@ class MultiCorpus:
         lacks_some = PLAN.max_epochs < 0 or any(shares[name] < sizes[name] for name in sizes)
         for i, example in enumerate(examples):
             if not i:
-                PLAN.reading = Reading(
-                    example,
-                    partial(self.all, nlp) if lacks_some else None,
-                    partial(self._draw, nlp) if is_drawn else None,
-                    in_turn,
-                )
+                # If there is nothing to say, it holds on to no pipeline.
+                PLAN.reading = None
+                if lacks_some or is_drawn or in_turn:
+                    PLAN.reading = Reading(
+                        example,
+                        partial(self.all, nlp) if lacks_some else None,
+                        partial(self._draw, nlp) if is_drawn else None,
+                        in_turn,
+                    )
             yield example
 
     def all(self, nlp: Language) -> Iterator[Example]:

@@ -344,6 +344,8 @@ class MultitaskTransformer(TrainablePipe):
             if frozen is not None:
                 return frozen
             listeners = self._active(listener)
+            if not any(other is listener for other in listeners):  # a head that is disabled
+                listeners = [listener]
             part = self._encode(docs, listeners)
             part.waiting = {id(m): len(docs) for m in listeners}
             self._local.predicted = part

@@ -12,6 +12,7 @@ from spacy.training.loop import create_train_batches
 
 from spacy_multitask.corpus.reader import corpus_of, make_multi_corpus
 from spacy_multitask.training.batching import make_batcher
+from spacy_multitask.training.plan import PLAN
 from spacy_multitask.training.schedules import warmup_linear
 
 
@@ -124,6 +125,13 @@ def test_limit_and_max_length(paths, nlp):
     paths["large"]["max_length"] = 1
     with pytest.raises(ValueError, match=r"'large': none of the docs.*max_length = 1"):
         list(make_multi_corpus(paths)(nlp))
+
+
+def test_a_pass_over_everything_holds_on_to_nothing(paths, nlp):
+    list(make_multi_corpus(paths, mixing="uniform")(nlp))
+    assert PLAN.reading is not None
+    list(make_multi_corpus(paths)(nlp))
+    assert PLAN.reading is None
 
 
 def test_empty_docs_are_no_examples(paths, nlp, tmp_path):

@@ -242,6 +242,15 @@ def test_a_head_that_was_disabled_when_loaded_predicts(trained, tmp_path, monkey
     assert calls == [12]
 
 
+def test_a_disabled_head_predicts_when_it_is_asked(trained):
+    expected = [[t.ent_type_ for t in doc] for doc in trained.pipe(TEXTS)]
+    with trained.select_pipes(disable=["ner"]):
+        docs = list(trained.pipe(TEXTS))
+        found = list(trained.get_pipe("ner").pipe(docs))
+        assert [[t.ent_type_ for t in doc] for doc in found] == expected
+    assert trained.get_pipe("transformer")._local.predicted is None
+
+
 def test_a_batch_is_gone_with_its_last_reader(trained):
     """At once: vectors would pile up until Python looks for cycles."""
     encoder = trained.get_pipe("transformer")
