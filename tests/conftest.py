@@ -121,6 +121,18 @@ def make_nlp(encoder_path: str, heads=ALL_HEADS, **transformer) -> Language:
     return nlp
 
 
+# spaCy's parser, which reads docs in batches of its own.
+PARSER_MODEL = {
+    "@architectures": "spacy.TransitionBasedParser.v2",
+    "state_type": "parser",
+    "extra_state_tokens": False,
+    "hidden_width": 8,
+    "maxout_pieces": 2,
+    "use_upper": True,
+    "tok2vec": {"@architectures": "spacy_multitask.EncoderListener.v1"},
+}
+
+
 def example(nlp: Language, words: list[str], **gold) -> Example:
     """RETURNS (Example): One with just the layers given: tags, pos, chunks, ents, cats."""
     reference = Doc(nlp.vocab, words=words, tags=gold.get("tags"), pos=gold.get("pos"))

@@ -33,11 +33,6 @@ DEFAULT_TRANSFORMER_MODEL = Config().from_str("""
 name = "distilbert-base-uncased"
 """)["model"]
 
-# Padded pieces in a micro-batch: what keeps the caches of a CPU, or the units of a GPU, busy. A
-# training batch is small and its docs differ in length, so that smaller groups pad less.
-BUDGETS = {"cpu": 2048, "cuda": 65536, "int8": 448}
-TRAINING_BUDGETS = {"cpu": 768, "cuda": 65536}
-
 
 @Language.factory(
     "multitask_transformer",
@@ -293,11 +288,7 @@ class MultitaskTransformer(TrainablePipe):
         return batch
 
     def _budget(self, *, is_train: bool = False) -> int:
-        if self.max_batch_pieces:
-            return self.max_batch_pieces
-        budgets = TRAINING_BUDGETS if is_train else BUDGETS
-        kind = "int8" if self.shim.is_quantized else self.shim.device.type
-        return budgets.get(kind, budgets["cuda"])
+        return self.max_batch_pieces or self.shim.budget(is_train=is_train)
 
     def set_annotations(self, docs: Iterable[Doc], batch: PackedBatch) -> None:
         """Hold the batch for the heads; put vectors on the docs only if asked to."""

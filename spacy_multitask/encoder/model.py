@@ -13,7 +13,7 @@ from thinc.types import Floats2d
 
 from ..registering import with_types
 from .batch import PackedBatch
-from .component import BUDGETS, TRAINING_BUDGETS, MultitaskTransformer
+from .component import MultitaskTransformer
 from .shim import DOC_POOLINGS, POOLINGS, EncoderShim
 
 
@@ -112,13 +112,11 @@ def encode(
         `words` and `doc_vectors` are there.
     """
     shim = cast(EncoderShim, model.shims[0])
-    kind = "int8" if shim.is_quantized else shim.device.type
-    budgets = TRAINING_BUDGETS if is_train else BUDGETS
     batch = shim.encode(
         docs,
         is_train=is_train,
         precision=model.attrs["precision"],
-        budget=model.attrs["max_batch_pieces"] or budgets.get(kind, budgets["cuda"]),
+        budget=model.attrs["max_batch_pieces"] or shim.budget(is_train=is_train),
     )
 
     def finish() -> None:

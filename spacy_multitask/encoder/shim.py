@@ -32,6 +32,10 @@ from .windows import Windows, cut_windows, micro_batches
 POOLINGS = ("first", "last", "mean")
 DOC_POOLINGS = ("mean", "cls")
 NO_WORDS = np.zeros(0, np.uint64)
+# Padded pieces in a micro-batch: what keeps the caches of a CPU, or the units of a GPU, busy. A
+# training batch is small and its docs differ in length, so that smaller groups pad less.
+BUDGETS = {"cpu": 2048, "cuda": 65536, "int8": 448}
+TRAINING_BUDGETS = {"cpu": 768, "cuda": 65536}
 # Micro-batches of ONNX Runtime that torch pools at a time: after each time its idle threads keep
 # cores busy for a while, which ONNX Runtime could use.
 TURN = 64
@@ -248,6 +252,12 @@ class EncoderShim(TorchShim):
     @property
     def width(self) -> int:
         return self.module.width
+
+    def budget(self, *, is_train: bool) -> int:
+        """RETURNS (int): Padded pieces in a micro-batch, which suit the device."""
+        budgets = TRAINING_BUDGETS if is_train else BUDGETS
+        kind = "int8" if self.is_quantized else self.device.type
+        return budgets.get(kind, budgets["cuda"])
 
     def encode(
         self,

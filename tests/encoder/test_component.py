@@ -12,7 +12,7 @@ from spacy.tokens import Doc
 from spacy.training import Example
 
 from spacy_multitask.encoder.listener import EncoderListener
-from tests.conftest import ALL_HEADS, corpus, make_nlp, predictions
+from tests.conftest import ALL_HEADS, PARSER_MODEL, corpus, make_nlp, predictions
 
 ODD = [
     [],
@@ -135,15 +135,15 @@ def test_heads_that_batch_otherwise_get_the_right_vectors(trained):
     assert predictions(trained.pipe(texts, component_cfg=config)) == expected
 
 
+@spacy.Language.component("merge_first_two")
+def merge_first_two(doc):
+    with doc.retokenize() as retokenizer:
+        retokenizer.merge(doc[0:2])
+    return doc
+
+
 def test_a_component_that_merges_tokens_in_between_is_noticed(trained, encoder_path):
     nlp = make_nlp(encoder_path).from_bytes(trained.to_bytes())
-
-    @spacy.Language.component("merge_first_two")
-    def merge(doc):
-        with doc.retokenize() as retokenizer:
-            retokenizer.merge(doc[0:2])
-        return doc
-
     nlp.add_pipe("merge_first_two", after="transformer")
     doc = nlp("Mr Smith loves New York")
     assert len(doc) == 4
@@ -208,17 +208,7 @@ def test_a_component_that_sorts_docs_by_length_is_served_from_the_batch(
 
 def test_spacys_parser_reads_the_batch_that_is_there(encoder_path, monkeypatch):
     nlp = make_nlp(encoder_path, ["tagger"])
-    listener = {"@architectures": "spacy_multitask.EncoderListener.v1"}
-    model = {
-        "@architectures": "spacy.TransitionBasedParser.v2",
-        "state_type": "parser",
-        "extra_state_tokens": False,
-        "hidden_width": 8,
-        "maxout_pieces": 2,
-        "use_upper": True,
-        "tok2vec": listener,
-    }
-    nlp.add_pipe("parser", before="tagger", config={"model": model, "min_action_freq": 1})
+    nlp.add_pipe("parser", before="tagger", config={"model": PARSER_MODEL, "min_action_freq": 1})
     words = ["Smith", "won"]
     gold = Doc(nlp.vocab, words=words, tags=["A", "B"], heads=[1, 1], deps=["nsubj", "ROOT"])
     nlp.initialize(lambda: [Example(Doc(nlp.vocab, words=words), gold)])
@@ -273,14 +263,7 @@ def test_after_training_with_a_frozen_encoder_no_vectors_stay_behind(nlp):
 
 def test_a_batch_waits_for_heads_after_the_one_that_asked(trained, encoder_path):
     nlp = make_nlp(encoder_path).from_bytes(trained.to_bytes())
-
-    @spacy.Language.component("merge_two")
-    def merge(doc):
-        with doc.retokenize() as retokenizer:
-            retokenizer.merge(doc[0:2])
-        return doc
-
-    nlp.add_pipe("merge_two", after="tagger")
+    nlp.add_pipe("merge_first_two", after="tagger")
     nlp("Mr Smith loves New York")
     assert nlp.get_pipe("transformer")._local.predicted is None
 

@@ -16,7 +16,7 @@ from thinc.api import Config
 from spacy_multitask.composing.training import train
 from spacy_multitask.safe_files import SavingError
 from spacy_multitask.training import loop
-from tests.conftest import write_encoder
+from tests.conftest import PARSER_MODEL, write_encoder
 from tests.integration.conftest import write_corpora
 from tests.training.test_craft_options import OPTIONS
 
@@ -51,15 +51,7 @@ def add_parser(config: Config) -> None:
     config["nlp"]["pipeline"].append("parser")
     config["components"]["parser"] = {
         "factory": "parser",
-        "model": {
-            "@architectures": "spacy.TransitionBasedParser.v2",
-            "state_type": "parser",
-            "extra_state_tokens": False,
-            "hidden_width": 8,
-            "maxout_pieces": 2,
-            "use_upper": True,
-            "tok2vec": {"@architectures": "spacy_multitask.EncoderListener.v1"},
-        },
+        "model": PARSER_MODEL,
         "update_with_oracle_cut_size": 2,
     }
     ud = {"path": "${paths.corpus}/ud-train.spacy"}
