@@ -79,9 +79,8 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "tasks": ("ner", "topic"),
         "epochs": {"ours": 7, "ours_in_a_third": 3},
         "overrides": {
-            # Entities need many passes and the encoder's attention, topics little of either.
+            # Entities need more passes than topics.
             "corpora.train.corpora.topic.sample": 0.5,
-            "components.textcat.loss_weight": 0.3,
             # Half of the words are topics'.
             "training.batcher.max_words": 200,
             "training.optimizer.learn_rate.learn_rate": 2e-4,
