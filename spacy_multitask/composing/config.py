@@ -25,6 +25,8 @@ SCORES = {
     "textcat": ("cats_acc", "cats_score"),
     "relations": ("rels_f",),
 }
+# Factors on the loss where there are heads of other kinds; see docs/training.md.
+WEIGHTS = {"ner": 2.0, "textcat": 0.5}
 # A second head of these kinds has scores of the same names, which need a prefix.
 SCORERS = {"tagger": "tagger_scorer", "textcat": "textcat_scorer"}
 # Words that a training on little data should see in all; see docs/training.md.
@@ -291,6 +293,9 @@ def _component(composition: Composition, name: str, task: Task) -> str:
         lines.append(f"exclusive_classes = {str(found.exclusive).lower()}")
     if task.kind == "chunker" and not second:
         lines.append(f'spans_key = "{CHUNKS}"')
+    if task.kind in WEIGHTS and any(t.kind != task.kind for t in composition.tasks):
+        lines.append("# Of several tasks entities learn slowest and topics fastest.")
+        lines.append(f"loss_weight = {WEIGHTS[task.kind]}")
     same_kind = [t for t in composition.tasks if t.kind == task.kind]
     if len(same_kind) > 1:
         lines.append(f'corpora = ["{composition.corpus[task.name]}"]')

@@ -139,6 +139,14 @@ def test_labels_that_exclude_each_other_are_told_from_others(corpora, encoder_pa
     assert config["components"]["textcat"]["exclusive_classes"] is True
 
 
+def test_entities_weigh_more_and_topics_less_beside_other_tasks(corpora, encoder_path):
+    config = compose(encoder_path, specs(corpora))
+    weights = {name: head.get("loss_weight", 1.0) for name, head in config["components"].items()}
+    assert weights["ner"] > weights["tagger"] == weights["chunker"] > weights["textcat"] > 0
+    alone = compose(encoder_path, specs(corpora, ["ner"]))
+    assert "loss_weight" not in alone["components"]["ner"]
+
+
 @pytest.mark.parametrize(
     ("tasks", "message"),
     [
