@@ -4,9 +4,9 @@ All on the samples, three passes over each task's data, last weights. "apart" is
 "together" one model for all with equal weights of the heads; the other settings change one thing in
 that. "weighted" has the weights of configs/multitask.cfg. "longer" alone has more passes: seven,
 each over a quarter of the topics; in about that time the models apart have four, "apart_longer",
-with which it is compared. It was chosen on dev parts, and replaced six passes over half of the topics
-in batches of 400 words (two seeds, points over "apart_longer", tags, chunks, entities, topics: dev
--0.1, 0.3, -0.5, 0.9, test -0.2, 0.2, -0.9, 2.4).
+with which it is compared. It was chosen on dev parts, and replaced six passes over half of the
+topics in batches of 400 words (two seeds, points over "apart_longer", tags, chunks, entities,
+topics: dev -0.1, 0.3, -0.5, 0.9, test -0.2, 0.2, -0.9, 2.4).
 Settings compare on dev parts: the samples' own have 120 topics, too few to tell settings apart, so
 larger ones are made from the real corpora if they are there. The test parts are scored for
 "together", "longer" and the models apart alone.
