@@ -28,7 +28,10 @@ WEIGHT_DECAY = 1e-3
 @registry.callbacks("spacy_multitask.fit_heads.v1")
 @with_types
 def make_head_fitter(
-    max_docs: int = 2000, passes: int = 15, learn_rate: float = 0.01
+    heads: list[str] | None = None,
+    max_docs: int = 2000,
+    passes: int = 15,
+    learn_rate: float = 0.01,
 ) -> Callable[[Language], None]:
     """Fit the new heads to the encoder as it is, for `after_init` in [initialize].
 
@@ -40,24 +43,32 @@ def make_head_fitter(
     Source: linear probing before fine-tuning, Kumar et al. (2022),
         https://arxiv.org/abs/2202.10054.
 
+    heads (Optional[List[str]]): Names of the heads to fit; None for all.
     max_docs (int): Most docs of each training corpus, drawn at random.
     passes (int): Passes over their vectors.
     learn_rate (float): At the start; it falls to zero.
-    RAISES (ValueError): If an option is not positive.
+    RAISES (ValueError): If an option is not positive; in `after_init`, if there is no such head.
     """
     for option, value in (("max_docs", max_docs), ("passes", passes), ("learn_rate", learn_rate)):
         if value <= 0:
             raise ValueError(f"{option} = {value} of fit_heads must be greater than 0.")
 
     def fit_heads(nlp: Language) -> None:
+        for name in heads or ():
+            if name not in nlp.component_names:
+                raise ValueError(f"fit_heads is to fit {name!r}, which is not in the pipeline.")
         # spaCy has disabled what is not new.
-        heads = [pipe for _, pipe in nlp.pipeline if isinstance(pipe, Head) and _listens(pipe)]
-        if not heads:
+        new = [
+            pipe
+            for name, pipe in nlp.pipeline
+            if isinstance(pipe, Head) and _listens(pipe) and (heads is None or name in heads)
+        ]
+        if not new:
             return
         examples = _draw(nlp, max_docs)
-        with _vectors_for(heads):
-            found = _encode(heads, examples)
-        for head in heads:
+        with _vectors_for(new):
+            found = _encode(new, examples)
+        for head in new:
             if found[head.name]:
                 _fit(head, found[head.name], passes, learn_rate)
 

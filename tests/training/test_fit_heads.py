@@ -123,6 +123,17 @@ def test_heads_that_are_not_new_stay_as_they_are(corpora, encoder_path, tmp_path
         assert not same(weights(new, head), weights(unfitted, head))
 
 
+def test_only_the_heads_that_are_named_are_fitted(corpora, encoder_path):
+    config = make_config(corpora, encoder_path, heads=["textcat"])
+    fitted = init_nlp(config)
+    config["initialize"]["after_init"] = None
+    plain = init_nlp(config)
+    changed = [head for head in HEADS if not same(weights(fitted, head), weights(plain, head))]
+    assert changed == ["textcat"]
+    with pytest.raises(ValueError, match="'topics', which is not in the pipeline"):
+        make_head_fitter(heads=["topics"])(plain)
+
+
 def test_a_sample_does_not_hide_docs_from_it(corpora, encoder_path):
     config = make_config(corpora, encoder_path)
     whole = init_nlp(config)
