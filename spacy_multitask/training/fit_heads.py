@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from ..encoder.listener import EncoderListener
 from ..heads.base import Head, all_examples
 from ..registering import with_types
 
+logger = logging.getLogger("spacy")
 # Docs that are encoded at once. Their heads' losses make a step.
 BATCH = 64
 WEIGHT_DECAY = 1e-3
@@ -71,6 +73,8 @@ def make_head_fitter(
         for head in new:
             if found[head.name]:
                 _fit(head, found[head.name], passes, learn_rate)
+        fitted = ", ".join(head.name for head in new if found[head.name])
+        logger.info("Fitted to the encoder before the training: %s", fitted or "no head has gold")
 
     return fit_heads
 
