@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import random
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -13,7 +12,7 @@ from typing import Any
 import torch
 from spacy.language import Language
 from spacy.training import Example
-from spacy.util import registry, resolve_dot_names
+from spacy.util import logger, registry, resolve_dot_names
 
 from ..corpus.reader import corpus_of
 from ..encoder.batch import PackedBatch
@@ -21,7 +20,6 @@ from ..encoder.listener import EncoderListener
 from ..heads.base import Head, all_examples
 from ..registering import with_types
 
-logger = logging.getLogger("spacy")
 # Docs that are encoded at once. Their heads' losses make a step.
 BATCH = 64
 WEIGHT_DECAY = 1e-3
