@@ -44,7 +44,8 @@ def make_head_fitter(
         https://arxiv.org/abs/2202.10054.
 
     heads (Optional[List[str]]): Names of the heads to fit; None for all.
-    max_docs (int): Most docs of each training corpus, drawn at random.
+    max_docs (int): Most docs of each training corpus, drawn at random; the first ones of a stream
+        that is not read by a `MultiCorpus`.
     passes (int): Passes over their vectors.
     learn_rate (float): At the start; it falls to zero.
     RAISES (ValueError): If an option is not positive; in `after_init`, if there is no such head.
@@ -63,6 +64,9 @@ def make_head_fitter(
             for name, pipe in nlp.pipeline
             if isinstance(pipe, Head) and _listens(pipe) and (heads is None or name in heads)
         ]
+        skipped = [name for name in heads or () if all(name != head.name for head in new)]
+        if skipped:
+            logger.warning("fit_heads leaves these as they are: %s", ", ".join(skipped))
         if not new:
             return
         examples = _draw(nlp, max_docs)
@@ -82,25 +86,40 @@ def _listens(head: Head) -> bool:
 
 
 def _draw(nlp: Language, max_docs: int) -> list[Example]:
-    """RETURNS (List[Example]): So many of each training corpus."""
+    """RETURNS (List[Example]): So many of each training corpus, shuffled."""
+    try:
+        return _draw_from(nlp, max_docs)
+    except (KeyError, OSError, ValueError) as error:
+        raise ValueError(
+            "[initialize] after_init: fit_heads reads the corpus that [training] train_corpus "
+            f"names, and could not: {error} To initialise from other examples, set after_init = "
+            "null."
+        ) from error
+
+
+def _draw_from(nlp: Language, max_docs: int) -> list[Example]:
     config = nlp.config.interpolate()
-    (read,) = resolve_dot_names(config, [config["training"]["train_corpus"]])
+    training = config["training"]
+    (read,) = resolve_dot_names(config, [training["train_corpus"]])
+    is_endless = training["max_epochs"] < 0
     rngs: dict[str, random.Random] = defaultdict(lambda: random.Random(0))
     drawn: dict[str, list[Example]] = defaultdict(list)
     n_seen: dict[str, int] = defaultdict(int)
     examples = iter(all_examples(lambda: read(nlp)))
     for example in examples:
         corpus = corpus_of(example)
-        if not corpus:
-            # Another reader's, which may never end.
+        if not corpus and is_endless:
+            # Another reader's stream.
             return [example, *islice(examples, max_docs - 1)]
         n_seen[corpus] += 1
         if n_seen[corpus] <= max_docs:
             drawn[corpus].append(example)
         elif (place := rngs[corpus].randrange(n_seen[corpus])) < max_docs:
             drawn[corpus][place] = example
-    # In one order, however the corpora were mixed.
-    return [example for corpus in sorted(drawn) for example in drawn[corpus]]
+    # In one order, however they were mixed; and no batch of one label, where a corpus is sorted.
+    found = [example for corpus in sorted(drawn) for example in drawn[corpus]]
+    random.Random(0).shuffle(found)
+    return found
 
 
 @contextmanager
@@ -111,7 +130,9 @@ def _vectors_for(heads: list[Head]) -> Iterator[None]:
     before = [(listener.needs_words, listener.projection) for listener in listeners]
     try:
         for listener in listeners:
-            listener.needs_words, listener.projection = True, None
+            # Heads that have neither read document vectors alone.
+            if listener.projection is not None:
+                listener.needs_words, listener.projection = True, None
         yield
     finally:
         for listener, (needs_words, projection) in zip(listeners, before):

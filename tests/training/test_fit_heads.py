@@ -3,8 +3,10 @@
 import pytest
 import spacy
 import torch
+from spacy.tokens import Doc, DocBin
 from spacy.training.initialize import init_nlp
 from spacy.training.loop import train as train_loop
+from spacy.util import logger
 
 from spacy_multitask.composing.config import compose
 from spacy_multitask.corpus.reader import MultiCorpus
@@ -51,7 +53,7 @@ def loss(nlp, head, examples):
 
 
 def test_heads_know_something_and_the_encoder_is_as_it_was(corpora, encoder_path):
-    config = make_config(corpora, encoder_path)
+    config = make_config(corpora, encoder_path, passes=40)
     fitted = init_nlp(config)
     config["initialize"]["after_init"] = None
     plain = init_nlp(config)
@@ -154,6 +156,50 @@ def test_another_reader_will_do(corpora, encoder_path):
     fitted = init_nlp(config)
     config["initialize"]["after_init"] = None
     assert not same(weights(fitted, "textcat"), weights(init_nlp(config), "textcat"))
+
+
+@pytest.mark.parametrize("reader", ["spacy.Corpus.v1", "spacy_multitask.MultiCorpus.v1"])
+def test_a_corpus_that_is_sorted_by_label_is_no_worse(reader, encoder_path, tmp_path):
+    vocab = spacy.blank("en").vocab
+    words = {"a": "loves", "b": "York", "c": "Smith"}
+    docs = []
+    for label, word in words.items():
+        for _ in range(100):
+            docs.append(Doc(vocab, words=["Mr", word, "won"]))
+            docs[-1].cats = {name: float(name == label) for name in words}
+    for part in ("train", "dev"):
+        DocBin(docs=docs).to_disk(tmp_path / f"topic-{part}.spacy")
+    config = compose(encoder_path, {"topic": ("textcat", tmp_path / "topic")}, epochs=1)
+    config["components"]["transformer"]["model"]["overlap"] = 8
+    config["initialize"]["after_init"] = {
+        "@callbacks": "spacy_multitask.fit_heads.v1",
+        "max_docs": 150,
+        "passes": 100,
+    }
+    if reader == "spacy.Corpus.v1":
+        path = str(tmp_path / "topic-train.spacy")
+        config["corpora"]["train"] = {"@readers": reader, "path": path}
+    nlp = init_nlp(config)
+    found = [nlp(Doc(nlp.vocab, words=["Mr", word, "won"])).cats for word in words.values()]
+    assert [max(cats, key=cats.get) for cats in found] == list(words)
+
+
+def test_a_corpus_that_is_not_there_is_said_to_be_what_it_reads(corpora, encoder_path, tmp_path):
+    config = make_config(corpora, encoder_path)
+    nlp = init_nlp(config)
+    nlp.config["corpora"]["train"]["corpora"]["pos"]["path"] = str(tmp_path / "gone.spacy")
+    with pytest.raises(ValueError, match=r"fit_heads reads.*gone\.spacy.*after_init = null"):
+        make_head_fitter()(nlp)
+
+
+def test_heads_that_are_named_and_not_new_are_said(corpora, encoder_path, caplog):
+    nlp = init_nlp(make_config(corpora, encoder_path))
+    logger.propagate = True
+    try:
+        make_head_fitter(heads=["transformer"])(nlp)
+    finally:
+        logger.propagate = False
+    assert "leaves these as they are: transformer" in caplog.text
 
 
 def test_a_pipeline_without_heads_is_left_alone():
