@@ -6,7 +6,7 @@ that. "weighted" has the weights of configs/multitask.cfg. "longer" alone has mo
 each over half of the topics; in about that time the models apart have four, "apart_longer", with
 which it is compared. Seven passes over a quarter of the topics, which weigh 0.3, in batches of 300
 words were tried in its place and dropped (two seeds, points over "apart_longer", tags, chunks,
-entities, topics: dev 0.1, 0.2, -0.7, 0.9; the one seed that was scored on test -0.0, 0.2, -1.2,
+entities, topics: dev 0.1, 0.2, -0.7, 0.9; the one seed that was scored on test 0.0, 0.2, -1.2,
 2.2).
 Settings compare on dev parts: the samples' own have 120 topics, too few to tell settings apart, so
 larger ones are made from the real corpora if they are there. The test parts are scored for
