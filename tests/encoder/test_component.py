@@ -281,11 +281,22 @@ def test_weights_that_are_not_there_are_named(trained, tmp_path):
 
 
 def test_bfloat16_is_close_to_float32(trained, encoder_path):
-    texts = ["Mr Smith loves New York", "IBM made a lot of profit ."]
-    exact = predictions(trained.pipe(texts))
     nlp = make_nlp(encoder_path, precision="bfloat16").from_bytes(trained.to_bytes())
-    rough = predictions(nlp.pipe(texts))
-    assert [p[:2] for p in rough] == [p[:2] for p in exact]
+    docs = [eg.predicted for eg in corpus(trained)]
+    exact, rough = (
+        pipeline.get_pipe("transformer").shim.encode(
+            docs, is_train=False, precision=precision, budget=100
+        )
+        for pipeline, precision in ((trained, "float32"), (nlp, "bfloat16"))
+    )
+    for name in ("words", "doc_vectors"):
+        vectors = getattr(exact, name)
+        error = (getattr(rough, name) - vectors).norm(dim=1) / vectors.norm(dim=1)
+        assert 0 < float(error.max()) < 0.03, name
+    # A text of which every layer was learned: how close others are to a tie is the machine's.
+    texts = ["Mr Smith loves New York"]
+    expected = [p[:2] for p in predictions(trained.pipe(texts))]
+    assert [p[:2] for p in predictions(nlp.pipe(texts))] == expected
 
 
 def test_precision_is_an_option_of_loading(trained, tmp_path):
