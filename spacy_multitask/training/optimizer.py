@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import torch
@@ -14,6 +14,7 @@ from ..registering import with_types
 
 # thinc says Generator where any iterator will do.
 FloatOrSchedule = float | Iterator[float]
+START = "start"
 
 
 @registry.optimizers("spacy_multitask.AdamW.v1")
@@ -28,6 +29,7 @@ def make_adamw(
     grad_clip: float = 1.0,
     layer_decay: float = 1.0,
     new_lr_scale: float = 5.0,
+    pretrained_decay: float = 0.0,
     use_averages: bool = False,
 ) -> AdamW:
     """Build the optimizer of `[training.optimizer]`.
@@ -40,10 +42,18 @@ def make_adamw(
     new_lr_scale (float): Factor on the rate for weights of the encoder that are not pretrained: the
         embedding of word shapes and the weights of mixed layers. They start from nothing, and at
         the rate of the rest would not get far in a short training.
+    pretrained_decay (float): Decoupled decay, like weight_decay, of the weights of the encoder's
+        layers towards those that they had before their first step; embeddings are left out. Costs
+        memory for another copy of them; 0 is off.
     use_averages (bool): Keep an average of the weights; spaCy scores and saves that.
 
-    Source: Loshchilov and Hutter (2019), https://arxiv.org/abs/1711.05101
+    RAISES (ValueError): If pretrained_decay is negative.
+
+    Source: Loshchilov and Hutter (2019), https://arxiv.org/abs/1711.05101; the decay towards
+        pretrained weights is L2-SP of Li et al. (2018), https://arxiv.org/abs/1802.01483
     """
+    if pretrained_decay < 0:
+        raise ValueError(f"pretrained_decay = {pretrained_decay} must not be negative.")
     return AdamW(
         learn_rate,
         head_learn_rate,
@@ -54,6 +64,7 @@ def make_adamw(
         grad_clip=grad_clip,
         layer_decay=layer_decay,
         new_lr_scale=new_lr_scale,
+        pretrained_decay=pretrained_decay,
         use_averages=use_averages,
     )
 
@@ -81,6 +92,7 @@ class AdamW(Optimizer):
         grad_clip: float,
         layer_decay: float,
         new_lr_scale: float,
+        pretrained_decay: float,
         use_averages: bool,
     ):
         super().__init__(
@@ -96,7 +108,10 @@ class AdamW(Optimizer):
         self._set_attr_or_schedule("head_learn_rate", head_learn_rate)
         self.layer_decay = layer_decay
         self.new_lr_scale = new_lr_scale
+        self.pretrained_decay = pretrained_decay
         self._torch: dict[int, list[torch.optim.Optimizer]] = {}
+        # Weights before the first step, by name: those that pretrained_decay leads back to.
+        self._starts: dict[int, dict[str, torch.Tensor]] = {}
 
     def __call__(
         self, key: tuple[int, str], weights: Any, gradient: Any, *, lr_scale: float = 1.0
@@ -119,6 +134,10 @@ class AdamW(Optimizer):
         if key not in self._torch:
             sparse = {n for n, p in module.named_parameters() if _has_sparse_gradient(p)}
             self._torch[key] = self._build(module, sparse)
+            if self.pretrained_decay:
+                self._starts[key] = {
+                    name: p.detach().clone() for name, p in _layers(module) if p.requires_grad
+                }
         if self.grad_clip:
             clip_gradients(parameters, self.grad_clip)
         rate = self.learn_rate if getattr(module, "is_encoder", False) else self.head_learn_rate
@@ -127,8 +146,23 @@ class AdamW(Optimizer):
                 group["lr"] = rate * group["scale"]
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
+        if starts := self._starts.get(key):
+            self._decay_to(starts, module, rate)
         if self.averages is not None:
             self._average(self.averages, key, module)
+
+    @torch.no_grad()
+    def _decay_to(self, starts: dict[str, torch.Tensor], module: nn.Module, rate: float) -> None:
+        by_scale: dict[float, list[str]] = {}
+        for name in starts:
+            by_scale.setdefault(self._scale(module, name), []).append(name)
+        parameters = dict(module.named_parameters())
+        for scale, names in by_scale.items():
+            torch._foreach_lerp_(
+                [parameters[name] for name in names],
+                [starts[name] for name in names],
+                min(1.0, rate * scale * self.pretrained_decay),
+            )
 
     def _build(self, module: nn.Module, sparse_names: set[str]) -> list[torch.optim.Optimizer]:
         groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
@@ -167,16 +201,20 @@ class AdamW(Optimizer):
 
     def module_state(self, key: int, module: nn.Module) -> dict[str, dict[str, Any]] | None:
         """RETURNS (Optional[Dict[str, Dict]]): Moments and number of steps by parameter name and
-        torch's own name for them; None if the module never took a step."""
+        torch's own name for them, and the weights before the first step under START; None if the
+        module never took a step."""
         if key not in self._torch:
             return None
         names = {parameter: name for name, parameter in module.named_parameters()}
-        return {
+        state = {
             names[parameter]: dict(optimizer.state.get(parameter, {}))
             for optimizer in self._torch[key]
             for group in optimizer.param_groups
             for parameter in group["params"]
         }
+        for name, start in self._starts.get(key, {}).items():
+            state[name][START] = start
+        return state
 
     def sparse_names(self, key: int, module: nn.Module) -> list[str]:
         """RETURNS (List[str]): Parameters of which a step changes just the rows in use."""
@@ -198,6 +236,11 @@ class AdamW(Optimizer):
     ) -> None:
         """Take over what `module_state` and `sparse_names` gave."""
         self._torch[key] = self._build(module, set(sparse_names))
+        self._starts[key] = {name: e[START] for name, e in state.items() if START in e}
+        state = {
+            name: {entry: value for entry, value in entries.items() if entry != START}
+            for name, entries in state.items()
+        }
         parameters = dict(module.named_parameters())
         for optimizer in self._torch[key]:
             own = {parameter for group in optimizer.param_groups for parameter in group["params"]}
@@ -221,6 +264,17 @@ class AdamW(Optimizer):
             # The same growing window as thinc's update_averages.
             decay = min((1.0 + step) / (10.0 + step), 0.9999)
             averages[key, name].lerp_(parameter.detach(), 1.0 - decay)
+
+
+def _layers(module: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    """RETURNS (List[Tuple[str, Parameter]]): What is pretrained and lies above the embeddings."""
+    depth_from_top: Callable[[str], int | None] | None = getattr(module, "depth_from_top", None)
+    if depth_from_top is None:
+        return []
+    found = [(name, p, depth_from_top(name)) for name, p in module.named_parameters()]
+    # Nothing is further from the top than the embeddings.
+    bottom = max((depth for *_, depth in found if depth is not None), default=0)
+    return [(name, p) for name, p, depth in found if depth is not None and depth < bottom]
 
 
 def _has_sparse_gradient(parameter: nn.Parameter) -> bool:

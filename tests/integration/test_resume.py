@@ -103,7 +103,7 @@ def folder(project, tmp_path_factory) -> Path:
     config["corpora"]["train"]["corpora"]["ud"] = ud
     training = config["training"]
     training["max_steps"], training["eval_frequency"] = N_STEPS, 4
-    training["optimizer"]["use_averages"] = True
+    training["optimizer"].update(use_averages=True, pretrained_decay=20.0)
     training["accumulate_gradient"] = 2
     training["logger"]["output_file"] = str(folder / "log.jsonl")
     training["logger"]["progress_bar"] = False

@@ -27,7 +27,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "corpora.train.corpora.pos": {"sample": 0.5},
     "corpora.train.corpora.ner": {"sample": 4},
     "training": {"max_epochs": 3, "eval_frequency": 4},
-    "training.optimizer": {"use_averages": True, "layer_decay": 0.9, "new_lr_scale": 2.0},
+    "training.optimizer": {
+        "use_averages": True,
+        "layer_decay": 0.9,
+        "new_lr_scale": 2.0,
+        "pretrained_decay": 3.0,
+    },
 }
 
 
