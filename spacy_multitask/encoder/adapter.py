@@ -13,7 +13,6 @@ from thinc.api import Model, torch2xp, xp2torch
 from .batch import PackedBatch, Projection
 from .listener import EncoderListener
 from .model import encode, is_encoder
-from .shim import EncoderShim
 
 
 def pack(
@@ -58,17 +57,6 @@ def pack(
         _let_go(tok2vec)
 
     return PackedBatch(docs, lengths, words, leaf), finish
-
-
-def doc_width(tok2vec: Model, width: int) -> int:
-    """RETURNS (int): Width of the document vectors of a layer whose word vectors are so wide."""
-    if isinstance(tok2vec, EncoderListener):
-        assert tok2vec.encoder is not None, "its word vectors have a width"
-        return tok2vec.encoder.shim.doc_width
-    for shim in tok2vec.shims:
-        if isinstance(shim, EncoderShim):
-            return shim.doc_width
-    return width
 
 
 def _ignore(d_vectors: list[Any]) -> list[Doc]:

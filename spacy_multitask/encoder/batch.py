@@ -43,7 +43,7 @@ class PackedBatch:
     words (Optional[Tensor]): Word vectors, shape (n_words, width). In training a leaf of the
         autograd graph that collects the heads' gradients. None in prediction when every head had
         its projection computed inside the encoder's micro-batches.
-    doc_vectors (Tensor): Document vectors, shape (n_docs, doc_width); a leaf, likewise.
+    doc_vectors (Tensor): Document vectors, shape (n_docs, width); a leaf, likewise.
     projected (Dict[int, Tensor]): Logits per listener id, shape (n_words, n_labels) each.
     graph (Optional[Tuple[Tensor, Tensor]]): Outputs still attached to the encoder's graph, with
         the shapes of words and doc_vectors; None if the encoder does not learn from this batch.

@@ -24,7 +24,6 @@ def build_encoder(
     pooling: str = "first",
     doc_pooling: str = "mean",
     layers: list[int] | None = None,
-    doc_layers: list[int] | None = None,
     window: int = 512,
     overlap: int = 64,
     word_shapes: bool | None = None,
@@ -38,8 +37,6 @@ def build_encoder(
     pooling (str): Which of a word's pieces give its vector: "first", "last" or "mean".
     doc_pooling (str): "mean" of a document's pieces, or "cls", the vector of the first special one.
     layers (Optional[List[int]]): Layers to mix with learned weights; None takes the last.
-    doc_layers (Optional[List[int]]): Layers whose own poolings stand in the document vectors after
-        that of the word vectors' layer, 0 being the embeddings; None is none.
     window (int): Most pieces encoded at once, at most what the encoder was made for.
     overlap (int): Pieces that neighbouring windows of a long document share, about.
     word_shapes (Optional[bool]): Whether to add an embedding of each word's shape to its pieces'
@@ -64,7 +61,6 @@ def build_encoder(
         pooling=pooling,
         doc_pooling=doc_pooling,
         layers=layers,
-        doc_layers=doc_layers,
         window=window,
         overlap=overlap,
         word_shapes=word_shapes,

@@ -55,7 +55,6 @@ class EncoderShim(TorchShim):
         pooling: str,
         doc_pooling: str,
         layers: list[int] | None,
-        doc_layers: list[int] | None,
         window: int,
         overlap: int,
         word_shapes: bool | None,
@@ -68,7 +67,6 @@ class EncoderShim(TorchShim):
         self.pooling = pooling
         self.doc_pooling = doc_pooling
         self.layers = layers
-        self.doc_layers = doc_layers
         self.window = window
         self.overlap = overlap
         self.word_shapes = word_shapes
@@ -111,10 +109,7 @@ class EncoderShim(TorchShim):
 
     def _assemble(self, transformer: Any, tokenizer: Any, *, has_shapes: bool) -> None:
         network = TransformerNetwork(
-            transformer,
-            n_shapes=N_SHAPES if has_shapes else 0,
-            layers=self.layers,
-            doc_layers=self.doc_layers,
+            transformer, n_shapes=N_SHAPES if has_shapes else 0, layers=self.layers
         )
         if self.dropout is not None:
             for part in network.modules():
@@ -256,13 +251,7 @@ class EncoderShim(TorchShim):
 
     @property
     def width(self) -> int:
-        """RETURNS (int): Of a word vector."""
         return self.module.width
-
-    @property
-    def doc_width(self) -> int:
-        """RETURNS (int): Of a document vector."""
-        return self.width * (1 + len(self.doc_layers or ()))
 
     def budget(self, *, is_train: bool) -> int:
         """RETURNS (int): Padded pieces in a micro-batch, which suit the device."""
@@ -315,13 +304,7 @@ class EncoderShim(TorchShim):
         windows = cut_windows(pieces.starts, pieces.counts, lengths, self.capacity, self.overlap)
         piece_shapes = np.repeat(pieces.shapes, pieces.counts)
         collect = _Collector(
-            n_words,
-            len(docs),
-            (self.width, self.doc_width),
-            device,
-            is_train,
-            projections or {},
-            keep_words,
+            n_words, len(docs), self.width, device, is_train, projections or {}, keep_words
         )
         n_extra = len(self.prefix) + len(self.suffix)
         groups = list(micro_batches(windows.size, n_extra, budget))
@@ -356,7 +339,7 @@ class EncoderShim(TorchShim):
         return batch
 
     def _outputs(self, inputs: Iterable[Inputs], n_inputs: int, precision: str) -> Iterator[Tensor]:
-        """YIELDS (Tensor): Piece vectors of each micro-batch, (n_windows, n_pieces, doc_width)."""
+        """YIELDS (Tensor): Piece vectors of each micro-batch, (n_windows, n_pieces, width)."""
         network = self.module
         if isinstance(network, OnnxNetwork):
             yield from network.forward_all(inputs, n_inputs)
@@ -413,26 +396,24 @@ class EncoderShim(TorchShim):
         group: np.ndarray,
         collect: _Collector,
     ) -> None:
-        """Reduce piece vectors (n_windows, n_pieces, doc_width) to the words that the windows own,
-        and to documents."""
+        """Reduce piece vectors (n_windows, n_pieces, width) to the words that the windows own."""
         device = hidden.device
-        n_windows, n_columns, doc_width = hidden.shape
+        n_windows, n_columns, width = hidden.shape
         rows, window_of_row = _ranges(windows.own_start[group], windows.own_end[group])
         counts = pieces.counts[rows]
         if not counts.all():
             rows, window_of_row, counts = (a[counts > 0] for a in (rows, window_of_row, counts))
         column = pieces.starts[rows] - windows.start[group][window_of_row] + len(self.prefix)
         place = window_of_row * n_columns + column
-        flat = hidden.reshape(-1, doc_width)
+        flat = hidden.reshape(-1, width)
         if self.pooling == "mean":
             every, word = (torch.from_numpy(a).to(device) for a in _ranges(place, place + counts))
-            pieces_of_words = flat[every][:, : self.width]
-            vectors = flat.new_zeros(len(rows), self.width).index_add(0, word, pieces_of_words)
+            vectors = flat.new_zeros(len(rows), width).index_add(0, word, flat[every])
             vectors = vectors / torch.from_numpy(counts).to(device)[:, None]
         else:
             if self.pooling == "last":
                 place = place + counts - 1
-            vectors = flat[torch.from_numpy(place).to(device)][:, : self.width]
+            vectors = flat[torch.from_numpy(place).to(device)]
         if self.doc_pooling == "cls":
             sums = hidden[:, 0]
             weights = np.ones(n_windows)
@@ -453,14 +434,13 @@ class _Collector:
         self,
         n_words: int,
         n_docs: int,
-        widths: tuple[int, int],
+        width: int,
         device: torch.device,
         is_train: bool,
         projections: dict[int, Projection],
         keep_words: bool,
     ):
-        self.n_words, self.n_docs, self.device = n_words, n_docs, device
-        self.width, self.doc_width = widths
+        self.n_words, self.n_docs, self.width, self.device = n_words, n_docs, width, device
         self.is_train = is_train
         self.projections = projections
         self.projected: dict[int, Tensor] = {}
@@ -473,9 +453,9 @@ class _Collector:
         if is_train:
             return
         if keep_words:
-            self.words = torch.zeros(n_words, self.width, device=device)
+            self.words = torch.zeros(n_words, width, device=device)
         with torch.no_grad():
-            nothing = torch.zeros(1, self.width, device=device)
+            nothing = torch.zeros(1, width, device=device)
             for key, projection in projections.items():
                 # Words without pieces have a zero vector; the head sees that, too.
                 self.projected[key] = projection(nothing).float().repeat(n_words, 1)
@@ -502,7 +482,7 @@ class _Collector:
             self.projected[key].index_copy_(0, index, projection(vectors).float())
 
     def batch(self, docs: list[Doc], lengths: np.ndarray, texts: list[bytes]) -> PackedBatch:
-        doc_vectors = torch.zeros(self.n_docs, self.doc_width, device=self.device)
+        doc_vectors = torch.zeros(self.n_docs, self.width, device=self.device)
         if self.docs:
             index = torch.from_numpy(np.concatenate(self.docs)).to(self.device)
             doc_vectors = doc_vectors.index_add(0, index, torch.cat(self.sums))

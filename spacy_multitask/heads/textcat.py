@@ -14,7 +14,6 @@ from spacy.vocab import Vocab
 from thinc.api import Config, Model
 from torch import Tensor, nn
 
-from ..encoder.adapter import doc_width
 from ..encoder.batch import PackedBatch
 from ..layers.classifier import Classifier
 from ..registering import with_types
@@ -161,9 +160,6 @@ class TextCategorizer(Head):
             "threshold": self.default_threshold,
             "thresholds": self.cfg.get("thresholds", {}),
         }
-
-    def make_module(self, width: int) -> Classifier:
-        return Classifier(doc_width(self.tok2vec, width), self.n_out)
 
     def collect_labels(self, examples: Iterable[Example]) -> dict[str, list[str]]:
         return {"labels": sorted(set().union(*(eg.reference.cats for eg in examples)))}

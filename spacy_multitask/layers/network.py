@@ -24,20 +24,12 @@ class TransformerNetwork(nn.Module):
 
     is_encoder = True  # the optimizer gives this module the encoder's learning rate
 
-    def __init__(
-        self,
-        transformer: Any,
-        *,
-        n_shapes: int = 0,
-        layers: list[int] | None = None,
-        doc_layers: list[int] | None = None,
-    ):
+    def __init__(self, transformer: Any, *, n_shapes: int = 0, layers: list[int] | None = None):
         """
         transformer (PreTrainedModel): A Hugging Face encoder model.
         n_shapes (int): Size of the word shape embedding; 0 leaves it out.
         layers (Optional[List[int]]): Hidden layers to mix with learned weights, 0 being the
             embeddings; None takes the last.
-        doc_layers (Optional[List[int]]): Hidden layers that documents are to see besides.
         RAISES (ValueError): If a layer does not exist.
         """
         super().__init__()
@@ -48,9 +40,15 @@ class TransformerNetwork(nn.Module):
         self.transformer: Any = transformer
         self.width: int = transformer.config.hidden_size
         n_layers = transformer.config.num_hidden_layers
-        self.layers = None if layers is None else _numbers(layers, n_layers)
-        self.doc_layers = [] if doc_layers is None else _numbers(doc_layers, n_layers)
+        self.layers = (
+            None if layers is None else [i if i >= 0 else n_layers + 1 + i for i in layers]
+        )
         if self.layers is not None:
+            if not self.layers or any(not 0 <= i <= n_layers for i in self.layers):
+                raise ValueError(
+                    f"Can't mix layers {layers}: this encoder has layers 0 (embeddings) "
+                    f"to {n_layers}."
+                )
             self.layer_weights = nn.Parameter(torch.zeros(len(self.layers)))
         self.shape_embedding: nn.Embedding | None = None
         if n_shapes:
@@ -65,8 +63,7 @@ class TransformerNetwork(nn.Module):
         shapes (Tensor): Word shape id of each piece, shape (n_windows, n_pieces).
         mask (Optional[Tensor]): 1 for pieces, 0 for padding, shape (n_windows, n_pieces);
             None where nothing is padded.
-        RETURNS (Tensor): Piece vectors, shape (n_windows, n_pieces, width), and after each those of
-            the document layers: (n_windows, n_pieces, (1 + n_doc_layers) * width).
+        RETURNS (Tensor): Piece vectors, shape (n_windows, n_pieces, width).
         """
         with TrainingAttention() if self.takes_steps(ids.device) else nullcontext():
             return self._encode(ids, shapes, mask)
@@ -78,14 +75,12 @@ class TransformerNetwork(nn.Module):
         else:
             embeddings = self.transformer.get_input_embeddings()(ids) + self.shape_embedding(shapes)
             arguments["inputs_embeds"] = embeddings
-        if self.layers is None and not self.doc_layers:
+        if self.layers is None:
             return self.transformer(**arguments).last_hidden_state
-        output = self.transformer(**arguments, output_hidden_states=True)
-        hidden, vectors = output.hidden_states, output.last_hidden_state
-        if self.layers is not None:
-            weights = torch.softmax(self.layer_weights, dim=0)
-            vectors = sum(w * hidden[i] for w, i in zip(weights, self.layers))
-        return torch.cat([vectors, *(hidden[i] for i in self.doc_layers)], dim=-1)
+        hidden = self.transformer(**arguments, output_hidden_states=True).hidden_states
+        weights = torch.softmax(self.layer_weights, dim=0)
+        mixed: Tensor = sum(w * hidden[i] for w, i in zip(weights, self.layers))
+        return mixed
 
     def takes_steps(self, device: torch.device) -> bool:
         """RETURNS (bool): Whether attention is computed step by step. Where activations are
@@ -115,14 +110,3 @@ class TransformerNetwork(nn.Module):
             return n_layers - 1 - int(match.group(1))
         # Embeddings are below all layers. Norms at the end are not, nor is what layers share.
         return n_layers if re.match(r"transformer\.(?:\w*embed|shared|wte|wpe)", name) else 0
-
-
-def _numbers(layers: list[int], n_layers: int) -> list[int]:
-    """RETURNS (List[int]): The same, counted from 0.
-    RAISES (ValueError): If there are none, or one does not exist."""
-    numbers = [i if i >= 0 else n_layers + 1 + i for i in layers]
-    if not numbers or any(not 0 <= i <= n_layers for i in numbers):
-        raise ValueError(
-            f"Can't take layers {layers}: this encoder has layers 0 (embeddings) to {n_layers}."
-        )
-    return numbers

@@ -69,55 +69,6 @@ def test_poolings_agree_with_the_plain_transformer(encoder_path, pooling):
     assert torch.allclose(batch.doc_vectors[0], hidden.mean(0), atol=1e-5)
 
 
-def test_document_vectors_of_several_layers_stand_side_by_side(encoder_path):
-    import torch
-
-    def encoded(**model):
-        nlp = make_nlp(encoder_path, ["tagger", "textcat"], model=model)
-        nlp.initialize(lambda: corpus(nlp))
-        docs = docs_of(nlp, [["IBM", "made", "a", "lot"], [], ["The", "unaffable", "town"] * 40])
-        shim = nlp.get_pipe("transformer").shim
-        return nlp, shim.encode(docs, is_train=False, precision="float32", budget=100)
-
-    _, plain = encoded()
-    nlp, batch = encoded(doc_layers=[0, -2])
-    assert torch.equal(batch.words, plain.words)
-    assert batch.doc_vectors.shape == (3, 96)
-    assert torch.allclose(batch.doc_vectors[:, :32], plain.doc_vectors, atol=1e-6)
-    assert not batch.doc_vectors[1].any()
-    network = nlp.get_pipe("transformer").shim.module
-    ids = torch.tensor([[2, 10, 11, 3]])
-    both = network(ids, torch.full_like(ids, 60), None)
-    hidden = network.transformer(input_ids=ids, output_hidden_states=True).hidden_states
-    expected = torch.cat([hidden[2], hidden[0], hidden[1]], dim=-1)
-    assert torch.allclose(both, expected, atol=1e-6)
-    # Over windows of a long doc the layers are averaged alike.
-    _, mixed = encoded(doc_layers=[2])
-    assert torch.allclose(mixed.doc_vectors[:, :32], mixed.doc_vectors[:, 32:], atol=1e-6)
-
-
-@pytest.mark.parametrize("option", ["layers", "doc_layers"])
-@pytest.mark.parametrize("value", [[], [3], [-4]])
-def test_layers_that_are_not_there_are_named(encoder_path, option, value):
-    nlp = make_nlp(encoder_path, ["tagger"], model={option: value})
-    with pytest.raises(ValueError, match=r"Can't take layers .* 0 \(embeddings\) to 2"):
-        nlp.initialize(lambda: corpus(nlp))
-
-
-def test_topics_send_their_gradient_into_every_document_layer(encoder_path):
-    nlp = make_nlp(encoder_path, ["textcat"], model={"doc_layers": [0]})
-    nlp.initialize(lambda: corpus(nlp))
-    textcat = nlp.get_pipe("textcat")
-    assert textcat.module.linear.weight.shape == (2, 64)
-    textcat.module.linear.weight.data[:, :32] = 0.0  # let it read the embeddings alone
-    nlp.update(corpus(nlp), sgd=False)
-    nlp.get_pipe("transformer")._settle(force=True)
-    network = nlp.get_pipe("transformer").shim.module
-    found = {n: p.grad for n, p in network.named_parameters() if p.grad is not None}
-    assert found["transformer.embeddings.LayerNorm.weight"].abs().sum() > 0
-    assert not found["transformer.encoder.layer.1.output.dense.weight"].any()
-
-
 def test_a_learned_mix_starts_as_the_mean_of_its_layers(encoder_path):
     import torch
 

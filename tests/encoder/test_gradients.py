@@ -16,18 +16,14 @@ def plain_sum(products):
     return np.ones(len(products))
 
 
-@pytest.fixture(
-    params=[(None, {}), (plain_sum, {}), (None, {"doc_layers": [0]})],
-    ids=["added up at once", "kept apart", "more layers for docs"],
-)
+@pytest.fixture(params=[None, plain_sum], ids=["added up at once", "kept apart"])
 def build(request):
     """RETURNS (Callable): Makes a pipeline; what holds must hold with surgery, too."""
-    surgery, model = request.param
 
     def build(encoder_path, heads=ALL_HEADS):
         fix_random_seed(0)
-        nlp = make_nlp(encoder_path, heads, model=dict(model))
-        nlp.get_pipe("transformer").surgery = surgery
+        nlp = make_nlp(encoder_path, heads)
+        nlp.get_pipe("transformer").surgery = request.param
         nlp.initialize(lambda: corpus(nlp))
         return nlp
 

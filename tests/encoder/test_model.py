@@ -12,7 +12,6 @@ OPTIONS = {
     "plain": {},
     "mean of pieces": {"model": {"pooling": "mean"}},
     "cls": {"model": {"doc_pooling": "cls"}},
-    "more layers for docs": {"model": {"doc_layers": [0, 1], "pooling": "mean"}},
     "bfloat16": {"precision": "bfloat16"},
     "small micro-batches": {"max_batch_pieces": 24},
 }

@@ -3,7 +3,7 @@
 import pytest
 import spacy
 
-from tests.conftest import TEXTS, corpus, make_nlp, predictions
+from tests.conftest import TEXTS, corpus, predictions
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
@@ -99,27 +99,6 @@ def test_a_replaced_listener_changes_no_prediction_in_int8(folders, tmp_path):
     assert predictions(spacy.load(tmp_path).pipe(TEXTS)) == expected
     with pytest.raises(ValueError, match="can't be trained"):
         nlp.update(corpus(nlp), exclude=["transformer"])
-
-
-def test_int8_keeps_the_document_layers(encoder_path, tmp_path):
-    import torch
-
-    nlp = make_nlp(encoder_path, ["tagger", "textcat"], model={"doc_layers": [0]})
-    nlp.initialize(lambda: corpus(nlp))
-    nlp.to_disk(tmp_path / "float")
-    quantize(tmp_path / "float", tmp_path / "int8")
-    docs = [nlp.make_doc(text) for text in (*TEXTS, "")]
-    exact, rough = (
-        spacy.load(tmp_path / kind)
-        .get_pipe("transformer")
-        .shim.encode(docs, is_train=False, precision=precision, budget=60)
-        for kind, precision in (("float", "float32"), ("int8", "int8"))
-    )
-    assert rough.doc_vectors.shape == exact.doc_vectors.shape == (len(docs), 64)
-    # Nothing before the embeddings is in int8.
-    assert torch.allclose(rough.doc_vectors[:, 32:], exact.doc_vectors[:, 32:], atol=1e-5)
-    assert not torch.equal(rough.doc_vectors[:, :32], exact.doc_vectors[:, :32])
-    assert spacy.load(tmp_path / "int8")(TEXTS[0]).cats.keys() == {"Business", "Sports"}
 
 
 def test_int8_does_not_train(folders):
