@@ -100,7 +100,8 @@ def make_config(
 
 
 def summarize(runs: dict[str, dict[str, dict]]) -> dict:
-    """RETURNS (Dict): Mean scores and seconds by setting, and points over models apart."""
+    """RETURNS (Dict): Mean scores and seconds by setting, and points over models apart, with the
+    same seeds."""
     means: dict[str, dict[str, float]] = {}
     for setting, by_seed in runs.items():
         # The models apart come one by one.
@@ -110,14 +111,20 @@ def summarize(runs: dict[str, dict[str, dict]]) -> dict:
             for name in sorted(names)
         }
     won = {}
-    for setting, found in means.items():
-        base = means.get("apart_longer" if setting == "longer" else "apart", {})
-        if setting not in APART:
-            won[setting] = {
-                name: round(100 * (value - base[name]), 2)
-                for name, value in found.items()
-                if name in base and "seconds" not in name
-            }
+    for setting, by_seed in runs.items():
+        if setting in APART:
+            continue
+        base = runs.get("apart_longer" if setting == "longer" else "apart", {})
+        differences: dict[str, list[float]] = {}
+        for seed in by_seed.keys() & base.keys():
+            for name in by_seed[seed].keys() & base[seed].keys():
+                difference = by_seed[seed][name] - base[seed][name]
+                differences.setdefault(name, []).append(difference)
+        won[setting] = {
+            name: round(100 * mean(values), 2)
+            for name, values in sorted(differences.items())
+            if "seconds" not in name
+        }
     return {"means": means, "points_over_apart": won}
 
 
@@ -137,7 +144,7 @@ def as_markdown(results: dict) -> str:
     scores = [f"dev_{task}" for task in TASKS] + list(TASKS)
     lines = [
         "Means over seeds, in percent; in brackets points over models apart (longer: over "
-        "apart_longer). "
+        "apart_longer), of the seeds that both have. "
         f"{about(results['machine'])}",
         "",
         f"| setting | seeds | {' | '.join(s.replace('_', ' ') for s in scores)} | seconds |",

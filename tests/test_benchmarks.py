@@ -73,7 +73,7 @@ def test_a_setting_is_compared_with_models_apart():
     found = craft.summarize(runs)
     assert found["means"]["apart"]["dev_pos"] == 0.91
     assert found["points_over_apart"] == {
-        "together": {"dev_pos": 2.0, "pos": -10.0},
+        "together": {"dev_pos": 3.0, "pos": -10.0},
         "longer": {"dev_pos": -1.0},
     }
 
