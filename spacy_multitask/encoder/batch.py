@@ -31,6 +31,14 @@ def words_of(doc: Doc) -> bytes:
     return doc.to_array(ORTH).tobytes() if len(doc) else b""
 
 
+def columns_of(layer: int | None, layers: tuple[int, ...], total_width: int) -> slice:
+    """RETURNS (slice): Where the vectors of a layer stand among those of the last layer and of
+    `layers`, which are in this order."""
+    width = total_width // (1 + len(layers))
+    place = 0 if layer is None else 1 + layers.index(layer)
+    return slice(place * width, (place + 1) * width)
+
+
 # Heads applied after the fact work through so many words at once.
 BLOCK = 1 << 16
 
@@ -44,6 +52,8 @@ class PackedBatch:
         autograd graph that collects the heads' gradients. None in prediction when every head had
         its projection computed inside the encoder's micro-batches.
     doc_vectors (Tensor): Document vectors, shape (n_docs, width); a leaf, likewise.
+    layers (Tuple[int, ...]): Encoder layers whose vectors stand beside those of the last one, in
+        more columns: width is then that of the encoder times one more than these.
     projected (Dict[int, Tensor]): Logits per listener id, shape (n_words, n_labels) each.
     graph (Optional[Tuple[Tensor, Tensor]]): Outputs still attached to the encoder's graph, with
         the shapes of words and doc_vectors; None if the encoder does not learn from this batch.
@@ -58,6 +68,7 @@ class PackedBatch:
         words: Tensor | None,
         doc_vectors: Tensor,
         *,
+        layers: tuple[int, ...] = (),
         projected: dict[int, Tensor] | None = None,
         graph: tuple[Tensor, Tensor] | None = None,
         texts: Sequence[bytes] = (),
@@ -66,6 +77,7 @@ class PackedBatch:
         self.lengths = lengths
         self.words = words
         self.doc_vectors = doc_vectors
+        self.layers = layers
         self.projected = projected or {}
         self.graph = graph
         self.texts = texts
@@ -122,9 +134,30 @@ class PackedBatch:
                 self.lengths[docs],
                 None if self.words is None else self.words[index],
                 self.doc_vectors[torch.tensor(docs, dtype=torch.int64, device=device)],
+                layers=self.layers,
                 projected={key: logits[index] for key, logits in self.projected.items()},
                 graph=self.graph,
                 texts=[self.texts[i] for i in docs],
+            )
+        part._whole = self.whole
+        part.version = self.version
+        return part
+
+    def of_layer(self, layer: int | None) -> PackedBatch:
+        """RETURNS (PackedBatch): The same docs with the vectors of one layer; None is the last."""
+        if not self.layers:
+            return self
+        at = columns_of(layer, self.layers, self.doc_vectors.shape[1])
+        # As in `_rows`.
+        with torch.set_grad_enabled(self.doc_vectors.requires_grad):
+            part = PackedBatch(
+                self.docs,
+                self.lengths,
+                None if self.words is None else self.words[:, at],
+                self.doc_vectors[:, at],
+                projected=self.projected,
+                graph=self.graph,
+                texts=self.texts,
             )
         part._whole = self.whole
         part.version = self.version
@@ -136,6 +169,8 @@ class PackedBatch:
 
     def serves(self, listener: EncoderListener) -> bool:
         """RETURNS (bool): Whether the batch has what a listener's head reads."""
+        if listener.layer is not None and listener.layer not in self.layers:
+            return False
         if self.words is not None:
             return True
         return not listener.needs_words and (
@@ -159,7 +194,12 @@ class PackedBatch:
         if name not in self.branches:
             leaves = [t.detach().requires_grad_() for t in (self.word_vectors, self.doc_vectors)]
             self.branches[name] = PackedBatch(
-                self.docs, self.lengths, *leaves, graph=self.graph, texts=self.texts
+                self.docs,
+                self.lengths,
+                *leaves,
+                layers=self.layers,
+                graph=self.graph,
+                texts=self.texts,
             )
         return self.branches[name]
 

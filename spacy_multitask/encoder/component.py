@@ -16,6 +16,7 @@ from spacy.tokens import Doc
 from spacy.training import Example, validate_examples
 from spacy.vocab import Vocab
 from thinc.api import Config, Model, Optimizer, torch2xp
+from torch import Tensor
 
 from ..corpus.reader import corpus_of
 from ..layers.network import PRECISIONS
@@ -23,7 +24,7 @@ from ..registering import with_types
 from ..safe_files import MANIFEST_FILE, check_manifest, last_good, manifest, new_folder
 from ..training.plan import PLAN
 from ..training.surgery import Gradients, Surgery, gradient_products, weighted_sum
-from .batch import PackedBatch
+from .batch import PackedBatch, Projection, columns_of
 from .listener import EncoderListener
 from .shim import EncoderShim
 
@@ -124,6 +125,8 @@ class MultitaskTransformer(TrainablePipe):
         self._heads: dict[str, Any] = {}
         self.cfg: dict[str, Any] = {}
         self.listener_map: dict[str, list[EncoderListener]] = {}
+        # Layers that listeners read, or did, besides the last.
+        self.layers: tuple[int, ...] = ()
         self._version = 0
         self._local = threading.local()
 
@@ -167,8 +170,28 @@ class MultitaskTransformer(TrainablePipe):
         if not any(listener is other for other in listeners):
             listeners.append(listener)
         listener.encoder = self
-        if self.shim.has_module:
-            listener.set_dim("nO", self.shim.width, force=True)
+        if listener.layer is not None and listener.layer not in self.layers:
+            self.layers = (*self.layers, listener.layer)
+        self._fit(listener, component_name)
+
+    def _fit(self, listener: EncoderListener, component_name: str) -> None:
+        """Tell a listener how wide the vectors are, if that is known.
+
+        RAISES (ValueError): If the encoder does not have the layer that it reads.
+        """
+        if not self.shim.has_module:
+            return
+        listener.set_dim("nO", self.shim.width, force=True)
+        if listener.layer is not None:
+            try:
+                self.shim.module.check_layer(listener.layer)
+            except ValueError as error:
+                raise ValueError(f"The component {component_name!r}: {error}") from error
+
+    def _fit_all(self) -> None:
+        for name, listeners in self.listener_map.items():
+            for listener in listeners:
+                self._fit(listener, name)
 
     def remove_listener(self, listener: EncoderListener, component_name: str) -> bool:
         listeners = self.listener_map.get(component_name, [])
@@ -268,7 +291,7 @@ class MultitaskTransformer(TrainablePipe):
         self._settle(force=True)
         # While a pipeline is initialised, spaCy's heads predict before later heads have weights.
         projections = {
-            id(m): m.projection
+            id(m): self._of_layer(m.projection, m.layer)
             for m in listeners
             if m.projection is not None and m.projection.is_ready
         }
@@ -277,6 +300,7 @@ class MultitaskTransformer(TrainablePipe):
             is_train=False,
             precision=self.precision,
             budget=self._budget(),
+            layers=self.layers,
             projections=projections,
             # With neither listener nor tensor the vectors are what the caller came for.
             keep_words=keep_words
@@ -286,6 +310,14 @@ class MultitaskTransformer(TrainablePipe):
         )
         batch.version = self._version
         return batch
+
+    def _of_layer(self, projection: Projection, layer: int | None) -> Callable[[Tensor], Tensor]:
+        """RETURNS (Callable): The projection, of vectors with the columns of all layers."""
+        layers = self.shim.layers_given(self.layers)
+        if not layers:
+            return projection
+        at = columns_of(layer, layers, self.shim.width * (1 + len(layers)))
+        return lambda X: projection(X[:, at])
 
     def _budget(self, *, is_train: bool = False) -> int:
         return self.max_batch_pieces or self.shim.budget(is_train=is_train)
@@ -298,7 +330,7 @@ class MultitaskTransformer(TrainablePipe):
         batch.waiting = {id(listener): len(docs) for listener in self._active()}
         self._local.predicted = batch if batch.waiting else None
         if self.keep_vectors:
-            array: Any = torch2xp(batch.word_vectors)
+            array: Any = torch2xp(batch.of_layer(None).word_vectors)
             for doc, start, end in zip(docs, batch.starts, batch.ends):
                 # A copy, lest one kept doc keeps the vectors of its whole batch.
                 doc.tensor = array[start:end].copy()
@@ -312,8 +344,12 @@ class MultitaskTransformer(TrainablePipe):
         listener (EncoderListener): The head's listener.
         is_train (bool): Whether the head is learning. If the encoder is not (it is frozen or left
             out of the update), the batch has vectors but no graph.
-        RETURNS (PackedBatch): The batch held for these docs, or a new one.
+        RETURNS (PackedBatch): The batch held for these docs, or a new one; with the vectors of the
+            layer that the head reads.
         """
+        return self._batch_for(docs, listener, is_train).of_layer(listener.layer)
+
+    def _batch_for(self, docs: list[Doc], listener: EncoderListener, is_train: bool) -> PackedBatch:
         name = self._component_of(listener)
         training = self._training
         part = None if training is None else training.part(docs)
@@ -384,7 +420,11 @@ class MultitaskTransformer(TrainablePipe):
         if not any(map(len, docs)):
             return losses
         batch = self.shim.encode(
-            docs, is_train=True, precision=self.precision, budget=self._budget(is_train=True)
+            docs,
+            is_train=True,
+            precision=self.precision,
+            budget=self._budget(is_train=True),
+            layers=self.layers,
         )
         batch.losses = losses
         self._local.training = batch
@@ -505,8 +545,7 @@ class MultitaskTransformer(TrainablePipe):
         if nlp is not None:
             self.set_pipeline(nlp)
             nlp._link_components()
-        for listener in self.listeners:
-            listener.set_dim("nO", self.shim.width, force=True)
+        self._fit_all()
 
     def use_params(self, params: dict) -> Iterator[None]:
         """Swap in other weights until the iterator goes on: spaCy takes no context manager here."""
@@ -576,8 +615,7 @@ class MultitaskTransformer(TrainablePipe):
             self._model.set_dim("nO", self.shim.width, force=True)
         self._local = threading.local()
         self._version += 1
-        for listener in self.listeners:
-            listener.set_dim("nO", self.shim.width, force=True)
+        self._fit_all()
 
 
 def listeners_in(component: Any) -> list[EncoderListener]:

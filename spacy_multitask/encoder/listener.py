@@ -20,13 +20,16 @@ if TYPE_CHECKING:
 
 @registry.architectures("spacy_multitask.EncoderListener.v1")
 @with_types
-def build_listener(upstream: str = "*") -> EncoderListener:
+def build_listener(upstream: str = "*", layer: int | None = None) -> EncoderListener:
     """Build the layer that connects a head to the `multitask_transformer` before it.
 
     upstream (str): Name of the encoder component, or "*" for any. Where several encoders come
         before the head, "*" takes the nearest.
+    layer (Optional[int]): Hidden layer of the encoder whose vectors the head reads: 0 are the
+        embeddings, -1 is the last, -2 the one before. The layers above it are left to other heads.
+        None takes what the encoder gives, which is the last or, with its option `layers`, a mix.
     """
-    return EncoderListener(upstream)
+    return EncoderListener(upstream, layer)
 
 
 class EncoderListener(Model):
@@ -38,9 +41,10 @@ class EncoderListener(Model):
 
     name = "encoder_listener"
 
-    def __init__(self, upstream: str):
+    def __init__(self, upstream: str, layer: int | None = None):
         super().__init__(self.name, forward, dims={"nO": None})
         self.upstream_name = upstream
+        self.layer = layer
         self.encoder: MultitaskTransformer | None = None
         # Heads that take less than the word vectors in prediction say so here.
         self.needs_words = True
@@ -86,5 +90,5 @@ def forward(
 
 
 def _split(batch: PackedBatch, words: torch.Tensor) -> list[Floats2d]:
-    array = cast(Floats2d, torch2xp(words))
+    array = cast(Floats2d, torch2xp(words.contiguous()))
     return [array[start:end] for start, end in zip(batch.starts, batch.ends)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, cast
 
-import torch
 from spacy.tokens import Doc
 from spacy.util import registry
 from thinc.api import Model, torch2xp, xp2torch
@@ -14,6 +13,7 @@ from thinc.types import Floats2d
 from ..registering import with_types
 from .batch import PackedBatch
 from .component import MultitaskTransformer
+from .listener import EncoderListener
 from .shim import DOC_POOLINGS, POOLINGS, EncoderShim
 
 
@@ -78,6 +78,7 @@ def build_encoder(
             # How to run it as a layer of its own. A component has options of that name for itself.
             "precision": "float32",
             "max_batch_pieces": None,
+            "layer": None,
             "replace_listener": replace_listener,  # spaCy looks for it under this name
         },
     )
@@ -87,7 +88,11 @@ def replace_listener(copy: Model, listener: Model, owner: Any) -> Model:
     """Let the copy that takes a listener's place run as the component that owns the encoder does.
     spaCy's config of the head has no room for these options; they are saved with the weights."""
     if isinstance(owner, MultitaskTransformer):  # and not spaCy's tok2vec with our encoder in it
-        copy.attrs.update(precision=owner.precision, max_batch_pieces=owner.max_batch_pieces)
+        copy.attrs.update(
+            precision=owner.precision,
+            max_batch_pieces=owner.max_batch_pieces,
+            layer=cast(EncoderListener, listener).layer,
+        )
     return copy
 
 
@@ -112,9 +117,11 @@ def encode(
         `words` and `doc_vectors` are there.
     """
     shim = cast(EncoderShim, model.shims[0])
+    layer = model.attrs["layer"]
     batch = shim.encode(
         docs,
         is_train=is_train,
+        layers=() if layer is None else (layer,),
         precision=model.attrs["precision"],
         budget=model.attrs["max_batch_pieces"] or shim.budget(is_train=is_train),
     )
@@ -123,7 +130,7 @@ def encode(
         with shim.learning():
             batch.backprop()
 
-    return batch, finish
+    return batch.of_layer(layer), finish
 
 
 def forward(
@@ -132,11 +139,10 @@ def forward(
     """As a thinc layer, for spaCy's heads; ours take the packed batch."""
     batch, finish = encode(model, docs, is_train=is_train)
     words = batch.word_vectors
-    array = cast(Floats2d, torch2xp(words.detach()))
+    array = cast(Floats2d, torch2xp(words.detach().contiguous()))
 
     def backprop(d_vectors: list[Floats2d]) -> list[Doc]:
-        with torch.no_grad():
-            words.grad = xp2torch(model.ops.xp.concatenate(d_vectors), device=words.device)
+        batch.add_gradient(xp2torch(model.ops.xp.concatenate(d_vectors), device=words.device))
         finish()
         return []
 

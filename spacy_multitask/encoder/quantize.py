@@ -35,7 +35,7 @@ def quantize(model: str | Path, output: str | Path, **options: Any) -> tuple[int
         if component.shim.is_quantized:
             raise ValueError(f"The component {name!r} of {model} is quantized already.")
         sizes[0] += sum(map(len, component.shim.to_files().values()))
-        component.shim.quantize(**options)
+        component.shim.quantize(component.layers, **options)
         sizes[1] += sum(map(len, component.shim.to_files().values()))
         component.precision = "int8"
         nlp.get_pipe_config(name)["precision"] = "int8"

@@ -6,7 +6,7 @@ import copy
 import json
 import tempfile
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from ..layers.network import TransformerNetwork
 from ..layers.onnx import Inputs, OnnxNetwork, export, quantize_graph
 from ..layers.shim import TorchShim, tensors_from_bytes, tensors_to_bytes
-from .batch import PackedBatch, Projection
+from .batch import PackedBatch
 from .forks import tokenizers_without_threads, use_one_thread_if_forked
 from .gate import Gate
 from .heap import MANY_WORDS, give_back_memory
@@ -154,7 +154,11 @@ class EncoderShim(TorchShim):
                 if path.is_file():
                     files[path.relative_to(folder).as_posix()] = path.read_bytes()
         if isinstance(self.module, OnnxNetwork):
-            settings = {"width": self.width, "longest_input": self.longest_input}
+            settings = {
+                "width": self.width,
+                "longest_input": self.longest_input,
+                "layers": self.module.layers,
+            }
             files[GRAPH_CONFIG_FILE] = srsly.json_dumps(settings, indent=2).encode("utf8")
             files[GRAPH_FILE] = self.module.graph
             return files
@@ -233,11 +237,21 @@ class EncoderShim(TorchShim):
                 "`spacy multitask quantize MODEL OUT` and load that."
             )
 
-    def quantize(self, **options: Any) -> None:
-        """Put an int8 graph in place of the weights; options as for `quantize_graph`."""
+    def layers_given(self, wanted: tuple[int, ...]) -> tuple[int, ...]:
+        """RETURNS (Tuple[int, ...]): Layers in a batch besides the last, if these are wanted. A
+        graph gives all that it has."""
+        return self.module.layers if isinstance(self.module, OnnxNetwork) else wanted
+
+    def quantize(self, layers: tuple[int, ...] = (), **options: Any) -> None:
+        """Put an int8 graph in place of the weights.
+
+        layers (Tuple[int, ...]): Layers that heads read, besides the last.
+        options: As for `quantize_graph`.
+        """
         network = copy.deepcopy(self.module).to("cpu")
-        graph = quantize_graph(export(network), **options)
-        self.set_module(OnnxNetwork(graph, width=self.width, longest_input=self.longest_input))
+        graph = quantize_graph(export(network, layers), **options)
+        sizes = {"width": self.width, "longest_input": self.longest_input}
+        self.set_module(OnnxNetwork(graph, layers=layers, **sizes))
 
     @contextmanager
     def learning(self) -> Iterator[None]:
@@ -266,7 +280,8 @@ class EncoderShim(TorchShim):
         is_train: bool,
         precision: str,
         budget: int,
-        projections: dict[int, Projection] | None = None,
+        layers: tuple[int, ...] = (),
+        projections: dict[int, Callable[[Tensor], Tensor]] | None = None,
         keep_words: bool = True,
     ) -> PackedBatch:
         """Encode a batch of docs in length-sorted micro-batches.
@@ -275,8 +290,9 @@ class EncoderShim(TorchShim):
         is_train (bool): Whether to keep the graph for backpropagation.
         precision (str): "float32" or "bfloat16".
         budget (int): Most padded pieces in a micro-batch.
+        layers (Tuple[int, ...]): Layers that heads read, besides the last.
         projections (Optional[Dict[int, Projection]]): Heads to apply to the words of each
-            micro-batch at once, keyed by listener; prediction only.
+            micro-batch at once, keyed by listener; they get all columns. Prediction only.
         keep_words (bool): Whether the batch gets word vectors besides.
         RETURNS (PackedBatch): One row per token, in order. Tokens without pieces get zeros.
         """
@@ -291,6 +307,7 @@ class EncoderShim(TorchShim):
             # What earlier batches were made of is free by now, if their caller has let go of them.
             give_back_memory()
             self.words_since_trim = 0
+        layers = self.layers_given(layers)
         device = self.device
         lengths = np.fromiter(map(len, docs), np.int64, len(docs))
         n_words = int(lengths.sum())
@@ -304,7 +321,7 @@ class EncoderShim(TorchShim):
         windows = cut_windows(pieces.starts, pieces.counts, lengths, self.capacity, self.overlap)
         piece_shapes = np.repeat(pieces.shapes, pieces.counts)
         collect = _Collector(
-            n_words, len(docs), self.width, device, is_train, projections or {}, keep_words
+            n_words, len(docs), self.width, layers, device, is_train, projections or {}, keep_words
         )
         n_extra = len(self.prefix) + len(self.suffix)
         groups = list(micro_batches(windows.size, n_extra, budget))
@@ -328,7 +345,7 @@ class EncoderShim(TorchShim):
         with mode, torch.set_grad_enabled(is_train), casts:
             if is_train and isinstance(self.module, TransformerNetwork):
                 self.module.prepare_for_training(device)
-            outputs = self._outputs(inputs(), len(groups), precision)
+            outputs = self._outputs(inputs(), len(groups), precision, layers)
             for group, hidden in zip(groups, outputs, strict=True):
                 held.append((hidden, masks.popleft(), group))
                 if len(held) == n_held:
@@ -338,8 +355,10 @@ class EncoderShim(TorchShim):
         self.words_since_trim += n_words
         return batch
 
-    def _outputs(self, inputs: Iterable[Inputs], n_inputs: int, precision: str) -> Iterator[Tensor]:
-        """YIELDS (Tensor): Piece vectors of each micro-batch, (n_windows, n_pieces, width)."""
+    def _outputs(
+        self, inputs: Iterable[Inputs], n_inputs: int, precision: str, layers: tuple[int, ...]
+    ) -> Iterator[Tensor]:
+        """YIELDS (Tensor): Piece vectors of each micro-batch, (n_windows, n_pieces, n_columns)."""
         network = self.module
         if isinstance(network, OnnxNetwork):
             yield from network.forward_all(inputs, n_inputs)
@@ -348,7 +367,7 @@ class EncoderShim(TorchShim):
             with torch.autocast(
                 self.device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"
             ):
-                hidden = network(*values)
+                hidden = network(*values, layers)
             yield hidden.float()
 
     def _inputs(
@@ -435,12 +454,15 @@ class _Collector:
         n_words: int,
         n_docs: int,
         width: int,
+        layers: tuple[int, ...],
         device: torch.device,
         is_train: bool,
-        projections: dict[int, Projection],
+        projections: dict[int, Callable[[Tensor], Tensor]],
         keep_words: bool,
     ):
+        width *= 1 + len(layers)
         self.n_words, self.n_docs, self.width, self.device = n_words, n_docs, width, device
+        self.layers = layers
         self.is_train = is_train
         self.projections = projections
         self.projected: dict[int, Tensor] = {}
@@ -490,7 +512,13 @@ class _Collector:
             doc_vectors = doc_vectors / weights[:, None].float()
         if not self.is_train:
             return PackedBatch(
-                docs, lengths, self.words, doc_vectors, projected=self.projected, texts=texts
+                docs,
+                lengths,
+                self.words,
+                doc_vectors,
+                layers=self.layers,
+                projected=self.projected,
+                texts=texts,
             )
         # Row of each word among the parts; words without pieces take the row of zeros at the end.
         zeros = torch.zeros(1, self.width, device=self.device)
@@ -501,7 +529,7 @@ class _Collector:
         words = torch.cat([*self.parts, zeros])[torch.from_numpy(source).to(self.device)]
         leaves = [t.detach().requires_grad_() for t in (words, doc_vectors)]
         graph = (words, doc_vectors) if words.requires_grad and n_rows else None
-        return PackedBatch(docs, lengths, *leaves, graph=graph, texts=texts)
+        return PackedBatch(docs, lengths, *leaves, layers=self.layers, graph=graph, texts=texts)
 
 
 def _ranges(starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -39,48 +39,66 @@ class TransformerNetwork(nn.Module):
         replace_dropout(transformer)
         self.transformer: Any = transformer
         self.width: int = transformer.config.hidden_size
-        n_layers = transformer.config.num_hidden_layers
-        self.layers = (
-            None if layers is None else [i if i >= 0 else n_layers + 1 + i for i in layers]
-        )
-        if self.layers is not None:
-            if not self.layers or any(not 0 <= i <= n_layers for i in self.layers):
-                raise ValueError(
-                    f"Can't mix layers {layers}: this encoder has layers 0 (embeddings) "
-                    f"to {n_layers}."
-                )
-            self.layer_weights = nn.Parameter(torch.zeros(len(self.layers)))
+        self.layers: list[int] | None = None
+        if layers is not None:
+            self.layers = [self.place_of(layer) for layer in layers]
+            if not layers:
+                raise ValueError("layers is an empty list; null takes the last layer.")
+            self.layer_weights = nn.Parameter(torch.zeros(len(layers)))
         self.shape_embedding: nn.Embedding | None = None
         if n_shapes:
             embedding_width = transformer.get_input_embeddings().embedding_dim
             self.shape_embedding = nn.Embedding(n_shapes, embedding_width)
             nn.init.zeros_(self.shape_embedding.weight)
 
-    def forward(self, ids: Tensor, shapes: Tensor, mask: Tensor | None) -> Tensor:
+    def place_of(self, layer: int) -> int:
+        """RETURNS (int): Index of a layer, counted from the embeddings on.
+        RAISES (ValueError): If the encoder does not have it.
+        """
+        n_layers: int = self.transformer.config.num_hidden_layers
+        place = layer if layer >= 0 else n_layers + 1 + layer
+        if not 0 <= place <= n_layers:
+            raise ValueError(
+                f"Can't read layer {layer}: this encoder has layers 0 (embeddings) to {n_layers}."
+            )
+        return place
+
+    def check_layer(self, layer: int) -> None:
+        """RAISES (ValueError): If the encoder does not have this layer."""
+        self.place_of(layer)
+
+    def forward(
+        self, ids: Tensor, shapes: Tensor, mask: Tensor | None, layers: tuple[int, ...] = ()
+    ) -> Tensor:
         """Encode windows of pieces.
 
         ids (Tensor): Piece ids, shape (n_windows, n_pieces).
         shapes (Tensor): Word shape id of each piece, shape (n_windows, n_pieces).
         mask (Optional[Tensor]): 1 for pieces, 0 for padding, shape (n_windows, n_pieces);
             None where nothing is padded.
-        RETURNS (Tensor): Piece vectors, shape (n_windows, n_pieces, width).
+        layers (Tuple[int, ...]): Layers to give besides, each in as many columns.
+        RETURNS (Tensor): Piece vectors, shape (n_windows, n_pieces, width * (1 + n_layers)).
         """
         with TrainingAttention() if self.takes_steps(ids.device) else nullcontext():
-            return self._encode(ids, shapes, mask)
+            return self._encode(ids, shapes, mask, layers)
 
-    def _encode(self, ids: Tensor, shapes: Tensor, mask: Tensor | None) -> Tensor:
+    def _encode(
+        self, ids: Tensor, shapes: Tensor, mask: Tensor | None, layers: tuple[int, ...]
+    ) -> Tensor:
         arguments: dict[str, Any] = {"attention_mask": mask}
         if self.shape_embedding is None:
             arguments["input_ids"] = ids
         else:
             embeddings = self.transformer.get_input_embeddings()(ids) + self.shape_embedding(shapes)
             arguments["inputs_embeds"] = embeddings
-        if self.layers is None:
+        if self.layers is None and not layers:
             return self.transformer(**arguments).last_hidden_state
-        hidden = self.transformer(**arguments, output_hidden_states=True).hidden_states
-        weights = torch.softmax(self.layer_weights, dim=0)
-        mixed: Tensor = sum(w * hidden[i] for w, i in zip(weights, self.layers))
-        return mixed
+        output = self.transformer(**arguments, output_hidden_states=True)
+        hidden, main = output.hidden_states, output.last_hidden_state
+        if self.layers is not None:
+            weights = torch.softmax(self.layer_weights, dim=0)
+            main = sum(w * hidden[i] for w, i in zip(weights, self.layers))
+        return torch.cat([main, *(hidden[self.place_of(i)] for i in layers)], dim=-1)
 
     def takes_steps(self, device: torch.device) -> bool:
         """RETURNS (bool): Whether attention is computed step by step. Where activations are

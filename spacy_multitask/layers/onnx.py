@@ -23,11 +23,12 @@ class OnnxNetwork(nn.Module):
 
     is_encoder = True
 
-    def __init__(self, graph: bytes, *, width: int, longest_input: int):
+    def __init__(self, graph: bytes, *, width: int, longest_input: int, layers: Iterable[int] = ()):
         """
         graph (bytes): What `export` made.
-        width (int): Width of a piece vector.
+        width (int): Width of a piece vector of one layer.
         longest_input (int): Most pieces at once, special ones included.
+        layers (Iterable[int]): Layers that the graph gives besides.
         RAISES (ImportError): If ONNX Runtime is not installed.
         RAISES (ValueError): If the graph is damaged.
         """
@@ -35,12 +36,21 @@ class OnnxNetwork(nn.Module):
         self.graph = graph
         self.width = width
         self.longest_input = longest_input
+        self.layers = tuple(layers)
         self._sessions: dict[int, Any] = {}
         self._process = os.getpid()
         self.session(1)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_sessions": {}}
+
+    def check_layer(self, layer: int) -> None:
+        """RAISES (ValueError): If the graph does not give this layer."""
+        if layer not in self.layers:
+            raise ValueError(
+                f"Can't read layer {layer}: no head of the pipeline that was quantized read it. "
+                "Change that pipeline, and quantize it again."
+            )
 
     def session(self, n_threads: int) -> Any:
         """RETURNS (InferenceSession): One that works on an input with so many threads."""
@@ -112,9 +122,21 @@ def _make_session(graph: bytes, n_threads: int) -> Any:
         raise ValueError(f"ONNX Runtime can't read the graph: {error}") from error
 
 
-def export(network: nn.Module) -> bytes:
+class _WithLayers(nn.Module):
+    """A network that gives certain layers."""
+
+    def __init__(self, network: nn.Module, layers: tuple[int, ...]):
+        super().__init__()
+        self.network, self.layers = network, layers
+
+    def forward(self, ids: Tensor, shapes: Tensor, mask: Tensor) -> Tensor:
+        return self.network(ids, shapes, mask, self.layers)
+
+
+def export(network: nn.Module, layers: tuple[int, ...] = ()) -> bytes:
     """Turn a `TransformerNetwork` into an ONNX graph in float32.
 
+    layers (Tuple[int, ...]): Layers to give besides, see there.
     RETURNS (bytes): The graph, with the inputs ids, shapes and mask of any size.
     """
     import warnings
@@ -126,7 +148,7 @@ def export(network: nn.Module) -> bytes:
     with warnings.catch_warnings(), _quiet("torch.onnx"):
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            network,
+            _WithLayers(network, layers),
             example,
             input_names=list(_INPUTS),
             output_names=["hidden"],
