@@ -40,6 +40,11 @@ WEIGHTS = {
     if "loss_weight" in component
 }
 WEIGHTED = {f"components.{head}.loss_weight": weight for head, weight in WEIGHTS.items()}
+# Tags and chunks at lower layers, which leaves the upper ones to the other tasks.
+LOWER = {
+    "components.tagger.model.tok2vec.layer": -3,
+    "components.chunker.model.tok2vec.layer": -2,
+}
 # What a setting changes in the config for all four tasks.
 SETTINGS: dict[str, dict[str, Any]] = {
     "together": {},
@@ -57,6 +62,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         for head in HEAD_OF.values()
     },
     "weighted": WEIGHTED,
+    "lower_layers": {**WEIGHTED, **LOWER},
     # More time, and spent on what learns slowest.
     "longer": {
         **WEIGHTED,
@@ -94,7 +100,7 @@ def make_config(
         *sections, option = place.split(".")
         section = config
         for name in sections:
-            section = section[name]
+            section = section.setdefault(name, {})
         section[option] = value
     return config
 
