@@ -52,8 +52,8 @@ class PackedBatch:
         autograd graph that collects the heads' gradients. None in prediction when every head had
         its projection computed inside the encoder's micro-batches.
     doc_vectors (Tensor): Document vectors, shape (n_docs, width); a leaf, likewise.
-    layers (Tuple[int, ...]): Encoder layers whose vectors stand beside those of the last one, in
-        more columns: width is then that of the encoder times one more than these.
+    layers (Tuple[int, ...]): Places of encoder layers whose vectors stand beside those of the last
+        one, in more columns: width is then that of the encoder times one more than these.
     projected (Dict[int, Tensor]): Logits per listener id, shape (n_words, n_labels) each.
     graph (Optional[Tuple[Tensor, Tensor]]): Outputs still attached to the encoder's graph, with
         the shapes of words and doc_vectors; None if the encoder does not learn from this batch.
@@ -167,9 +167,9 @@ class PackedBatch:
         """Collect a gradient on the word vectors, shape (n_words, width)."""
         torch.autograd.backward(self.word_vectors, d_words, retain_graph=True)
 
-    def serves(self, listener: EncoderListener) -> bool:
-        """RETURNS (bool): Whether the batch has what a listener's head reads."""
-        if listener.layer is not None and listener.layer not in self.layers:
+    def serves(self, listener: EncoderListener, layer: int | None) -> bool:
+        """RETURNS (bool): Whether the batch has what a listener's head reads of a layer."""
+        if layer is not None and layer not in self.layers:
             return False
         if self.words is not None:
             return True

@@ -125,8 +125,6 @@ class MultitaskTransformer(TrainablePipe):
         self._heads: dict[str, Any] = {}
         self.cfg: dict[str, Any] = {}
         self.listener_map: dict[str, list[EncoderListener]] = {}
-        # Layers that listeners read, or did, besides the last.
-        self.layers: tuple[int, ...] = ()
         self._version = 0
         self._local = threading.local()
 
@@ -170,28 +168,47 @@ class MultitaskTransformer(TrainablePipe):
         if not any(listener is other for other in listeners):
             listeners.append(listener)
         listener.encoder = self
-        if listener.layer is not None and listener.layer not in self.layers:
-            self.layers = (*self.layers, listener.layer)
-        self._fit(listener, component_name)
+        if self.shim.has_module:
+            listener.set_dim("nO", self.shim.width, force=True)
 
-    def _fit(self, listener: EncoderListener, component_name: str) -> None:
-        """Tell a listener how wide the vectors are, if that is known.
+    def _fit_listeners(self) -> None:
+        """Tell the listeners how wide the vectors are, now that there is a network.
 
-        RAISES (ValueError): If the encoder does not have the layer that it reads.
+        RAISES (ValueError): If it does not have the layer that one of them reads.
         """
-        if not self.shim.has_module:
-            return
-        listener.set_dim("nO", self.shim.width, force=True)
-        if listener.layer is not None:
-            try:
-                self.shim.module.check_layer(listener.layer)
-            except ValueError as error:
-                raise ValueError(f"The component {component_name!r}: {error}") from error
-
-    def _fit_all(self) -> None:
         for name, listeners in self.listener_map.items():
             for listener in listeners:
-                self._fit(listener, name)
+                listener.set_dim("nO", self.shim.width, force=True)
+                self._place(listener, name)
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """RETURNS (Tuple[int, ...]): Places of the layers that listeners read, besides the last.
+        RAISES (ValueError): If the encoder does not have one.
+        """
+        found = {
+            self._place(listener, name)
+            for name, listeners in self.listener_map.items()
+            for listener in listeners
+        }
+        return tuple(sorted(place for place in found if place is not None))
+
+    def _place(self, listener: EncoderListener, component_name: str) -> int | None:
+        """RETURNS (Optional[int]): Place of the layer that a listener reads; None for the last."""
+        if listener.layer is None:
+            return None
+        try:
+            return self.shim.module.place_of(listener.layer)
+        except ValueError as error:
+            raise ValueError(f"The component {component_name!r}: {error}") from error
+
+    def _link_enabled(self) -> None:
+        """Find the listeners of components that were disabled when spaCy looked for them."""
+        for name, pipe in self._pipeline() or ():
+            if name not in self.listener_map and self._heads.get(name) is pipe:
+                for listener in listeners_in(pipe):
+                    if listener.encoder is self:
+                        self.add_listener(listener, name)
 
     def remove_listener(self, listener: EncoderListener, component_name: str) -> bool:
         listeners = self.listener_map.get(component_name, [])
@@ -289,9 +306,10 @@ class MultitaskTransformer(TrainablePipe):
         if part is not None:
             return part  # annotating in mid-update: the heads have yet to learn from it
         self._settle(force=True)
+        layers = self.layers
         # While a pipeline is initialised, spaCy's heads predict before later heads have weights.
         projections = {
-            id(m): self._of_layer(m.projection, m.layer)
+            id(m): self._of_layer(m, m.projection, layers)
             for m in listeners
             if m.projection is not None and m.projection.is_ready
         }
@@ -300,7 +318,7 @@ class MultitaskTransformer(TrainablePipe):
             is_train=False,
             precision=self.precision,
             budget=self._budget(),
-            layers=self.layers,
+            layers=layers,
             projections=projections,
             # With neither listener nor tensor the vectors are what the caller came for.
             keep_words=keep_words
@@ -311,12 +329,15 @@ class MultitaskTransformer(TrainablePipe):
         batch.version = self._version
         return batch
 
-    def _of_layer(self, projection: Projection, layer: int | None) -> Callable[[Tensor], Tensor]:
+    def _of_layer(
+        self, listener: EncoderListener, projection: Projection, layers: tuple[int, ...]
+    ) -> Callable[[Tensor], Tensor]:
         """RETURNS (Callable): The projection, of vectors with the columns of all layers."""
-        layers = self.shim.layers_given(self.layers)
+        layers = self.shim.layers_given(layers)
         if not layers:
             return projection
-        at = columns_of(layer, layers, self.shim.width * (1 + len(layers)))
+        place = self._place(listener, self._component_of(listener))
+        at = columns_of(place, layers, self.shim.width * (1 + len(layers)))
         return lambda X: projection(X[:, at])
 
     def _budget(self, *, is_train: bool = False) -> int:
@@ -347,10 +368,19 @@ class MultitaskTransformer(TrainablePipe):
         RETURNS (PackedBatch): The batch held for these docs, or a new one; with the vectors of the
             layer that the head reads.
         """
-        return self._batch_for(docs, listener, is_train).of_layer(listener.layer)
-
-    def _batch_for(self, docs: list[Doc], listener: EncoderListener, is_train: bool) -> PackedBatch:
         name = self._component_of(listener)
+        layer = self._place(listener, name)
+        return self._batch_for(docs, listener, name, layer, is_train=is_train).of_layer(layer)
+
+    def _batch_for(
+        self,
+        docs: list[Doc],
+        listener: EncoderListener,
+        name: str,
+        layer: int | None,
+        *,
+        is_train: bool,
+    ) -> PackedBatch:
         training = self._training
         part = None if training is None else training.part(docs)
         if training is not None and part is not None:
@@ -366,7 +396,7 @@ class MultitaskTransformer(TrainablePipe):
                 part = self._local.frozen = self._encode(docs, [], keep_words=True)
             return part
         part = self._held("predicted", docs)
-        if part is None or not part.serves(listener):
+        if part is None or not part.serves(listener, layer):
             frozen = self._held("frozen", docs)
             if frozen is not None:
                 return frozen
@@ -419,6 +449,7 @@ class MultitaskTransformer(TrainablePipe):
         docs = [eg.predicted for eg in examples]
         if not any(map(len, docs)):
             return losses
+        self._link_enabled()
         batch = self.shim.encode(
             docs,
             is_train=True,
@@ -545,7 +576,7 @@ class MultitaskTransformer(TrainablePipe):
         if nlp is not None:
             self.set_pipeline(nlp)
             nlp._link_components()
-        self._fit_all()
+        self._fit_listeners()
 
     def use_params(self, params: dict) -> Iterator[None]:
         """Swap in other weights until the iterator goes on: spaCy takes no context manager here."""
@@ -615,7 +646,7 @@ class MultitaskTransformer(TrainablePipe):
             self._model.set_dim("nO", self.shim.width, force=True)
         self._local = threading.local()
         self._version += 1
-        self._fit_all()
+        self._fit_listeners()
 
 
 def listeners_in(component: Any) -> list[EncoderListener]:

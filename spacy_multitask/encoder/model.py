@@ -117,7 +117,7 @@ def encode(
         `words` and `doc_vectors` are there.
     """
     shim = cast(EncoderShim, model.shims[0])
-    layer = model.attrs["layer"]
+    layer = shim.module.place_of(model.attrs["layer"])
     batch = shim.encode(
         docs,
         is_train=is_train,

@@ -7,7 +7,7 @@ import json
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,7 +18,7 @@ from spacy.attrs import ORTH
 from spacy.tokens import Doc
 from torch import Tensor, nn
 
-from ..layers.network import TransformerNetwork
+from ..layers.network import TransformerNetwork, sees_hidden_states_in_threads
 from ..layers.onnx import Inputs, OnnxNetwork, export, quantize_graph
 from ..layers.shim import TorchShim, tensors_from_bytes, tensors_to_bytes
 from .batch import PackedBatch
@@ -154,12 +154,8 @@ class EncoderShim(TorchShim):
                 if path.is_file():
                     files[path.relative_to(folder).as_posix()] = path.read_bytes()
         if isinstance(self.module, OnnxNetwork):
-            settings = {
-                "width": self.width,
-                "longest_input": self.longest_input,
-                "layers": self.module.layers,
-            }
-            files[GRAPH_CONFIG_FILE] = srsly.json_dumps(settings, indent=2).encode("utf8")
+            settings = srsly.json_dumps(self.module.settings, indent=2)
+            files[GRAPH_CONFIG_FILE] = settings.encode("utf8")
             files[GRAPH_FILE] = self.module.graph
             return files
         config = self.module.transformer.config.to_dict()
@@ -245,13 +241,19 @@ class EncoderShim(TorchShim):
     def quantize(self, layers: tuple[int, ...] = (), **options: Any) -> None:
         """Put an int8 graph in place of the weights.
 
-        layers (Tuple[int, ...]): Layers that heads read, besides the last.
+        layers (Tuple[int, ...]): Places of layers that heads read, besides the last.
         options: As for `quantize_graph`.
         """
-        network = copy.deepcopy(self.module).to("cpu")
-        graph = quantize_graph(export(network, layers), **options)
-        sizes = {"width": self.width, "longest_input": self.longest_input}
-        self.set_module(OnnxNetwork(graph, layers=layers, **sizes))
+        network = cast(TransformerNetwork, copy.deepcopy(self.module).to("cpu"))
+        quantized = OnnxNetwork(
+            quantize_graph(export(network, layers), **options),
+            width=self.width,
+            longest_input=self.longest_input,
+            n_layers=network.n_layers,
+            mixed=network.mixed,
+            layers=layers,
+        )
+        self.set_module(quantized)
 
     @contextmanager
     def learning(self) -> Iterator[None]:
@@ -262,6 +264,14 @@ class EncoderShim(TorchShim):
                 yield
             finally:
                 self.module.eval()
+
+    def _predicting(self, layers: tuple[int, ...]) -> AbstractContextManager[None]:
+        """RETURNS (ContextManager): Lets other threads use the network, too, if they may."""
+        network = self.module
+        needs_hidden = isinstance(network, TransformerNetwork) and (layers or network.mixed)
+        if needs_hidden and not sees_hidden_states_in_threads():
+            return self.gate.training()
+        return self.gate.predicting()
 
     @property
     def width(self) -> int:
@@ -290,7 +300,7 @@ class EncoderShim(TorchShim):
         is_train (bool): Whether to keep the graph for backpropagation.
         precision (str): "float32" or "bfloat16".
         budget (int): Most padded pieces in a micro-batch.
-        layers (Tuple[int, ...]): Layers that heads read, besides the last.
+        layers (Tuple[int, ...]): Places of layers that heads read, besides the last.
         projections (Optional[Dict[int, Projection]]): Heads to apply to the words of each
             micro-batch at once, keyed by listener; they get all columns. Prediction only.
         keep_words (bool): Whether the batch gets word vectors besides.
@@ -339,7 +349,7 @@ class EncoderShim(TorchShim):
 
         held: list[tuple[Tensor, np.ndarray | None, np.ndarray]] = []
         n_held = TURN if self.is_quantized else 1
-        mode = self.learning() if is_train else self.gate.predicting()
+        mode = self.learning() if is_train else self._predicting(layers)
         # Around those of the micro-batches, so that weights are cast once for all of them.
         casts = torch.autocast(device.type, enabled=False)
         with mode, torch.set_grad_enabled(is_train), casts:

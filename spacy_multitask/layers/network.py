@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import nullcontext
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -13,6 +14,50 @@ from .attention import TrainingAttention
 from .dropout import replace_dropout
 
 PRECISIONS = ("float32", "bfloat16", "int8")
+
+
+def place_of(layer: int | None, n_layers: int, *, mixed: bool) -> int | None:
+    """Find out which vectors a head means by a layer.
+
+    layer (Optional[int]): 0 are the embeddings, -1 is the last.
+    n_layers (int): Layers of the encoder.
+    mixed (bool): Whether it gives a mix of its layers.
+    RETURNS (Optional[int]): Index of the layer, counted from the embeddings on; None for what the
+        encoder gives by itself.
+    RAISES (ValueError): If there is no such layer.
+    """
+    if layer is None:
+        return None
+    place = layer if layer >= 0 else n_layers + 1 + layer
+    if not 0 <= place <= n_layers:
+        raise ValueError(
+            f"Can't read layer {layer}: this encoder has layers 0 (embeddings) to {n_layers}."
+        )
+    return None if place == n_layers and not mixed else place
+
+
+def sees_hidden_states_in_threads() -> bool:
+    """RETURNS (bool): Whether several threads may ask a model for its hidden states at once. Some
+    versions of transformers put other functions into the layers in the meantime."""
+    from transformers.utils import generic
+
+    return not hasattr(generic, "check_model_inputs") or bool(
+        find_spec("transformers.utils.output_capturing")
+    )
+
+
+class _Columns(torch.autograd.Function):
+    """Puts vectors side by side. Those that no head has read get no gradient, in place of zeros:
+    with zeros the optimizer would move the layers above by what it remembers, and by decay."""
+
+    @staticmethod
+    def forward(ctx: Any, *parts: Tensor) -> Tensor:
+        return torch.cat(parts, dim=-1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        n_parts = len(ctx.needs_input_grad)
+        return tuple(part if part.any() else None for part in gradients[0].chunk(n_parts, dim=-1))
 
 
 class TransformerNetwork(nn.Module):
@@ -39,9 +84,14 @@ class TransformerNetwork(nn.Module):
         replace_dropout(transformer)
         self.transformer: Any = transformer
         self.width: int = transformer.config.hidden_size
-        self.layers: list[int] | None = None
+        self.n_layers: int = transformer.config.num_hidden_layers
+        self.mixed = layers is not None
+        self.mix: list[int] = []
         if layers is not None:
-            self.layers = [self.place_of(layer) for layer in layers]
+            for layer in layers:
+                place = place_of(layer, self.n_layers, mixed=True)
+                assert place is not None
+                self.mix.append(place)
             if not layers:
                 raise ValueError("layers is an empty list; null takes the last layer.")
             self.layer_weights = nn.Parameter(torch.zeros(len(layers)))
@@ -51,21 +101,9 @@ class TransformerNetwork(nn.Module):
             self.shape_embedding = nn.Embedding(n_shapes, embedding_width)
             nn.init.zeros_(self.shape_embedding.weight)
 
-    def place_of(self, layer: int) -> int:
-        """RETURNS (int): Index of a layer, counted from the embeddings on.
-        RAISES (ValueError): If the encoder does not have it.
-        """
-        n_layers: int = self.transformer.config.num_hidden_layers
-        place = layer if layer >= 0 else n_layers + 1 + layer
-        if not 0 <= place <= n_layers:
-            raise ValueError(
-                f"Can't read layer {layer}: this encoder has layers 0 (embeddings) to {n_layers}."
-            )
-        return place
-
-    def check_layer(self, layer: int) -> None:
-        """RAISES (ValueError): If the encoder does not have this layer."""
-        self.place_of(layer)
+    def place_of(self, layer: int | None) -> int | None:
+        """As `place_of`, for this encoder."""
+        return place_of(layer, self.n_layers, mixed=self.mixed)
 
     def forward(
         self, ids: Tensor, shapes: Tensor, mask: Tensor | None, layers: tuple[int, ...] = ()
@@ -76,7 +114,7 @@ class TransformerNetwork(nn.Module):
         shapes (Tensor): Word shape id of each piece, shape (n_windows, n_pieces).
         mask (Optional[Tensor]): 1 for pieces, 0 for padding, shape (n_windows, n_pieces);
             None where nothing is padded.
-        layers (Tuple[int, ...]): Layers to give besides, each in as many columns.
+        layers (Tuple[int, ...]): Places of layers to give besides, each in as many columns.
         RETURNS (Tensor): Piece vectors, shape (n_windows, n_pieces, width * (1 + n_layers)).
         """
         with TrainingAttention() if self.takes_steps(ids.device) else nullcontext():
@@ -91,14 +129,19 @@ class TransformerNetwork(nn.Module):
         else:
             embeddings = self.transformer.get_input_embeddings()(ids) + self.shape_embedding(shapes)
             arguments["inputs_embeds"] = embeddings
-        if self.layers is None and not layers:
+        if not self.mixed and not layers:
             return self.transformer(**arguments).last_hidden_state
         output = self.transformer(**arguments, output_hidden_states=True)
         hidden, main = output.hidden_states, output.last_hidden_state
-        if self.layers is not None:
+        if self.mixed:
             weights = torch.softmax(self.layer_weights, dim=0)
-            main = sum(w * hidden[i] for w, i in zip(weights, self.layers))
-        return torch.cat([main, *(hidden[self.place_of(i)] for i in layers)], dim=-1)
+            main = sum(w * hidden[i] for w, i in zip(weights, self.mix))
+        if not layers:
+            return main
+        parts = [main, *(hidden[i] for i in layers)]
+        if not self.training or self._compiled_call_impl is not None:
+            return torch.cat(parts, dim=-1)
+        return _Columns.apply(*parts)
 
     def takes_steps(self, device: torch.device) -> bool:
         """RETURNS (bool): Whether attention is computed step by step. Where activations are
@@ -123,7 +166,7 @@ class TransformerNetwork(nn.Module):
         None if it is not pretrained."""
         if not name.startswith("transformer."):
             return None
-        n_layers: int = self.transformer.config.num_hidden_layers
+        n_layers = self.n_layers
         if match := re.search(r"\.(?:layers?|block|h)\.(\d+)\.", name):
             return n_layers - 1 - int(match.group(1))
         # Embeddings are below all layers. Norms at the end are not, nor is what layers share.

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .network import place_of
+
 _INPUTS = ("ids", "shapes", "mask")
 Inputs = tuple[Tensor, Tensor, Tensor | None]  # ids, shapes, mask
 _abandoned: list[Any] = []  # sessions of a parent process, see OnnxNetwork.session
@@ -23,12 +25,23 @@ class OnnxNetwork(nn.Module):
 
     is_encoder = True
 
-    def __init__(self, graph: bytes, *, width: int, longest_input: int, layers: Iterable[int] = ()):
+    def __init__(
+        self,
+        graph: bytes,
+        *,
+        width: int,
+        longest_input: int,
+        n_layers: int = 0,
+        mixed: bool = False,
+        layers: Iterable[int] = (),
+    ):
         """
         graph (bytes): What `export` made.
         width (int): Width of a piece vector of one layer.
         longest_input (int): Most pieces at once, special ones included.
-        layers (Iterable[int]): Layers that the graph gives besides.
+        n_layers (int): Layers of the encoder; 0 if they are not known, as in older pipelines.
+        mixed (bool): Whether the graph gives a mix of the layers in place of the last.
+        layers (Iterable[int]): Places of layers that it gives besides.
         RAISES (ImportError): If ONNX Runtime is not installed.
         RAISES (ValueError): If the graph is damaged.
         """
@@ -36,21 +49,36 @@ class OnnxNetwork(nn.Module):
         self.graph = graph
         self.width = width
         self.longest_input = longest_input
+        self.n_layers = n_layers
+        self.mixed = mixed
         self.layers = tuple(layers)
         self._sessions: dict[int, Any] = {}
         self._process = os.getpid()
         self.session(1)
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """RETURNS (Dict[str, Any]): What it is made with, besides the graph."""
+        names = ("width", "longest_input", "n_layers", "mixed", "layers")
+        return {name: getattr(self, name) for name in names}
+
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_sessions": {}}
 
-    def check_layer(self, layer: int) -> None:
-        """RAISES (ValueError): If the graph does not give this layer."""
-        if layer not in self.layers:
+    def place_of(self, layer: int | None) -> int | None:
+        """As `TransformerNetwork.place_of`.
+
+        RAISES (ValueError): If the graph does not give the layer.
+        """
+        if layer is None:
+            return None
+        place = place_of(layer, self.n_layers, mixed=self.mixed) if self.n_layers else -1
+        if place is not None and place not in self.layers:
             raise ValueError(
                 f"Can't read layer {layer}: no head of the pipeline that was quantized read it. "
                 "Change that pipeline, and quantize it again."
             )
+        return place
 
     def session(self, n_threads: int) -> Any:
         """RETURNS (InferenceSession): One that works on an input with so many threads."""

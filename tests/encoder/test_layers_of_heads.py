@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 import spacy
+import srsly
 import torch
 from spacy.tokens import Doc
 from spacy.util import fix_random_seed
 
+from spacy_multitask.training.optimizer import make_adamw as AdamW
 from tests.conftest import ALL_HEADS, PARSER_MODEL, TEXTS, corpus, make_nlp, predictions
 from tests.encoder.test_gradients import (
     assert_stepped,
@@ -122,12 +124,13 @@ def test_update_steps_by_the_sum_of_gradients(layered, exclude, surgery):
     assert_stepped(before, gradients, weights(nlp))
 
 
-def test_a_head_of_the_embeddings_moves_no_layer_above(encoder_path):
+@pytest.mark.parametrize("sgd", [plain_sgd(), AdamW(learn_rate=0.01, weight_decay=0.1)])
+def test_a_head_of_the_embeddings_moves_no_layer_above(encoder_path, sgd):
     fix_random_seed(0)
     nlp = build(encoder_path, {"textcat": 0})
     nlp.initialize(lambda: corpus(nlp))
     before = weights(nlp)
-    nlp.update(corpus(nlp), sgd=plain_sgd())
+    nlp.update(corpus(nlp), sgd=sgd)
     moved = {name for name, w in weights(nlp).items() if not torch.equal(w, before[name])}
     assert moved
     assert not any(".layer." in name for name in moved)
@@ -200,10 +203,11 @@ def test_kept_vectors_are_those_of_the_last_layer(encoder_path):
     assert np.allclose(tensor, words, atol=1e-5)
 
 
-def test_in_int8(learned, tmp_path):
+def test_in_int8(learned, encoder_path, tmp_path):
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
     from spacy_multitask.encoder.quantize import quantize
+    from spacy_multitask.layers.onnx import OnnxNetwork
 
     learned.to_disk(tmp_path / "float")
     quantize(tmp_path / "float", tmp_path / "int8")
@@ -213,9 +217,27 @@ def test_in_int8(learned, tmp_path):
     found = predictions(nlp.pipe(texts))
     nlp.replace_listeners("transformer", "tagger", ["model.tok2vec"])
     assert predictions(nlp.pipe(texts)) == found
-    config = {"components.tagger.model.tok2vec.layer": 2}
-    with pytest.raises(ValueError, match=r"layer 2: .* quantize it again"):
-        spacy.load(tmp_path / "int8", config=config)
+    # Other names of the same layers: the last one, and the one before.
+    same = {"chunker": 1, "tagger": -2, "ner": -1}
+    config = {f"components.{head}.model.tok2vec.layer": layer for head, layer in same.items()}
+    assert predictions(spacy.load(tmp_path / "int8", config=config).pipe(texts)) == found
+    assert nlp.get_pipe("transformer").layers == (0, 1)
+    config = {"components.textcat.model.tok2vec.layer": None}
+    assert spacy.load(tmp_path / "int8", config=config)(texts[0]).cats
+    files = tmp_path / "int8" / "transformer" / "model"
+    older = srsly.read_json(files / "onnx.json")
+    for name in ("n_layers", "mixed", "layers"):
+        del older[name]
+    assert OnnxNetwork((files / "model.int8.onnx").read_bytes(), **older).place_of(None) is None
+    with pytest.raises(ValueError, match="quantize it again"):
+        OnnxNetwork((files / "model.int8.onnx").read_bytes(), **older).place_of(1)
+    nlp = build(encoder_path, {"tagger": 1})
+    nlp.initialize(lambda: corpus(nlp))
+    nlp.to_disk(tmp_path / "one")
+    quantize(tmp_path / "one", tmp_path / "one int8")
+    config = {"components.tagger.model.tok2vec.layer": 0}
+    with pytest.raises(ValueError, match=r"'tagger': Can't read layer 0: .* quantize it again"):
+        spacy.load(tmp_path / "one int8", config=config)
 
 
 def test_a_layer_that_the_encoder_does_not_have(encoder_path, learned, tmp_path):
@@ -251,3 +273,77 @@ def test_spacys_parser_on_a_lower_layer(encoder_path):
     doc = nlp(Doc(nlp.vocab, words=words))
     assert [t.dep_ for t in doc] == gold["deps"]
     assert [t.tag_ for t in doc] == tags
+
+
+def test_a_mistake_is_forgotten_once_the_head_is_gone(encoder_path):
+    nlp = build(encoder_path, {"tagger": 1, "chunker": None})
+    nlp.initialize(lambda: corpus(nlp))
+    encoder = nlp.get_pipe("transformer")
+    assert encoder.layers == (1,)
+    model = {"@architectures": "spacy_multitask.TokenClassifier.v1", "tok2vec": listener(9)}
+    nlp.add_pipe("multitask_ner", name="ner", config={"model": model})
+    with pytest.raises(ValueError, match="'ner': Can't read layer 9"):
+        nlp(TEXTS[0])
+    nlp.remove_pipe("ner")
+    nlp(TEXTS[0])
+    nlp.remove_pipe("tagger")
+    nlp(TEXTS[0])
+    assert encoder.layers == ()
+
+
+def test_the_nearest_of_two_encoders_has_the_layer(encoder_path):
+    nlp = build(encoder_path, {"tagger": None})
+    model = {"@architectures": "spacy_multitask.Encoder.v1", "name": encoder_path, "overlap": 8}
+    mixed = {**model, "layers": [0, 1]}
+    nlp.add_pipe("multitask_transformer", name="second", config={"model": mixed})
+    head = {"@architectures": "spacy_multitask.TokenClassifier.v1", "tok2vec": listener(-1)}
+    nlp.add_pipe("multitask_ner", name="ner", config={"model": head})
+    nlp.initialize(lambda: corpus(nlp))
+    assert nlp.get_pipe("transformer").layers == ()
+    # Where the encoder gives a mix, the last layer is one that stands beside it.
+    assert nlp.get_pipe("second").layers == (2,)
+    nlp.update(corpus(nlp), sgd=plain_sgd())
+    nlp(TEXTS[0])
+
+
+def test_a_head_that_is_enabled_later_learns(learned):
+    nlp = spacy.blank("en").from_config(learned.config, disable=["tagger"])
+    nlp.from_bytes(learned.to_bytes())
+    plain = spacy.blank("en").from_config(learned.config).from_bytes(learned.to_bytes())
+    nlp.enable_pipe("tagger")
+    for pipeline in (nlp, plain):
+        pipeline.update(corpus(pipeline), sgd=plain_sgd())
+    for name, weight in weights(plain).items():
+        assert torch.allclose(weights(nlp)[name], weight, atol=1e-6), name
+
+
+def test_threads_wait_where_transformers_can_not_serve_several(learned, monkeypatch):
+    import threading
+
+    from spacy_multitask.encoder import shim
+
+    monkeypatch.setattr(shim, "sees_hidden_states_in_threads", lambda: False)
+    encoder = learned.get_pipe("transformer")
+    forward, inside, most = encoder.shim.module._encode, [], []
+
+    def watched(*arguments):
+        inside.append(1)
+        most.append(len(inside))
+        try:
+            return forward(*arguments)
+        finally:
+            inside.pop()
+
+    monkeypatch.setattr(encoder.shim.module, "_encode", watched)
+    expected = predictions(learned.pipe(TEXTS))
+    found = []
+    threads = [
+        threading.Thread(target=lambda: found.append(predictions(learned.pipe(TEXTS))))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [expected] * 4
+    assert len(most) >= 5 and max(most) == 1
