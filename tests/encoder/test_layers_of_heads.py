@@ -1,5 +1,8 @@
 """Heads that read a layer below the last one."""
 
+import threading
+import time
+
 import numpy as np
 import pytest
 import spacy
@@ -318,8 +321,6 @@ def test_a_head_that_is_enabled_later_learns(learned):
 
 
 def test_threads_wait_where_transformers_can_not_serve_several(learned, monkeypatch):
-    import threading
-
     from spacy_multitask.encoder import shim
 
     monkeypatch.setattr(shim, "sees_hidden_states_in_threads", lambda: False)
@@ -329,6 +330,7 @@ def test_threads_wait_where_transformers_can_not_serve_several(learned, monkeypa
     def watched(*arguments):
         inside.append(1)
         most.append(len(inside))
+        time.sleep(0.02)  # for others to come in
         try:
             return forward(*arguments)
         finally:
