@@ -2,17 +2,18 @@
 
 All on the samples, three passes over each task's data, last weights. "apart" is a model per task,
 "together" one model for all with equal weights of the heads; the other settings change one thing in
-that. "weighted" has the weights of configs/multitask.cfg, "lower_layers" besides tags and chunks at lower
-layers of the encoder. "longer" has more passes: six,
-each over half of the topics; in about that time the models apart have four, "apart_longer", with
-which it is compared. "longer_lower" is "longer" with tags and chunks at lower layers and a decay
-towards the pretrained weights. Seven passes over a quarter of the topics, which weigh 0.3, in batches of 300
-words were tried in its place and dropped (two seeds, points over "apart_longer", tags, chunks,
-entities, topics: dev 0.1, 0.2, -0.7, 0.9; the one seed that was scored on test 0.0, 0.2, -1.2,
-2.2).
+that. "weighted" has the weights of configs/multitask.cfg; "lower_layers" has besides tags and
+chunks at lower layers of the encoder. "longer" is "weighted" with more passes: six, each over half
+of the topics; in about that time the models apart have four, "apart_longer", with which it is
+compared. "longer_lower" is "longer" with "lower_layers" and a decay towards the pretrained weights.
+
+Tried in place of "longer" and dropped: seven passes over a quarter of the topics, which weigh 0.3,
+in batches of 300 words (two seeds, points over "apart_longer", tags, chunks, entities, topics: dev
+0.1, 0.2, -0.7, 0.9; the one seed that was scored on test 0.0, 0.2, -1.2, 2.2).
+
 Settings compare on dev parts: the samples' own have 120 topics, too few to tell settings apart, so
 larger ones are made from the real corpora if they are there. The test parts are scored for
-"together", "longer" and the models apart alone.
+"together", the longer runs and the models apart alone.
 
 The results are saved after every run, and runs that the file already holds are not repeated.
 
