@@ -168,6 +168,15 @@ def corpus(nlp: Language) -> list[Example]:
     ]
 
 
+def learn(nlp: Language) -> Language:
+    """RETURNS (Language): The same pipeline, which has learned the corpus by heart."""
+    sgd = nlp.initialize(lambda: corpus(nlp))
+    sgd.learn_rate = 0.005
+    for _ in range(60):
+        nlp.update(corpus(nlp), sgd=sgd)
+    return nlp
+
+
 @pytest.fixture
 def nlp(encoder_path: str) -> Language:
     """An initialised pipeline of the encoder and four heads."""
@@ -181,12 +190,7 @@ def nlp(encoder_path: str) -> Language:
 def trained(encoder_path: str) -> Language:
     """A pipeline that has learned its few sentences by heart."""
     fix_random_seed(0)
-    nlp = make_nlp(encoder_path)
-    sgd = nlp.initialize(lambda: corpus(nlp))
-    sgd.learn_rate = 0.005
-    for _ in range(60):
-        nlp.update(corpus(nlp), sgd=sgd)
-    return nlp
+    return learn(make_nlp(encoder_path))
 
 
 def predictions(docs) -> list:

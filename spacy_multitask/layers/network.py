@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import nullcontext
+from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
@@ -36,6 +37,7 @@ def place_of(layer: int | None, n_layers: int, *, mixed: bool) -> int | None:
     return None if place == n_layers and not mixed else place
 
 
+@cache
 def sees_hidden_states_in_threads() -> bool:
     """RETURNS (bool): Whether several threads may ask a model for its hidden states at once. Some
     versions of transformers put other functions into the layers in the meantime."""
@@ -115,7 +117,7 @@ class TransformerNetwork(nn.Module):
         mask (Optional[Tensor]): 1 for pieces, 0 for padding, shape (n_windows, n_pieces);
             None where nothing is padded.
         layers (Tuple[int, ...]): Places of layers to give besides, each in as many columns.
-        RETURNS (Tensor): Piece vectors, shape (n_windows, n_pieces, width * (1 + n_layers)).
+        RETURNS (Tensor): Piece vectors, shape (n_windows, n_pieces, width * (1 + len(layers))).
         """
         with TrainingAttention() if self.takes_steps(ids.device) else nullcontext():
             return self._encode(ids, shapes, mask, layers)

@@ -12,7 +12,7 @@ from spacy.tokens import Doc
 from spacy.util import fix_random_seed
 
 from spacy_multitask.training.optimizer import make_adamw as AdamW
-from tests.conftest import ALL_HEADS, PARSER_MODEL, TEXTS, corpus, make_nlp, predictions
+from tests.conftest import ALL_HEADS, PARSER_MODEL, TEXTS, corpus, learn, make_nlp, predictions
 from tests.encoder.test_gradients import (
     assert_stepped,
     dense,
@@ -52,12 +52,7 @@ def layered(encoder_path):
 @pytest.fixture(scope="module")
 def learned(encoder_path):
     fix_random_seed(0)
-    nlp = build(encoder_path)
-    sgd = nlp.initialize(lambda: corpus(nlp))
-    sgd.learn_rate = 0.005
-    for _ in range(60):
-        nlp.update(corpus(nlp), sgd=sgd)
-    return nlp
+    return learn(build(encoder_path))
 
 
 def vectors_of_layers(encoder_path, text):
