@@ -59,6 +59,15 @@ class TorchShim(Shim):
     def set_module(self, module: nn.Module) -> None:
         self._model = module.to(get_torch_default_device())
 
+    def copy(self) -> TorchShim:
+        """RETURNS (TorchShim): One of its own for optimizers, which keep moments and averages by
+        id; thinc's copy would share them."""
+        copied = super().copy()
+        with Shim.global_id_lock:
+            Shim.global_id += 1
+            copied.id = Shim.global_id
+        return copied
+
     def finish_update(self, optimizer: Optimizer) -> None:
         """Take one optimizer step with the accumulated gradients, then clear them."""
         if isinstance(optimizer, AdamW):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
@@ -47,13 +48,30 @@ def make_adamw(
         memory for another copy of them; 0 is off.
     use_averages (bool): Keep an average of the weights; spaCy scores and saves that.
 
-    RAISES (ValueError): If pretrained_decay is negative.
+    RAISES (ValueError): If a number is out of its range.
 
     Source: Loshchilov and Hutter (2019), https://arxiv.org/abs/1711.05101; the decay towards
         pretrained weights is L2-SP of Li et al. (2018), https://arxiv.org/abs/1802.01483
     """
-    if pretrained_decay < 0:
-        raise ValueError(f"pretrained_decay = {pretrained_decay} must not be negative.")
+    # Schedules check themselves.
+    numbers = {
+        "learn_rate": learn_rate,
+        "head_learn_rate": head_learn_rate,
+        "weight_decay": weight_decay,
+        "grad_clip": grad_clip,
+        "layer_decay": layer_decay,
+        "new_lr_scale": new_lr_scale,
+        "pretrained_decay": pretrained_decay,
+    }
+    for name, value in numbers.items():
+        if isinstance(value, int | float) and value < 0:
+            off = " 0 leaves gradients alone." if name == "grad_clip" else ""
+            raise ValueError(f"{name} = {value} must not be negative.{off}")
+    for name, value in {"beta1": beta1, "beta2": beta2}.items():
+        if not 0 <= value < 1:
+            raise ValueError(f"{name} = {value} must be at least 0 and less than 1.")
+    if eps <= 0:
+        raise ValueError(f"eps = {eps} must be greater than 0.")
     return AdamW(
         learn_rate,
         head_learn_rate,
@@ -110,6 +128,8 @@ class AdamW(Optimizer):
         self.new_lr_scale = new_lr_scale
         self.pretrained_decay = pretrained_decay
         self._torch: dict[int, list[torch.optim.Optimizer]] = {}
+        # Module that the optimizers above are for: loading a pipeline puts another in its place.
+        self._modules: dict[int, weakref.ref[nn.Module]] = {}
         # Weights before the first step, by name: those that pretrained_decay leads back to.
         self._starts: dict[int, dict[str, torch.Tensor]] = {}
 
@@ -125,15 +145,16 @@ class AdamW(Optimizer):
     def step_module(self, key: int, module: nn.Module) -> None:
         """Take one step with the gradients on a module's parameters, then clear them.
 
-        key (int): Names the module; its moments are kept under it.
+        key (int): Names the module; its moments are kept under it, until another module comes
+            under the same name.
         module (nn.Module): Parameters without a gradient are left alone.
         """
         parameters = [p for p in module.parameters() if p.grad is not None]
         if not parameters:
             return
-        if key not in self._torch:
+        if not self._knows(key, module):
             sparse = {n for n, p in module.named_parameters() if _has_sparse_gradient(p)}
-            self._torch[key] = self._build(module, sparse)
+            self._begin(key, module, sparse)
             if self.pretrained_decay:
                 self._starts[key] = {
                     name: p.detach().clone() for name, p in _layers(module) if p.requires_grad
@@ -163,6 +184,20 @@ class AdamW(Optimizer):
                 [starts[name] for name in names],
                 min(1.0, rate * scale * self.pretrained_decay),
             )
+
+    def _knows(self, key: int, module: nn.Module) -> bool:
+        return key in self._modules and self._modules[key]() is module
+
+    def _begin(self, key: int, module: nn.Module, sparse_names: set[str]) -> None:
+        """Forget what was kept under the key, and get ready to step this module."""
+        if key in self._modules:
+            self._starts.pop(key, None)
+            for name, _ in module.named_parameters():
+                self.nr_update.pop((key, name), None)
+                if self.averages is not None:
+                    self.averages.pop((key, name), None)
+        self._torch[key] = self._build(module, sparse_names)
+        self._modules[key] = weakref.ref(module)
 
     def _build(self, module: nn.Module, sparse_names: set[str]) -> list[torch.optim.Optimizer]:
         groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
@@ -203,7 +238,7 @@ class AdamW(Optimizer):
         """RETURNS (Optional[Dict[str, Dict]]): Moments and number of steps by parameter name and
         torch's own name for them, and the weights before the first step under START; None if the
         module never took a step."""
-        if key not in self._torch:
+        if not self._knows(key, module):
             return None
         names = {parameter: name for name, parameter in module.named_parameters()}
         state = {
@@ -235,7 +270,7 @@ class AdamW(Optimizer):
         sparse_names: list[str],
     ) -> None:
         """Take over what `module_state` and `sparse_names` gave."""
-        self._torch[key] = self._build(module, set(sparse_names))
+        self._begin(key, module, set(sparse_names))
         self._starts[key] = {name: e[START] for name, e in state.items() if START in e}
         state = {
             name: {entry: value for entry, value in entries.items() if entry != START}

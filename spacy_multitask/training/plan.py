@@ -72,7 +72,7 @@ class Plan:
         """RETURNS (Optional[int]): Steps of the whole training, if they can be known; of the epochs
         to come, as many each as this one has."""
         limits = [self.max_steps]
-        if self.steps_per_epoch:
+        if self.steps_per_epoch and self.max_epochs > 0:
             n_epochs = max(0, self.max_epochs - self.epochs_before)
             limits.append(self.steps_before + n_epochs * self.steps_per_epoch)
         return min((n for n in limits if n > 0), default=None)

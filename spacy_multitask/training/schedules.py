@@ -24,8 +24,12 @@ def warmup_linear(learn_rate: float, warmup: float = 0.1, final: float = 0.0) ->
     warmup (float): Share of the steps in which the rate rises.
     final (float): The last rate, as a share of the highest.
     YIELDS (float): The rate of each step.
-    RAISES (ValueError): If the number of steps can't be known.
+    RAISES (ValueError): If a number is out of its range, or the number of steps can't be known.
     """
+    if learn_rate < 0:
+        raise ValueError(f"learn_rate = {learn_rate} must not be negative.")
+    if not 0 <= final <= 1:
+        raise ValueError(f"final = {final} is a share of learn_rate, from 0 to 1.")
     if not 0 <= warmup < 1:
         raise ValueError(f"warmup = {warmup} must be at least 0 and less than 1.")
     step = 0

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import spacy
+import torch
 from spacy.util import fix_random_seed
 
 from spacy_multitask.encoder.shim import EncoderShim
+from spacy_multitask.training.optimizer import make_adamw
 from tests.conftest import ALL_HEADS, TEXTS, corpus, make_nlp
 
 OPTIONS = {
@@ -124,3 +126,34 @@ def test_spacys_own_component_may_hold_the_encoder(encoder_path):
     doc = nlp(TEXTS[0])
     nlp.replace_listeners("tok2vec", "tagger", ["model.tok2vec"])
     assert [t.tag_ for t in nlp(TEXTS[0])] == [t.tag_ for t in doc]
+
+
+def test_a_copy_learns_by_itself(nlp):
+    """Optimizers keep moments and averages by the id of what they step."""
+    nlp.replace_listeners("transformer", "tagger", ["model.tok2vec"])
+    shared = nlp.get_pipe("transformer").shim
+    own = nlp.get_pipe("tagger").tok2vec.shims[0]
+    start = {name: p.detach().clone() for name, p in own.module.named_parameters()}
+    sgd = make_adamw(learn_rate=0.01, use_averages=True)
+    # The tagger's copy has steps of its own beside those of the shared encoder.
+    for _ in range(2):
+        nlp.update(corpus(nlp), sgd=sgd)
+    moved = [name for name, p in own.module.named_parameters() if not torch.equal(p, start[name])]
+    assert len(moved) > 30
+    assert sgd.module_state(own.id, own.module).keys() == dict(own.module.named_parameters()).keys()
+    name = moved[-1]
+    averages = [sgd.averages[shim.id, name] for shim in (shared, own)]
+    assert not torch.equal(*averages)
+
+
+@pytest.mark.parametrize("use_averages", [False, True])
+def test_a_frozen_copy_stays(nlp, use_averages):
+    nlp.replace_listeners("transformer", "tagger", ["model.tok2vec"])
+    own = nlp.get_pipe("tagger").tok2vec.shims[0]
+    start = {name: p.detach().clone() for name, p in own.module.named_parameters()}
+    sgd = make_adamw(learn_rate=0.01, use_averages=use_averages)
+    with nlp.select_pipes(disable=["tagger"]):
+        for _ in range(2):
+            nlp.update(corpus(nlp), sgd=sgd)
+    with nlp.use_params(sgd.averages or {}):
+        assert all(torch.equal(p, start[name]) for name, p in own.module.named_parameters())

@@ -77,6 +77,26 @@ def test_max_steps_limit_the_plan():
     assert rates(11, 100, final=0.1)[-1] == pytest.approx(0.1)
 
 
+def test_without_a_limit_in_epochs_the_rate_follows_the_steps():
+    PLAN.max_epochs, PLAN.max_steps = 0, 10
+    schedule = warmup_linear(1.0, warmup=0.0)
+    next(schedule)
+    values = []
+    for _ in range(5):
+        PLAN.begin_epoch(2)
+        values += itertools.islice(schedule, 2)
+    assert values == pytest.approx([1.0, *(1 - i / 9 for i in range(1, 10))], abs=0.12)
+    assert PLAN.total_steps() == 10 and values[-2] > 0.0
+
+
+@pytest.mark.parametrize(
+    "options", [{"learn_rate": -1.0}, {"final": 5.0}, {"final": -0.1}, {"warmup": 1.0}]
+)
+def test_wrong_rates_are_refused(options):
+    with pytest.raises(ValueError, match=next(iter(options))):
+        next(warmup_linear(**{"learn_rate": 1.0, **options}))
+
+
 def test_the_plan_comes_from_batcher_and_pipeline():
     nlp = spacy.blank("en")
     nlp.config["training"]["max_epochs"], nlp.config["training"]["max_steps"] = 3, 0
@@ -187,8 +207,38 @@ def test_pretrained_decay_leads_layers_back_to_where_they_began(encoder_path):
     for name, value in trained(2, pretrained_decay=1e6)[-1].items():
         if name in moved:
             assert torch.equal(value, start[name.removeprefix("transformer.")])
-    with pytest.raises(ValueError, match="pretrained_decay = -1"):
-        make_adamw(pretrained_decay=-1.0)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {name: -1.0}
+        for name in (
+            "learn_rate",
+            "head_learn_rate",
+            "weight_decay",
+            "grad_clip",
+            "layer_decay",
+            "new_lr_scale",
+            "pretrained_decay",
+            "beta1",
+        )
+    ]
+    + [{"beta2": 1.0}, {"eps": 0.0}],
+)
+def test_numbers_out_of_range_are_refused(options):
+    with pytest.raises(ValueError, match=next(iter(options))):
+        make_adamw(**options)
+
+
+def test_a_module_loaded_in_place_of_another_learns():
+    sgd = make_adamw(head_learn_rate=0.1, use_averages=True)
+    for net in (Net(False), Net(False)):
+        net.bias.grad = torch.ones(3)
+        sgd.step_module(7, net)
+        assert bool((net.bias < 1.0).all())
+        # Not mixed with the weights of the one before.
+        assert sgd.nr_update[7, "bias"] == 1
 
 
 def test_heads_are_not_led_back():
