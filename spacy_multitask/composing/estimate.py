@@ -190,11 +190,37 @@ def describe_training(nlp: Language) -> tuple[list[Row], str] | None:
     epochs = 1.0 if work is None else work.epochs
     rows = _rows(learners, surveys, {name: n * epochs for name, n in per_epoch.items()})
     text = _steps_and_cost(nlp, training, work)
-    taught = {row[2] for row in rows}
-    unused = [name for name in surveys if name not in taught]
+    used = {row[2] for row in rows}
+    unused = [name for name in surveys if name not in used]
     if unused:
         text += f" No head learns from {', '.join(unused)}."
+    taught = {row[0] for row in rows}
+    spoiled = [name for name in dependents(nlp) if name not in taught]
+    if spoiled:
+        text += f" {describe_spoiled(spoiled)}"
     return rows, text
+
+
+def dependents(nlp: Language) -> list[str]:
+    """RETURNS (List[str]): Heads that learn on an encoder that learns, in order."""
+    frozen = nlp.config["training"].get("frozen_components", [])
+    encoders = [
+        pipe
+        for name, pipe in nlp.components
+        if isinstance(pipe, MultitaskTransformer) and name not in frozen
+    ]
+    listening = {name for encoder in encoders for name in encoder.listening_components}
+    return [learner.name for learner in learners_of(nlp, frozen) if learner.name in listening]
+
+
+def describe_spoiled(heads: list[str]) -> str:
+    """RETURNS (str): What happens to heads that listen to an encoder that learns from others."""
+    return (
+        f"No training example has gold for {', '.join(heads)}: while the encoder learns, what they "
+        "have learned before gets lost. Add a corpus with gold for them, freeze them together with "
+        "the encoder ([training] frozen_components), or freeze them with a copy of it of their own "
+        '(replace_listeners = ["model.tok2vec"]).'
+    )
 
 
 def learners_of(nlp: Language, frozen: list[str]) -> list[Learner]:

@@ -265,22 +265,27 @@ class MultitaskTransformer(TrainablePipe):
         return found[places[0] :] if places else found
 
     def score(self, examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
-        """RETURNS (Dict[str, Any]): What the scorer says of the heads that listen."""
+        """RETURNS (Dict[str, Any]): What the scorer says of the pipeline's heads, or of those that
+        listen if the pipeline is not known."""
         if self.scorer is None:
             return {}
         pipeline = self._pipeline()
-        heads = self._heads if pipeline is None else dict(pipeline)
+        if pipeline is None:
+            heads = {n: self._heads[n] for n in self.listening_components if n in self._heads}
+        else:
+            # Those that do not listen are tasks, too.
+            heads = {
+                name: pipe
+                for name, pipe in pipeline
+                if isinstance(pipe, TrainablePipe) and not isinstance(pipe, MultitaskTransformer)
+            }
         weights: Any = PLAN.score_weights
         nlp = self._nlp()
         if pipeline is not None and nlp is not None:
             weights = nlp.config.get("training", {}).get("score_weights", {})
         return self.scorer(
             examples,
-            heads={
-                name: heads[name]
-                for name in self.listening_components
-                if hasattr(heads.get(name), "score")
-            },
+            heads={name: head for name, head in heads.items() if hasattr(head, "score")},
             worst_task=bool(weights.get("worst_task")),
             corpus_of=corpus_of,
             **kwargs,

@@ -19,7 +19,7 @@ from ..heads.ner import EntityRecognizer
 from ..heads.relations import aligned_relations, get_relations
 from ..heads.tagger import Tagger
 from ..heads.textcat import TextCategorizer
-from .scorers import best_cat, knows_cats
+from .scorers import best_cat, known_ents, knows_cats
 
 # What a score counts, after the prefix of a second head.
 KIND = re.compile(
@@ -117,7 +117,7 @@ def _items(example: Example, score: str, head: Any) -> _Items | None:
     if kind == "ents_f":
         if not reference.has_annotation("ENT_IOB"):
             return None
-        return _span_items(example, reference.ents, predicted.ents)
+        return _span_items(example, reference.ents, known_ents(example, predicted.ents))
     if kind == "rels_f":
         aligned = aligned_relations(example)
         if aligned is None:
@@ -126,14 +126,12 @@ def _items(example: Example, score: str, head: Any) -> _Items | None:
         cut -= Counter(label for _, _, label in aligned)
         related = {(_key(r.head), _key(r.tail), r.label) for r in get_relations(predicted)}
         return _Items(set(aligned), related, cut)
-    gold: Iterable[Span]
+    spans = predicted.spans.get(key, [])
     if key in reference.spans:
-        gold = reference.spans[key]
-    elif isinstance(head, EntityRecognizer) and reference.has_annotation("ENT_IOB"):
-        gold = reference.ents
-    else:
-        return None
-    return _span_items(example, gold, predicted.spans.get(key, []))
+        return _span_items(example, reference.spans[key], spans)
+    if isinstance(head, EntityRecognizer) and reference.has_annotation("ENT_IOB"):
+        return _span_items(example, reference.ents, known_ents(example, spans))
+    return None
 
 
 def _token_items(example: Example, attr: str, head: Any) -> _Items | None:

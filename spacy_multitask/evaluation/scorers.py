@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from spacy.scorer import Scorer, get_ner_prf
-from spacy.tokens import Doc
+from spacy.tokens import Doc, Span
 from spacy.training import Example
 from spacy.util import registry
 
@@ -22,7 +22,7 @@ from ..registering import with_types
 TASK_SCORE = re.compile(
     r"(^|[_/])((tag|pos|morph|lemma|cats)_acc|dep_las|sents_f|cats_score|ents_f|rels_f|spans_.+_f)$"
 )
-# What is enough to see whether a corpus has gold for a head.
+# Examples that are looked at in one go for gold; the first that have some are enough.
 SAMPLE = 50
 
 
@@ -88,9 +88,10 @@ def _warn_of_shared_names(heads: Mapping[str, Any], examples: list[Example]) -> 
 
 
 def _has_gold(head: Any, examples: list[Example]) -> bool:
+    parts = (examples[i : i + SAMPLE] for i in range(0, len(examples), SAMPLE))
     if hasattr(head, "has_gold"):
-        return head.has_gold(examples[:SAMPLE])
-    return _task_score(head.score(examples[:SAMPLE])) is not None
+        return any(map(head.has_gold, parts))
+    return any(_task_score(head.score(part)) is not None for part in parts)
 
 
 def main_score(scores: dict[str, Any]) -> str | None:
@@ -194,15 +195,43 @@ def score_ents(
         and so on; None where nothing is known.
     """
     if spans_key is not None:
+        examples = list(examples)
+        known = {
+            id(eg.predicted): known_ents(eg, eg.predicted.spans.get(spans_key, []))
+            for eg in examples
+            if spans_key not in eg.reference.spans
+        }
+
+        def spans_of(doc: Doc, _: str) -> Iterable[Span]:
+            if id(doc) in known:
+                return known[id(doc)]
+            return doc.spans[spans_key] if spans_key in doc.spans else doc.ents
+
         return Scorer.score_spans(
             examples,
             attr=f"spans_{spans_key}",
-            getter=lambda doc, _: doc.spans[spans_key] if spans_key in doc.spans else doc.ents,
+            getter=spans_of,
             has_annotation=lambda doc: spans_key in doc.spans or doc.has_annotation("ENT_IOB"),
             allow_overlap=True,
             labeled=True,
         )
     return get_ner_prf([eg for eg in examples if eg.reference.has_annotation("ENT_IOB")])
+
+
+def known_ents(example: Example, ents: Iterable[Span]) -> list[Span]:
+    """RETURNS (List[Span]): Predicted entities without those on tokens of which the gold doc does
+    not say whether they are of an entity; as spaCy leaves them out."""
+    unknown = [token.ent_iob == 0 for token in example.reference]
+    ents = list(ents)
+    if not any(unknown):
+        return ents
+    x2y = example.alignment.x2y
+    places = [x2y[ent.start : ent.end] for ent in ents]
+    return [
+        ent
+        for ent, found in zip(ents, places)
+        if len(found) and not any(unknown[found[0] : found[-1] + 1])
+    ]
 
 
 def score_cats(

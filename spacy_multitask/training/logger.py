@@ -16,7 +16,13 @@ from spacy.util import logger, registry
 from tqdm import tqdm
 from wasabi import row, table
 
-from ..composing.estimate import ALIGNS, HEADER, describe_training
+from ..composing.estimate import (
+    ALIGNS,
+    HEADER,
+    dependents,
+    describe_spoiled,
+    describe_training,
+)
 from ..evaluation.scorers import is_task_score
 from ..registering import with_types
 from .plan import PLAN
@@ -56,20 +62,24 @@ def make_logger(
         PLAN.read(nlp)
         if patience:
             _check_that_it_can_stop(nlp)
-        if plan:
-            _print_plan(nlp, stdout)
+        is_planned = plan and _print_plan(nlp, stdout)
         run = LogPrinter(nlp, output_file, progress_bar, stdout, stderr, patience)
+        if is_planned:
+            run.untaught.clear()  # it was said, if there are any
         return run.log, run.close
 
     return setup
 
 
-def _print_plan(nlp: Language, stdout: IO) -> None:
+def _print_plan(nlp: Language, stdout: IO) -> bool:
+    """RETURNS (bool): Whether there is one."""
     described = describe_training(nlp)
-    if described is not None:
-        rows, text = described
-        print(table(rows, header=HEADER, divider=True, aligns=ALIGNS), file=stdout)
-        print(text, file=stdout, flush=True)
+    if described is None:
+        return False
+    rows, text = described
+    print(table(rows, header=HEADER, divider=True, aligns=ALIGNS), file=stdout)
+    print(text, file=stdout, flush=True)
+    return True
 
 
 def _check_that_it_can_stop(nlp: Language) -> None:
@@ -110,6 +120,9 @@ class LogPrinter:
         self.best: dict[str, float] = {}
         self.n_without_gain = 0
         self.diverged: set[str] = set()
+        self.has_evaluated = False
+        # Heads that have had no gold so far.
+        self.untaught = set(dependents(nlp))
         weights = nlp.config["training"]["score_weights"]
         self.scores = [name for name, weight in weights.items() if weight]
         self.heads = [
@@ -147,6 +160,9 @@ class LogPrinter:
         if self.bar is not None:
             self.bar.close()
         n_steps = PLAN.total_steps()
+        if not self.has_evaluated:
+            self.has_evaluated = True
+            self._warn_of_missing_scores(info["other_scores"])
         if not info["step"] and n_steps and n_steps <= self.eval_frequency:
             self._warn_of_no_evaluation(n_steps)
         # spaCy adds losses up between two evaluations.
@@ -154,6 +170,9 @@ class LogPrinter:
         self.step = info["step"]
         losses = {name: float(info["losses"].get(name, 0.0)) / n_steps for name in self.heads}
         self._warn_of_divergence(losses)
+        self.untaught -= {name for name, loss in losses.items() if loss}
+        if info["epoch"] > 0:
+            self._warn_of_untaught()
         weights = {name: head.weight for name, head in self.balanced.items()}
         scores = info["other_scores"]
         self._row(
@@ -203,6 +222,24 @@ class LogPrinter:
                 n_steps,
             )
 
+    def _warn_of_untaught(self) -> None:
+        if self.untaught:
+            logger.warning(describe_spoiled([n for n in self.heads if n in self.untaught]))
+            self.untaught.clear()
+
+    def _warn_of_missing_scores(self, scores: dict[str, Any]) -> None:
+        known = {name for name, value in scores.items() if isinstance(value, int | float)}
+        missing = [name for name in self.scores if name not in known]
+        if missing:
+            found = sorted(name for name in known if is_task_score(name) or name == "worst_task")
+            logger.warning(
+                "[training.score_weights] names %s, of which the development data says nothing: no "
+                "doc has gold for it, or no component gives a score of that name. It counts as 0 "
+                "when the best model is chosen. There are: %s.",
+                ", ".join(missing),
+                ", ".join(found) or "none",
+            )
+
     def _warn_of_divergence(self, losses: dict[str, float]) -> None:
         """Once for each head whose loss is not a number."""
         bad = {name for name, loss in losses.items() if not math.isfinite(loss)} - self.diverged
@@ -235,6 +272,7 @@ class LogPrinter:
         """Go on after an interruption. Lines written after `place` are taken out of the file: the
         steps that they tell of will be taken again."""
         self.step = place["step"]
+        self.untaught.clear()  # the lines before are not read again
         self.best, self.n_without_gain = place["best"], place["n_without_gain"]
         self.started = time.perf_counter() - place["seconds"]
         # It may have been interrupted between its last step and its end.
@@ -270,6 +308,8 @@ class LogPrinter:
         # `spacy train` saves before it logs, and can't save a loss that is not a number.
         saved = self.nlp.meta.get("performance", {})
         self._warn_of_divergence({name: saved.get(f"{name}_loss") or 0.0 for name in self.heads})
+        if self.step:
+            self._warn_of_untaught()
         if self.bar is not None:
             self.bar.close()
         if self.file is not None:

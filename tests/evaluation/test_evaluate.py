@@ -2,12 +2,12 @@
 
 import pytest
 import spacy
-from spacy.tokens import Doc, DocBin
+from spacy.tokens import Doc, DocBin, Span
 from spacy.training import Example
 
 from spacy_multitask.evaluation.bootstrap import count_correct, interval, score_labels
 from spacy_multitask.evaluation.evaluate import evaluate, main_scores
-from tests.conftest import corpus
+from tests.conftest import corpus, make_nlp
 
 
 def f_score(counts):
@@ -148,3 +148,30 @@ def test_each_corpus_is_scored_for_what_it_annotates(trained, tmp_path):
     assert scores["pos"]["intervals"]["tag_acc"] == (1.0, 1.0)
     assert scores["pos"]["labels"]["tag_acc"]["NNP"]["gold"] == 5
     assert scores["pos"]["docs"] == 2
+
+
+@pytest.mark.parametrize("key", [None, "fine"])
+def test_entities_on_unknown_tokens_count_nowhere(encoder_path, key):
+    nlp = make_nlp(encoder_path, [])
+    head = nlp.add_pipe("multitask_ner", config={"spans_key": key})
+    score = "ents_f" if key is None else f"spans_{key}_f"
+    reference = Doc(nlp.vocab, words="Smith saw New York and Oslo".split())
+    person, city, oslo = (
+        Span(reference, start, end, label=label)
+        for start, end, label in ((0, 1, "PER"), (2, 4, "LOC"), (5, 6, "LOC"))
+    )
+    reference.set_ents([person], missing=[reference[3:6]], default="outside")
+    predicted = Doc(nlp.vocab, words=[t.text for t in reference])
+    found = [Span(predicted, s.start, s.end, label=s.label) for s in (person, city, oslo)]
+    if key is None:
+        predicted.ents = found
+    else:
+        predicted.spans[key] = found
+    examples = [Example(predicted, reference)]
+    assert head.score(examples)[score] == 1.0
+    assert count_correct(examples[0], score, head) == (1, 1, 1)
+    assert score_labels(examples, score, head).keys() == {"PER"}
+    # What is known to be no entity is wrong.
+    reference.set_ents([person], default="outside")
+    assert head.score(examples)[score] == 0.5
+    assert count_correct(examples[0], score, head) == (1, 3, 1)

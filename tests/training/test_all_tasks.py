@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import srsly
+from spacy.training import Example
 from spacy.training.initialize import init_nlp
 from spacy.training.loop import train
 from spacy.util import load_config
@@ -14,7 +15,7 @@ from spacy_multitask.evaluation.scorers import is_task_score, main_score, score_
 from spacy_multitask.training.batching import make_batcher
 from spacy_multitask.training.logger import make_logger
 from spacy_multitask.training.plan import PLAN
-from tests.conftest import corpus
+from tests.conftest import corpus, make_nlp
 from tests.integration.conftest import project  # noqa: F401  a fixture
 
 TASKS = ("tag_acc", "spans_np_f", "ents_f", "cats_acc")
@@ -58,6 +59,34 @@ def test_the_worst_task_and_each_corpus():
     }  # fmt: skip
     assert score_tasks(["ud", "news"], worst_task=False, **options) == {}
     assert score_tasks([], worst_task=True, **options) == {"worst_task": None}
+
+
+def test_gold_may_come_late_in_a_corpus(trained):
+    known = [eg for eg in corpus(trained) if eg.reference.has_annotation("ENT_IOB")]
+    unknown = [eg for eg in corpus(trained) if eg.reference.has_annotation("TAG")]
+    for examples in (known, unknown):
+        for eg in examples:
+            eg.predicted = trained(eg.predicted)
+    web = [Example(eg.predicted, eg.reference) for eg in [*unknown * 40, *known]]
+    news = set(map(id, known))
+    scores = score_tasks(
+        known + web,
+        heads={"ner": trained.get_pipe("ner")},
+        worst_task=False,
+        corpus_of=lambda eg: "news" if id(eg) in news else "web",
+    )
+    assert scores == {"news/ents_f": 1.0, "web/ents_f": 1.0}
+
+
+def test_a_head_that_does_not_listen_is_a_task(encoder_path):
+    nlp = make_nlp(encoder_path, ["ner"])
+    nlp.add_pipe("tagger", name="own", last=True)
+    nlp.initialize(lambda: corpus(nlp))
+    nlp.config["training"]["score_weights"] = {"worst_task": 1.0}
+    ner = nlp.get_pipe("ner")
+    ner.score = lambda examples, **kwargs: {"ents_f": 0.9}
+    scores = nlp.evaluate(corpus(nlp))
+    assert scores["worst_task"] == scores["tag_acc"] < 0.9
 
 
 def test_exclusive_topics_are_summed_up_by_their_accuracy(trained):

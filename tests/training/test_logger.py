@@ -65,3 +65,47 @@ def test_where_spacy_fails_to_save_it_the_reason_is_told(diverging, tmp_path, ca
         spacy_train(init_nlp(diverging), tmp_path / "out")
     (record,) = [r for r in caplog.records if "training has diverged" in r.message]
     assert "ner" in record.message
+
+
+def add_chunker(project, tmp_path, **training):  # noqa: F811
+    """RETURNS (Config): A chunker is added to a pipeline with a tagger, from a corpus of chunks."""
+    config = load_config(project / "config.cfg")
+    init_nlp(config).to_disk(tmp_path / "shipped")
+    for name in ("transformer", "tagger"):
+        config["components"][name] = {"source": str(tmp_path / "shipped")}
+    for name in ("ner", "textcat"):
+        config["nlp"]["pipeline"].remove(name)
+        del config["components"][name]
+    for part in ("train", "dev"):
+        corpora = config["corpora"][part]["corpora"]
+        config["corpora"][part]["corpora"] = {"chunk": corpora["chunk"]}
+    config["training"].update(max_epochs=3, eval_frequency=1, **training)
+    config["training"]["score_weights"] = {"spans_np_f": 1.0}
+    config["training"]["logger"].update(progress_bar=False)
+    (tmp_path / "out").mkdir()
+    return config
+
+
+@pytest.mark.parametrize("plan", [True, False])
+@pytest.mark.parametrize("frozen", [[], ["transformer", "tagger"]])
+def test_a_head_that_the_others_spoil_is_named(project, tmp_path, caplog, plan, frozen):  # noqa: F811
+    config = add_chunker(project, tmp_path, frozen_components=frozen)
+    config["training"]["logger"]["plan"] = plan
+    out = io.StringIO()
+    spacy_train(init_nlp(config), tmp_path / "out", stdout=out)
+    said = (out.getvalue() + caplog.text).count("has gold for tagger: while the encoder learns")
+    assert said == (not frozen)
+
+
+def test_a_score_that_is_not_there_is_named(encoder_path, caplog):
+    nlp = make_nlp(encoder_path, ["tagger"])
+    nlp.config["training"]["score_weights"] = {"tag_acc": 0.5, "worst_taks": 0.5, "ents_f": 0.0}
+    log, close = make_logger(progress_bar=False, plan=False)(nlp, io.StringIO())
+    for step in range(2):
+        info = {"epoch": 0, "step": step, "losses": {"tagger": 1.0}, "score": 0.25}
+        log({**info, "other_scores": {"tag_acc": 0.5, "ents_f": None}})
+    close()
+    (record,) = [r for r in caplog.records if "score_weights" in r.message]
+    assert (
+        "names worst_taks, of which" in record.message and "There are: tag_acc." in record.message
+    )
