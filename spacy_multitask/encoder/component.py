@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -227,10 +228,25 @@ class MultitaskTransformer(TrainablePipe):
             return
         for node in listeners_in(component):
             if node.upstream_name in ("*", self.name):
-                if node.encoder is not None and node.encoder is not self:
-                    node.encoder.remove_listener(node, component.name)
+                before = node.encoder
+                if before is not None and before is not self:
+                    before.remove_listener(node, component.name)
+                    # Between several encoders it goes to and fro whenever spaCy links components.
+                    node.former = node.former or before
                 self.add_listener(node, component.name)
                 self._heads[component.name] = component
+
+    def _warn_of_move(self, listener: EncoderListener, component_name: str) -> None:
+        """Say once that a head comes from another encoder, if it does."""
+        former, listener.former = listener.former, None
+        if former is not None and former is not self and self.shim.differs_from(former.shim):
+            warnings.warn(
+                f"The component {component_name!r} comes from a pipeline whose encoder has other "
+                f"weights than {self.name!r} here: what it has learned does not hold for these. "
+                "Combine heads that were trained on one frozen encoder, give this one its own "
+                '(replace_listeners = ["model.tok2vec"]), or train it on.',
+                stacklevel=2,
+            )
 
     def _component_of(self, listener: EncoderListener) -> str:
         """RETURNS (str): Name of the component that a listener is in."""
@@ -374,6 +390,7 @@ class MultitaskTransformer(TrainablePipe):
             layer that the head reads.
         """
         name = self._component_of(listener)
+        self._warn_of_move(listener, name)
         layer = self._place(listener, name)
         return self._batch_for(docs, listener, name, layer, is_train=is_train).of_layer(layer)
 
@@ -599,6 +616,9 @@ class MultitaskTransformer(TrainablePipe):
         RAISES (SavingError): If they can't be written; what was there before stays.
         """
         self._settle(force=True)
+        for name, listeners in self.listener_map.items():
+            for listener in listeners:
+                self._warn_of_move(listener, name)  # no one could know later
         path = Path(path)
         path.mkdir(parents=True, exist_ok=True)
         srsly.write_json(path / "cfg", self.cfg)

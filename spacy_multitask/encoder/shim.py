@@ -222,6 +222,21 @@ class EncoderShim(TorchShim):
         """RETURNS (bool): Whether it holds an int8 graph in place of weights."""
         return self.has_module and isinstance(self.module, OnnxNetwork)
 
+    def differs_from(self, other: EncoderShim) -> bool:
+        """RETURNS (bool): Whether the other has other weights; False if that can't be known, as
+        between weights and an int8 graph."""
+        if not (self.has_module and other.has_module):
+            return False
+        a, b = self.module, other.module
+        if isinstance(a, OnnxNetwork) or isinstance(b, OnnxNetwork):
+            graphs = {n.graph for n in (a, b) if isinstance(n, OnnxNetwork)}
+            return self.is_quantized == other.is_quantized and len(graphs) > 1
+        own, others = a.state_dict(), b.state_dict()
+        return own.keys() != others.keys() or not all(
+            value.shape == others[name].shape and torch.equal(value, others[name].to(value.device))
+            for name, value in own.items()
+        )
+
     def check_precision(self, precision: str) -> None:
         """RAISES (ValueError): If the weights that are here can't be run so."""
         if self.has_module and self.is_quantized != (precision == "int8"):

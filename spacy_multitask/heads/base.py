@@ -213,6 +213,7 @@ class Head(TrainablePipe):
         """RETURNS (int): Width of the token vectors."""
         tok2vec = self.tok2vec
         if isinstance(tok2vec, EncoderListener):
+            tok2vec.former = None  # it begins anew, on whatever encoder
             if not tok2vec.has_dim("nO"):
                 tok2vec.packed([], False)  # says what is missing
                 raise ValueError(

@@ -8,6 +8,7 @@ import weakref
 import numpy as np
 import pytest
 import spacy
+import torch
 from spacy.tokens import Doc
 from spacy.training import Example
 
@@ -360,3 +361,42 @@ def test_replaced_listeners_work_on_their_own_copy(trained, encoder_path):
     nlp.replace_listeners("transformer", "ner", ["model.tok2vec"])
     assert not any(isinstance(n, EncoderListener) for n in nlp.get_pipe("ner").model.walk())
     assert predictions([nlp("Mr Smith loves New York")]) == expected
+
+
+@pytest.mark.parametrize("is_saved", [False, True])
+@pytest.mark.parametrize("is_other", [False, True])
+def test_a_head_put_on_another_encoder_is_named(nlp, tmp_path, recwarn, is_other, is_saved):
+    nlp.to_disk(tmp_path)
+    target = spacy.load(tmp_path, exclude=["ner"])
+    if is_other:
+        with torch.no_grad():
+            next(target.get_pipe("transformer").shim.module.parameters()).add_(0.1)
+    target.add_pipe("ner", source=spacy.load(tmp_path))
+    for _ in range(2):
+        if is_saved:
+            target.to_disk(tmp_path / "combined")
+        else:
+            target(TEXTS[0])
+    said = [str(w.message) for w in recwarn if "other weights" in str(w.message)]
+    assert len(said) == is_other
+    assert all("'ner' comes from a pipeline whose encoder" in text for text in said)
+    # With its encoder it keeps silent, and so it does when it begins anew.
+    both = spacy.blank("en", vocab=nlp.vocab)
+    for name in ("transformer", "ner"):
+        both.add_pipe(name, source=nlp)
+    both(TEXTS[0])
+    target.initialize(lambda: corpus(target))
+    target(TEXTS[0])
+    assert len([w for w in recwarn if "other weights" in str(w.message)]) == is_other
+
+
+def test_between_two_encoders_no_head_comes_from_elsewhere(encoder_path, recwarn):
+    nlp = make_nlp(encoder_path, [])
+    model = {"@architectures": "spacy_multitask.Encoder.v1", "name": encoder_path, "overlap": 8}
+    nlp.add_pipe("multitask_transformer", name="second", config={"model": model})
+    nlp.add_pipe("multitask_tagger", name="tagger")
+    nlp.initialize(lambda: corpus(nlp))
+    nlp.update(corpus(nlp), sgd=nlp.create_optimizer())
+    nlp(TEXTS[0])
+    assert nlp.get_pipe("tagger").tok2vec.encoder is nlp.get_pipe("second")
+    assert not [w for w in recwarn if "other weights" in str(w.message)]
