@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,13 @@ DEFAULT_DOC_MODEL = Config().from_str("""
 [model.tok2vec]
 @architectures = "spacy_multitask.EncoderListener.v1"
 """)["model"]
+
+
+BOTH_TRUE = (
+    "{both} are both true of a doc, but {name!r} takes its labels to exclude each other. Set "
+    "exclusive_classes = false if several may be true; or, if they belong to two heads, tell each "
+    "its labels ([initialize.components]) or its corpora."
+)
 
 
 @Language.factory(
@@ -162,7 +169,20 @@ class TextCategorizer(Head):
         }
 
     def collect_labels(self, examples: Iterable[Example]) -> dict[str, list[str]]:
-        return {"labels": sorted(set().union(*(eg.reference.cats for eg in examples)))}
+        labels: set[str] = set()
+        for example in examples:
+            labels |= example.reference.cats.keys()
+            if both := self._both_true(example.reference, labels):
+                raise ValueError(BOTH_TRUE.format(name=self.name, both=both))
+        return {"labels": sorted(labels)}
+
+    def _both_true(self, doc: Doc, labels: Container[str]) -> str:
+        """RETURNS (str): Labels that can't be true of one doc, but are; "" if there are none."""
+        if not self.exclusive_classes or len(doc.cats) < 2:
+            return ""
+        # Not where annotators were of two minds, with a half for each.
+        true = [label for label, value in doc.cats.items() if value > 0.5 and label in labels]
+        return " and ".join(map(repr, sorted(true)[:2])) if len(true) > 1 else ""
 
     def gold(self, examples: list[Example]) -> tuple[np.ndarray, np.ndarray] | None:
         """RETURNS (Optional[tuple]): Rows of docs with gold, int64 (n,), and their values per
@@ -176,6 +196,8 @@ class TextCategorizer(Head):
             for column, label in enumerate(labels):
                 if label in cats:
                     values[row, column] = cats[label]
+            if both := self._both_true(example.reference, labels):
+                self.warn_once("exclusive", BOTH_TRUE.format(name=self.name, both=both))
             if not cats.keys() <= set(labels):
                 self.warn_of_label(min(cats.keys() - set(labels)))
         if self.exclusive_classes:

@@ -1,5 +1,7 @@
 """No annotation means unknown, an empty one means none: in training and in scores."""
 
+import warnings
+
 import numpy as np
 import pytest
 from spacy.tokens import Doc, DocBin, Span
@@ -88,6 +90,24 @@ def test_absent_category_labels_are_unknown(encoder_path):
 def test_exclusive_categories_need_one_that_is_true(nlp):
     textcat = nlp.get_pipe("textcat")
     assert textcat.gold([example(nlp, SMITH, cats={"Business": 0.0})]) is None
+
+
+def test_labels_that_exclude_each_other_are_not_both_true(nlp, encoder_path):
+    from tests.conftest import make_nlp
+
+    both = example(nlp, SMITH, cats={"Business": 1.0, "Sports": 1.0})
+    textcat = nlp.get_pipe("textcat")
+    with pytest.warns(UserWarning, match="'Business' and 'Sports' are both true"):
+        textcat.gold([both])
+    # Annotators who do not agree are another thing, and so are labels of another head.
+    new = make_nlp(encoder_path, ["textcat"])
+    halves = example(new, SMITH, cats={"Business": 0.5, "Sports": 0.5})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        textcat.gold([halves, example(nlp, SMITH, cats={"Business": 1.0, "Sports": 0.0})])
+    new.initialize(lambda: [halves])
+    with pytest.raises(ValueError, match="exclusive_classes = false"):
+        new.initialize(lambda: [halves, both])
 
 
 def test_scores_count_only_docs_with_gold(trained):
