@@ -21,7 +21,7 @@ from thinc.api import Config
 from ..corpus.leaks import paths_of
 from ..corpus.reader import MultiCorpus, make_multi_corpus
 from ..evaluation.bootstrap import Difference, count_correct, paired_difference
-from ..evaluation.evaluate import predict_corpus
+from ..evaluation.evaluate import check_gold, predict_corpus
 from ..evaluation.scorers import main_score
 from ..training.conflict import gradient_cosines
 from .estimate import Learner, learners_of
@@ -38,14 +38,11 @@ class Run(NamedTuple):
     name (str): "alone: TASK", "all" or "without: TASK".
     heads (Tuple[str]): Components that learn, besides the encoder.
     corpora (Tuple[str]): Training corpora with gold for one of them.
-    epochs (int): So many that its only corpus is passed as often as in the run with all. With
-        mixing = "proportional" that holds for several corpora, too.
     """
 
     name: str
     heads: tuple[str, ...]
     corpora: tuple[str, ...]
-    epochs: int
 
 
 class Comparison:
@@ -57,7 +54,8 @@ class Comparison:
     epochs (Optional[int]): In place of [training] max_epochs.
     tests (Optional[Dict[str, str]]): Path of the test docs by corpus; None takes [training]
         dev_corpus.
-    RAISES (ValueError): If the config has no such heads, no limit in epochs, or another reader.
+    RAISES (ValueError): If the config has no such heads, no limit in epochs, or another reader,
+        or if the tests have no gold for a head.
     """
 
     def __init__(
@@ -94,12 +92,23 @@ class Comparison:
                 f"Can't compare {', '.join(map(repr, sorted(unknown))) or 'one task with itself'}. "
                 f"The heads of this pipeline that learn: {', '.join(self.learners)}."
             )
-        self.reader = _resolve(config, "train_corpus")
-        self.surveys = {name: survey_docs(self.reader.docs(name)) for name in self.reader.corpora}
         self.dev = paths_of(config, "dev_corpus")
         self.tests = tests or self.dev
+        self.reader = _resolve(config, "train_corpus")
+        self.reader.held_out |= self._held_out()
+        self.reader.find_leaks(nlp)
+        self.surveys = {name: survey_docs(self.reader.docs(name)) for name in self.reader.corpora}
+        # Where mixing weighs corpora against each other, that is done with all of them, once.
+        self.shares: dict[str, int] | None = None
+        if self.reader.mixing != "proportional" or self.reader.given_shares is not None:
+            self.shares = self.reader.shares({n: found.docs for n, found in self.surveys.items()})
         self.test_surveys = {name: survey(path) for name, path in self.tests.items()}
         self.dev_surveys = {name: survey(path) for name, path in self.dev.items()}
+        self.tested = {
+            corpus: [name for name in self.learners if self._is_tested(name, corpus)]
+            for corpus in self.tests
+        }
+        check_gold(self.learners, {corpus: bool(heads) for corpus, heads in self.tested.items()})
 
     def runs(self) -> list[Run]:
         """RETURNS (List[Run]): In the order of training; sets of heads that are alike come once."""
@@ -114,19 +123,11 @@ class Comparison:
                 left = {n for n in self.learners if n != task and task not in self.needs[n]}
                 if left:
                     wanted[f"without: {task}"] = left
-        shares = self.reader.shares({name: found.docs for name, found in self.surveys.items()})
         runs: dict[frozenset[str], Run] = {}
         for name, heads in wanted.items():
             ordered = tuple(n for n in self.learners if n in heads)
             corpora = tuple(c for c, found in self.surveys.items() if self._gold(heads, c, found))
-            passes = 1.0
-            if len(corpora) == 1:
-                (corpus,) = corpora
-                alone = self.reader.shares({corpus: self.surveys[corpus].docs})
-                passes = shares[corpus] / alone[corpus]
-            runs.setdefault(
-                frozenset(heads), Run(name, ordered, corpora, max(1, round(self.epochs * passes)))
-            )
+            runs.setdefault(frozenset(heads), Run(name, ordered, corpora))
         return list(runs.values())
 
     def run_of(self, runs: Iterable[Run], kind: str, task: str = "") -> Run | None:
@@ -137,6 +138,16 @@ class Comparison:
             "without": {n for n in self.learners if n != task and task not in self.needs[n]},
         }[kind]
         return next((run for run in runs if set(run.heads) == heads), None)
+
+    def _held_out(self) -> dict[str, str]:
+        return {**{f"{name}_dev": path for name, path in self.dev.items()}, **self.tests}
+
+    def _is_tested(self, name: str, corpus: str) -> bool:
+        learner = self.learners[name]
+        # As `predict_corpus` has it.
+        if not any(corpus in (other.corpora or ()) for other in self.learners.values()):
+            learner = learner._replace(corpora=None)
+        return _has_gold(learner, corpus, self.test_surveys[corpus])
 
     def _gold(self, heads: Iterable[str], corpus: str, found: Survey) -> bool:
         return any(_has_gold(self.learners[name], corpus, found) for name in heads)
@@ -155,7 +166,7 @@ class Comparison:
         after_init = config["initialize"].get("after_init") or {}
         if after_init.get("heads"):  # of fit_heads
             after_init["heads"] = [name for name in after_init["heads"] if name not in out]
-        training.update(seed=seed, max_epochs=run.epochs, max_steps=0, patience=0)
+        training.update(seed=seed, max_epochs=self.epochs, max_steps=0, patience=0)
         config["system"]["seed"] = seed
         training["logger"] = {
             "@loggers": "spacy_multitask.Logger.v1",
@@ -165,6 +176,9 @@ class Comparison:
         train = dot_to_object(config, training["train_corpus"])
         train["seed"] = seed
         train["corpora"] = {name: train["corpora"][name] for name in run.corpora}
+        # Each corpus is passed as often as in the run with all.
+        if self.shares is not None:
+            train["shares"] = {name: self.shares[name] for name in run.corpora}
         dev = dot_to_object(config, training["dev_corpus"])
         if "corpora" in dev:
             known = {
@@ -176,8 +190,7 @@ class Comparison:
             dev["corpora"] = known or dev["corpora"]
         if train.get("leaks", "ignore") != "ignore":
             # Each run is to drop the same docs.
-            parts = [*((f"{n}_dev", p) for n, p in self.dev.items()), *self.tests.items()]
-            train["held_out"] = {**(train.get("held_out") or {}), **dict(parts)}
+            train["held_out"] = {**(train.get("held_out") or {}), **self._held_out()}
         return config
 
     def train_and_count(self, run: Run, seed: int, folder: Path, *, gpu_id: int) -> dict[str, Any]:
@@ -195,11 +208,7 @@ class Comparison:
         nlp = spacy.load(folder / "model-last")
         found: dict[str, Any] = {}
         for corpus, path in self.tests.items():
-            heads = [
-                name
-                for name in run.heads
-                if _has_gold(self.learners[name], corpus, self.test_surveys[corpus])
-            ]
+            heads = [name for name in run.heads if name in self.tested[corpus]]
             if not heads:
                 continue
             examples, _ = predict_corpus(nlp, corpus, path)
@@ -238,7 +247,7 @@ def compare(
     folder (Optional[Path]): Where models and logs stay; None for nowhere.
     gpu_id (int): GPU to use, or -1 for the CPU.
     log (Callable): Takes a line about each training.
-    RETURNS (Dict[str, Any]): "runs": heads, corpora and epochs of each; "scores": values by run,
+    RETURNS (Dict[str, Any]): "runs": heads and corpora of each; "epochs"; "scores": values by run,
         task and corpus, one per seed; "effects": see `effects`; "conflict": by run the mean cosine
         of each two heads' gradients.
     """
@@ -250,7 +259,7 @@ def compare(
         for i, (seed, run) in enumerate((seed, run) for seed in seeds for run in runs):
             log(
                 f"{i + 1}/{len(seeds) * len(runs)} {run.name}, seed {seed}: {', '.join(run.heads)} "
-                f"on {', '.join(run.corpora)}, {run.epochs} epochs"
+                f"on {', '.join(run.corpora)}, {comparison.epochs} epochs"
             )
             place = (folder or Path(scratch)) / f"{run.name.replace(': ', '-')}-{seed}"
             results[run.name].append(comparison.train_and_count(run, seed, place, gpu_id=gpu_id))
@@ -272,6 +281,7 @@ def compare(
     }
     return {
         "seeds": seeds,
+        "epochs": comparison.epochs,
         "runs": {run.name: run._asdict() for run in runs},
         "scores": scores,
         "effects": effects(comparison, runs, results),

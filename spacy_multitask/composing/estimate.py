@@ -179,6 +179,7 @@ def describe_training(nlp: Language) -> tuple[list[Row], str] | None:
     reader = registry.resolve({"corpus": section})["corpus"]
     if not isinstance(reader, MultiCorpus) or training["max_epochs"] < 0:
         return None
+    reader.find_leaks(nlp)
     surveys = {
         name: survey_docs(progress(reader.docs(name), f"Looking into {name}"))
         for name in reader.corpora

@@ -45,6 +45,7 @@ def make_multi_corpus(
     shuffle_buffer: int = 1000,
     leaks: str = "ignore",
     held_out: dict[str, str] | None = None,
+    shares: dict[str, int] | None = None,
 ) -> MultiCorpus:
     """Read several corpora, for training or for evaluation.
 
@@ -67,6 +68,8 @@ def make_multi_corpus(
         consist of them, see `check_leaks`.
     held_out (Optional[Dict[str, str]]): Paths of further parts to look for leaks in, by name: test
         sets.
+    shares (Optional[Dict[str, int]]): How many examples of each corpus an epoch has, in place of
+        what `mixing` and `sample` give.
     RETURNS (MultiCorpus): Maps the pipeline to examples.
     RAISES (ValueError): If an option has no such value.
     """
@@ -78,6 +81,7 @@ def make_multi_corpus(
         shuffle_buffer=shuffle_buffer,
         leaks=leaks,
         held_out=held_out,
+        shares=shares,
     )
 
 
@@ -98,6 +102,7 @@ class MultiCorpus:
         shuffle_buffer: int,
         leaks: str,
         held_out: dict[str, str] | None,
+        shares: dict[str, int] | None,
     ):
         if mixing not in MIXINGS:
             raise ValueError(f"mixing = {mixing!r} is not one of {', '.join(MIXINGS)}.")
@@ -133,6 +138,11 @@ class MultiCorpus:
                         "0 is no limit."
                     )
             self.corpora[name] = {**OPTIONS, **options}
+        if shares is not None and (shares.keys() != corpora.keys() or min(shares.values()) < 1):
+            raise ValueError(
+                f"shares must give a number of examples, 1 or more, for each of "
+                f"{', '.join(corpora)}; it is {shares}."
+            )
         _warn_of_twins(self.corpora)
         self.mixing = mixing
         self.temperature = temperature
@@ -140,6 +150,7 @@ class MultiCorpus:
         self.shuffle_buffer = shuffle_buffer
         self.leaks = leaks
         self.held_out = held_out or {}
+        self.given_shares = shares
         self.epoch = 0
         # Indices of docs to leave out, by corpus.
         self.dropped: dict[str, frozenset[int]] = {}
@@ -151,8 +162,7 @@ class MultiCorpus:
         """
         PLAN.read(nlp)
         if self._sizes is None:
-            if self.leaks != "ignore":
-                self._look_for_leaks(nlp)
+            self.find_leaks(nlp)
             self._sizes = {name: self._count(name) for name in self.corpora}
         sizes, shares = self._sizes, self.shares(self._sizes)
         if not self.epoch and (len(sizes) > 1 or shares != sizes):
@@ -211,7 +221,13 @@ class MultiCorpus:
         random.Random(f"{self.seed} {name}").shuffle(order)
         return frozenset(order[(self.epoch * n + i) % size] for i in range(n))
 
-    def _look_for_leaks(self, nlp: Language) -> None:
+    def find_leaks(self, nlp: Language) -> None:
+        """Do what `leaks` says, before the docs are counted.
+
+        nlp (Language): With the config that names the development corpora.
+        """
+        if self.leaks == "ignore":
+            return
         paths = {name: options["path"] for name, options in self.corpora.items()}
         dev = paths_of(nlp.config.interpolate(), "dev_corpus")
         found = check_leaks(paths, held_out_parts(dev, self.held_out))
@@ -301,6 +317,8 @@ class MultiCorpus:
 
     def shares(self, sizes: dict[str, int]) -> dict[str, int]:
         """RETURNS (Dict[str, int]): Examples of each corpus in an epoch, given all there are."""
+        if self.given_shares is not None:
+            return {name: self.given_shares[name] for name in sizes}
         sizes = {name: self._sampled(name, size) for name, size in sizes.items()}
         if self.mixing == "proportional":
             return sizes

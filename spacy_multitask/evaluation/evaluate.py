@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def evaluate(nlp: Language, corpora: dict[str, str]) -> dict[str, dict[str, Any]
         name: score_corpus(nlp, *predict_corpus(nlp, name, path))[0]
         for name, path in corpora.items()
     }
-    check_gold(nlp, {name: bool(main_scores(result)) for name, result in scores.items()})
+    check_gold(labelled(nlp), {name: bool(main_scores(result)) for name, result in scores.items()})
     return scores
 
 
@@ -98,20 +99,23 @@ def score_corpus(
     return known, owners
 
 
-def check_gold(nlp: Language, scored: dict[str, bool]) -> None:
+def labelled(nlp: Language) -> list[str]:
+    """RETURNS (List[str]): Components that have labels, in order."""
+    return [name for name, labels in nlp.pipe_labels.items() if labels]
+
+
+def check_gold(heads: Iterable[str], scored: dict[str, bool]) -> None:
     """Tell of corpora for which a pipeline has no score.
 
+    heads (Iterable[str]): Names of the components that could have one.
     scored (Dict[str, bool]): Whether there is one, by corpus name.
     RAISES (ValueError): If there is none at all.
     """
     without = [name for name, is_scored in scored.items() if not is_scored]
     if not without:
         return
-    heads = ", ".join(name for name, labels in nlp.pipe_labels.items() if labels)
-    message = (
-        f"No gold for any of {heads or 'the pipeline, which has no heads,'} in the corpora "
-        f"{', '.join(without)}."
-    )
+    names = ", ".join(heads) or "the pipeline, which has no heads,"
+    message = f"No gold for any of {names} in the corpora {', '.join(without)}."
     if len(without) == len(scored):
         raise ValueError(message)
     warnings.warn(message, stacklevel=3)

@@ -19,7 +19,14 @@ from thinc.api import Model
 
 from ..evaluation.bootstrap import count_correct, label_pairs
 from ..evaluation.calibration import Reliability, reliability
-from ..evaluation.evaluate import check_gold, is_kind, main_scores, predict_corpus, score_corpus
+from ..evaluation.evaluate import (
+    check_gold,
+    is_kind,
+    labelled,
+    main_scores,
+    predict_corpus,
+    score_corpus,
+)
 from ..heads.base import Head
 from ..heads.relations import KEY as RELATIONS
 from ..layers.shim import TorchShim
@@ -64,7 +71,7 @@ def build_report(
         matrices += _matrices(name, examples, heads)
         mistakes += _mistakes(name, examples, heads)
         charts += _calibration(name, nlp, examples)
-    check_gold(nlp, scored)
+    check_gold(labelled(nlp), scored)
     meta = nlp.meta
     return environment.get_template("template.html").render(
         title=title or f"{meta['lang']}_{meta['name']} {meta['version']}",

@@ -5,11 +5,14 @@ import json
 
 import numpy as np
 import pytest
-from spacy.util import load_config
+from spacy.tokens import Doc, DocBin
+from spacy.util import load_config, registry
+from spacy.vocab import Vocab
 from typer.testing import CliRunner
 
 from spacy_multitask.cli import app
 from spacy_multitask.composing.compare import Comparison, Run, effects
+from spacy_multitask.corpus.reader import MIXINGS
 from spacy_multitask.evaluation.bootstrap import paired_difference
 from tests.integration.conftest import ROOT, project  # noqa: F401  a fixture
 
@@ -44,28 +47,41 @@ def test_runs_have_their_heads_corpora_and_budget(config):
     names = [run.name for run in comparison.runs()]
     assert names == ["alone: tagger", "alone: ner", "all", "without: tagger", "without: ner"]
     alone, _, together, without, _ = comparison.runs()
-    assert alone == Run("alone: tagger", ("tagger",), ("pos",), 4)
+    assert alone == Run("alone: tagger", ("tagger",), ("pos",))
     assert together.heads == ("tagger", "chunker", "ner", "textcat")
-    assert set(together.corpora) == {"pos", "chunk", "ner", "topic"} and together.epochs == 4
+    assert set(together.corpora) == {"pos", "chunk", "ner", "topic"}
     assert without.heads == ("chunker", "ner", "textcat") and "pos" not in without.corpora
 
 
-def test_a_corpus_that_is_read_more_often_together_is_so_alone(config):
+@pytest.mark.parametrize("mixing", MIXINGS)
+@pytest.mark.parametrize("sample", [0, 4, 0.25])
+def test_each_corpus_is_passed_as_often_in_every_run(config, mixing, sample):
     mixed = copy.deepcopy(config)
-    mixed["corpora"]["train"]["mixing"] = "uniform"
-    comparison = Comparison(mixed, tasks=["tagger"], kinds=["alone"], epochs=10)
-    (run,) = comparison.runs()
-    # 54 docs in four equal shares of 14; 14 of 12 docs are 1.17 passes.
-    assert {name: found.docs for name, found in comparison.surveys.items()}["pos"] == 12
-    assert run.epochs == 12
+    mixed["corpora"]["train"]["mixing"] = mixing
+    mixed["corpora"]["train"]["corpora"]["pos"]["sample"] = sample
+    comparison = Comparison(mixed, epochs=10)
+    sizes = {name: found.docs for name, found in comparison.surveys.items()}
+    assert len(set(sizes.values())) > 1
+    together = comparison.reader.shares(sizes)
+    for run in comparison.runs():
+        found = comparison.config_of(run, 0, ROOT / "x.jsonl")
+        assert found["training"]["max_epochs"] == 10
+        reader = registry.resolve({"reader": found["corpora"]["train"]})["reader"]
+        shares = reader.shares({name: sizes[name] for name in run.corpora})
+        assert shares == {name: together[name] for name in run.corpora}, run.name
 
 
-@pytest.mark.parametrize(("sample", "epochs"), [(4, 10), (0.25, 10), (0, 10)])
-def test_a_sample_is_drawn_as_often_alone(config, sample, epochs):
-    sampled = copy.deepcopy(config)
-    sampled["corpora"]["train"]["corpora"]["pos"]["sample"] = sample
-    comparison = Comparison(sampled, tasks=["tagger"], kinds=["alone", "all"], epochs=epochs)
-    assert [run.epochs for run in comparison.runs()] == [epochs, epochs]
+def test_tests_without_gold_are_refused_before_the_training(config, tmp_path):
+    dev = config["corpora"]["dev"]["corpora"]
+    picky = copy.deepcopy(config)
+    picky["components"]["ner"]["corpora"] = ["ner"]
+    # What no head knows by name is for all heads.
+    comparison = Comparison(picky, epochs=1, tests={"wire": dev["ner"]["path"]})
+    assert "ner" in comparison.tested["wire"] and "tagger" not in comparison.tested["wire"]
+    empty = tmp_path / "empty.spacy"
+    DocBin(docs=[Doc(Vocab(), words=["a"])]).to_disk(empty)
+    with pytest.raises(ValueError, match="No gold for any of tagger, chunker, ner, textcat in"):
+        Comparison(config, epochs=1, tests={"x": str(empty)})
 
 
 def test_what_a_config_leaves_to_spacy_is_filled_in(config):

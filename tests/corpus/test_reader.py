@@ -340,3 +340,12 @@ def test_a_file_that_is_named_twice_is_warned_of(paths):
     paths["twin"] = dict(paths["small"])
     with pytest.warns(UserWarning, match="'small' and 'twin'"):
         make_multi_corpus(paths)
+
+
+def test_shares_may_be_given(paths, nlp):
+    for mixing in ("proportional", "round_robin"):
+        reader = make_multi_corpus(paths, mixing=mixing, shares={"small": 7, "large": 2})
+        assert Counter(names(reader, nlp)) == {"small": 7, "large": 2}
+    for shares in ({"small": 7}, {"small": 7, "large": 0}, {"small": 7, "large": 1, "x": 1}):
+        with pytest.raises(ValueError, match="shares must give"):
+            make_multi_corpus(paths, shares=shares)
