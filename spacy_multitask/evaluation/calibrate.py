@@ -53,9 +53,11 @@ def calibrate(nlp: Language, corpora: dict[str, str]) -> dict[str, dict[str, Any
                 "error_after": reliability(x, y, temperature=temperatures[part]).error,
             }
         if temperatures:
-            head.cfg["temperatures"] = temperatures
+            # Parts without gold here keep what was fitted to other corpora before.
+            head.cfg["temperatures"] = {**head.cfg.get("temperatures", {}), **temperatures}
         if values[name] and isinstance(head, TextCategorizer):
             x, y = (np.concatenate(arrays) for arrays in zip(*values[name]))
+            # Older ones went with the older temperature.
             head.cfg["thresholds"] = _thresholds(head, x, y)
             found[name]["thresholds"] = head.cfg["thresholds"]
     unknown = {name: part for name, part in parts.items() if not any(map(corpus_of, part))}

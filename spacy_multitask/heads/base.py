@@ -19,6 +19,7 @@ from spacy.vocab import Vocab
 from thinc.api import Config, Model, Optimizer, set_dropout_rate
 from torch import Tensor, nn
 
+from ..corpus.leaks import paths_of
 from ..corpus.reader import corpus_of
 from ..encoder.adapter import listen_without_words, pack, touch
 from ..encoder.batch import PackedBatch
@@ -168,8 +169,15 @@ class Head(TrainablePipe):
         RAISES (ValueError): If no example has gold for this head.
         """
         validate_get_examples(get_examples, f"{type(self).__name__}.initialize")
-        own = (eg for eg in all_examples(get_examples) if self._is_own(eg))
-        self.cfg.update(self.collect_labels(own) if labels is None else labels)
+        corpora: set[str] = set()
+
+        def own() -> Iterator[Example]:
+            for eg in all_examples(get_examples):
+                corpora.add(corpus_of(eg))
+                if self._is_own(eg):
+                    yield eg
+
+        self.cfg.update(self.collect_labels(own()) if labels is None else labels)
         self._drop_calibration()
         if not any(self.label_data.values()):
             of = f" of the corpora {', '.join(sorted(self.corpora))}" if self.corpora else ""
@@ -178,6 +186,7 @@ class Head(TrainablePipe):
                 f"{self.labels_doc}. Add a corpus that annotates it, or take the component out "
                 "of [nlp] pipeline."
             )
+        self._warn_of_corpora(corpora, nlp)
         unknown = sorted(self.class_weights.keys() - set(self.classes))
         if unknown:
             raise ValueError(
@@ -190,9 +199,23 @@ class Head(TrainablePipe):
             nlp._link_components()
             if self.tok2vec.encoder is not None:
                 self.tok2vec.encoder.set_pipeline(nlp)
-        width = self._init_tok2vec(get_examples)
+        width = self._init_tok2vec(get_examples, nlp)
         self.model.set_dim("nO", self.n_out, force=True)
         self.shim.set_module(self.make_module(width))
+
+    def _warn_of_corpora(self, found: set[str], nlp: Language | None) -> None:
+        """Tell of corpora that the head is to learn from, and that are not there."""
+        if not any(found) or self.corpora is None:
+            return
+        # Some may be for its scores alone.
+        dev = {} if nlp is None else paths_of(nlp.config.interpolate(), "dev_corpus")
+        unknown = sorted(self.corpora - found - dev.keys())
+        if unknown:
+            self.warn_once(
+                "corpora",
+                f"corpora of {self.name!r} names {', '.join(unknown)}, which no training example "
+                f"is from. There are: {', '.join(sorted(filter(None, found)))}.",
+            )
 
     def _is_own(self, example: Example) -> bool:
         """RETURNS (bool): Whether this head may look at the example's gold."""
@@ -209,13 +232,21 @@ class Head(TrainablePipe):
         x = example.predicted
         return Example(x, Doc(x.vocab, words=[token.text for token in x]))
 
-    def _init_tok2vec(self, get_examples: Callable[[], Iterable[Example]]) -> int:
+    def _init_tok2vec(
+        self, get_examples: Callable[[], Iterable[Example]], nlp: Language | None
+    ) -> int:
         """RETURNS (int): Width of the token vectors."""
         tok2vec = self.tok2vec
         if isinstance(tok2vec, EncoderListener):
             tok2vec.former = None  # it begins anew, on whatever encoder
-            if not tok2vec.has_dim("nO"):
+            encoder = tok2vec.encoder
+            if encoder is None:
                 tok2vec.packed([], False)  # says what is missing
+                raise AssertionError
+            if not tok2vec.has_dim("nO") and nlp is not None and encoder.name in nlp.disabled:
+                # It is frozen, so spaCy does not initialise it: heads learn on it as it is.
+                encoder.initialize(get_examples, nlp=nlp)
+            if not tok2vec.has_dim("nO"):
                 raise ValueError(
                     f"The encoder {tok2vec.upstream_name!r} that {self.name!r} listens to has no "
                     "weights yet; it must come before the head in [nlp] pipeline."

@@ -326,3 +326,17 @@ def test_a_threshold_out_of_range_is_refused(head):
     nlp = spacy.blank("en")
     with pytest.raises(ValueError, match=r"abstain = 1.0 of .* must be in \[0, 1\)"):
         nlp.add_pipe(f"multitask_{head}", config={"abstain": 1.0})
+
+
+def test_parts_without_gold_keep_their_temperature(encoder_path, tmp_path):
+    nlp = make_nlp(encoder_path, ["tagger"])
+    both = {"tags": ["NNP"] * 5, "pos": ["PROPN", "PROPN", "VERB", "PROPN", "PROPN"]}
+    nlp.initialize(lambda: [example(nlp, WORDS, **both)])
+    for name, gold in (("both", both), ("tags", {"tags": both["tags"]})):
+        DocBin(docs=[example(nlp, WORDS, **gold).reference]).to_disk(tmp_path / f"{name}.spacy")
+    calibrate(nlp, {"x": str(tmp_path / "both.spacy")})
+    first = dict(nlp.get_pipe("tagger").cfg["temperatures"])
+    assert first.keys() == {"tags", "pos"}
+    found = calibrate(nlp, {"x": str(tmp_path / "tags.spacy")})
+    assert found.keys() == {"tagger.tags"}
+    assert nlp.get_pipe("tagger").cfg["temperatures"] == first

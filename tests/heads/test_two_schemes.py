@@ -196,3 +196,12 @@ def test_a_corpus_name_that_does_not_exist_is_an_error(encoder_path, corpora):
     nlp.add_pipe("multitask_tagger", name="tagger", config={"corpora": ["fin"]})
     with pytest.raises(ValueError, match="of the corpora fin has gold for the component 'tagger'"):
         nlp.initialize(lambda: corpora(nlp))
+
+
+def test_a_corpus_name_beside_right_ones_that_does_not_exist_is_named(encoder_path, corpora):
+    nlp = make_nlp(encoder_path, [])
+    nlp.add_pipe("multitask_ner", config={"corpora": ["fine", "wire", "web_typo"]})
+    nlp.config["training"]["dev_corpus"] = "corpora.dev"
+    nlp.config["corpora"]["dev"] = {"corpora": {"wire": {"path": "wire.spacy"}}}
+    with pytest.warns(UserWarning, match="names web_typo, which .*: coarse, fine, moods, topics"):
+        nlp.initialize(lambda: corpora(nlp))

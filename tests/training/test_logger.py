@@ -3,7 +3,9 @@
 import io
 
 import pytest
+import spacy
 import srsly
+import torch
 from spacy.training.initialize import init_nlp
 from spacy.training.loop import train as spacy_train
 from spacy.util import load_config
@@ -109,3 +111,17 @@ def test_a_score_that_is_not_there_is_named(encoder_path, caplog):
     assert (
         "names worst_taks, of which" in record.message and "There are: tag_acc." in record.message
     )
+
+
+def test_heads_learn_on_a_pretrained_encoder_that_is_frozen(project, tmp_path):  # noqa: F811
+    """spaCy does not initialise what is frozen."""
+    config = load_config(project / "config.cfg")
+    config["training"].update(frozen_components=["transformer"], max_epochs=30)
+    (tmp_path / "out").mkdir()
+    nlp = init_nlp(config)
+    start = {n: p.clone() for n, p in nlp.get_pipe("transformer").shim.module.named_parameters()}
+    spacy_train(nlp, tmp_path / "out", stdout=io.StringIO())
+    trained = spacy.load(tmp_path / "out" / "model-last")
+    for name, p in trained.get_pipe("transformer").shim.module.named_parameters():
+        assert torch.equal(p, start[name]), name
+    assert trained.meta["performance"]["tag_acc"] > 0.5
