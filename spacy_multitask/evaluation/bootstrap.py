@@ -23,7 +23,8 @@ from .scorers import best_cat, known_ents, knows_cats
 
 # What a score counts, after the prefix of a second head.
 KIND = re.compile(
-    r"(?:^|_)((?:tag|pos|morph|lemma|cats)_acc|dep_uas|dep_las|sents_f|ents_f|rels_f|spans_(.+)_f)$"
+    r"(?:^|_)((?:tag|pos|morph|lemma|cats)_acc|cats_micro_f|dep_uas|dep_las|sents_f|ents_f|rels_f|"
+    r"spans_(.+)_f)$"
 )
 # spaCy's parser is not scored on punctuation.
 PUNCTUATION = ("p", "punct")
@@ -50,7 +51,8 @@ def count_correct(example: Example, score: str, head: Any = None) -> Counts | No
 
     example (Example): With predictions.
     score (str): "tag_acc", "pos_acc", "morph_acc", "lemma_acc", "dep_uas", "dep_las", "sents_f",
-        "cats_acc", "ents_f", "rels_f" or "spans_KEY_f", or one of them with a prefix.
+        "cats_acc", "cats_micro_f" where several labels may be true, "ents_f", "rels_f" or
+        "spans_KEY_f", or one of them with a prefix.
     head (Any): The component whose score it is: it may have labels, and a place for predictions, of
         its own.
     RETURNS (Optional[Tuple[int, int, int]]): Right, predicted and gold items; None without gold, or
@@ -114,6 +116,15 @@ def _items(example: Example, score: str, head: Any) -> _Items | None:
             return None
         best = [best_cat(doc, labels) for doc in (reference, predicted)]
         return _Items({(best[0],)}, {(best[1],)}, Counter())
+    if kind == "cats_micro_f":
+        if not isinstance(head, TextCategorizer) or head.exclusive_classes:
+            return None
+        known = [label for label in head.labels if label in reference.cats]
+        if not known:
+            return None
+        said = head.true_labels(predicted)
+        true = {(label,) for label in known if reference.cats[label] > 0}  # as spaCy's Scorer
+        return _Items(true, {(label,) for label in known if label in said}, Counter())
     if kind == "ents_f":
         if not reference.has_annotation("ENT_IOB"):
             return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import warnings
 from collections.abc import Iterable
@@ -90,8 +91,10 @@ def score_corpus(
         counts = [c for eg in examples if (c := count_correct(eg, score, head)) is not None]
         if counts:
             intervals[score] = interval(counts)
-            if by_label := score_labels(examples, score, head):
-                labels[score] = by_label
+        # It has no items of its own; those of its labels are counted for another one.
+        items = re.sub("cats_score$", "cats_micro_f", score)
+        if by_label := score_labels(examples, items, head):
+            labels[score] = by_label
     known.update(intervals=intervals, labels=labels)
     known["docs"] = len(examples)
     known["words"] = sum(len(eg.predicted) for eg in examples)

@@ -12,7 +12,7 @@ from typing import IO, Any
 
 import srsly
 from spacy.language import Language
-from spacy.util import logger, registry
+from spacy.util import dot_to_object, logger, registry
 from tqdm import tqdm
 from wasabi import row, table
 
@@ -28,6 +28,7 @@ from ..registering import with_types
 from .plan import PLAN
 
 BATCHER = "spacy_multitask.batch_by_words.v1"
+READER = "spacy_multitask.MultiCorpus.v1"
 Printer = Callable[[dict[str, Any] | None], None]
 
 
@@ -60,6 +61,7 @@ def make_logger(
         nlp: Language, stdout: IO = sys.stdout, stderr: IO = sys.stderr
     ) -> tuple[Printer, Callable[[], None]]:
         PLAN.read(nlp)
+        _check_draws(nlp)
         if patience:
             _check_that_it_can_stop(nlp)
         is_planned = plan and _print_plan(nlp, stdout)
@@ -80,6 +82,44 @@ def _print_plan(nlp: Language, stdout: IO) -> bool:
     print(table(rows, header=HEADER, divider=True, aligns=ALIGNS), file=stdout)
     print(text, file=stdout, flush=True)
     return True
+
+
+def _check_draws(nlp: Language) -> None:
+    """Warn where what a reader draws anew is not what is wanted, or is not drawn anew."""
+    config = nlp.config.interpolate()
+    training = config["training"]
+    readers = {}
+    for part in ("train_corpus", "dev_corpus"):
+        try:
+            section = dot_to_object(config, training[part])
+        except KeyError:
+            continue  # not there, as in a training from Python
+        if section.get("@readers") == READER:
+            readers[part] = section
+    drawn = {
+        part: [name for name, options in section["corpora"].items() if options.get("sample")]
+        for part, section in readers.items()
+    }
+    if drawn.get("dev_corpus"):
+        logger.warning(
+            "sample of %s in [%s] draws other docs at each evaluation, so scores are not of the "
+            "same docs. Take limit in place of it.",
+            ", ".join(drawn["dev_corpus"]),
+            training["dev_corpus"],
+        )
+    batcher = training["batcher"].get("@batchers")
+    if batcher == BATCHER or training["max_epochs"] < 0 or "train_corpus" not in readers:
+        return
+    mixing = readers["train_corpus"].get("mixing", "proportional")
+    if drawn["train_corpus"] or mixing != "proportional":
+        what = "sample" if drawn["train_corpus"] else f"mixing = {mixing}"
+        logger.warning(
+            "%s draws each epoch anew only with the batcher %s. With %s all epochs have the "
+            "examples of the first.",
+            what,
+            BATCHER,
+            batcher,
+        )
 
 
 def _check_that_it_can_stop(nlp: Language) -> None:

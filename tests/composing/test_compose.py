@@ -323,3 +323,17 @@ def test_command(corpora, encoder_path, tmp_path):
     assert again.exit_code == 1 and "--force" in again.output
     wrong = CliRunner().invoke(app, [*arguments[:4], "-F", "--task", f"x:ner={corpora / 'pos'}"])
     assert wrong.exit_code == 1 and "has no gold for a ner" in wrong.output
+
+
+def test_docs_that_leak_are_not_in_the_plan(corpora, encoder_path, tmp_path):
+    vocab = spacy.blank("en").vocab
+    docs = [Doc(vocab, words=[f"w{k}{i}" for i in range(12)], tags=["N"] * 12) for k in range(5)]
+    for part, found in (("train", docs), ("dev", docs[:2])):
+        DocBin(docs=found).to_disk(tmp_path / f"pos-{part}.spacy")
+    config = compose(encoder_path, specs(corpora, ["pos"]), epochs=1)
+    for part in ("train", "dev"):
+        config["corpora"][part]["corpora"]["pos"]["path"] = str(tmp_path / f"pos-{part}.spacy")
+    config["corpora"]["train"]["leaks"] = "drop"
+    with pytest.warns(UserWarning, match="leaks into held-out data"):
+        rows, _ = describe_training(training_of(config))
+    assert rows[0][3:5] == ("3", "36")

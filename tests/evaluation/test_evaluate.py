@@ -1,5 +1,6 @@
 """Scores per corpus, and intervals that agree with them."""
 
+import numpy as np
 import pytest
 import spacy
 from spacy.tokens import Doc, DocBin, Span
@@ -175,3 +176,27 @@ def test_entities_on_unknown_tokens_count_nowhere(encoder_path, key):
     reference.set_ents([person], default="outside")
     assert head.score(examples)[score] == 0.5
     assert count_correct(examples[0], score, head) == (1, 3, 1)
+
+
+def test_labels_of_which_several_may_be_true_are_scored_one_by_one(encoder_path, tmp_path):
+    nlp = make_nlp(encoder_path, [])
+    config = {"exclusive_classes": False, "threshold": 0.3}
+    head = nlp.add_pipe("multitask_textcat", config=config)
+    gold = [
+        {"A": 1.0, "B": 0.0, "C": 1.0}, {"A": 0.0, "B": 1.0}, {"C": 0.0, "A": 1.0}, {}
+    ]  # fmt: skip
+    docs = [Doc(nlp.vocab, words=["Mr", str(i)]) for i in range(len(gold))]
+    for doc, cats in zip(docs, gold):
+        doc.cats = cats
+    nlp.initialize(lambda: [Example(doc, doc) for doc in docs])
+    head.cfg["thresholds"] = {"A": 0.6}
+    head.predict = lambda docs: np.array([[0.5, 0.5, 0.5]] * len(docs), np.float32)
+    DocBin(docs=docs, store_user_data=True).to_disk(tmp_path / "gold.spacy")
+    found = evaluate(nlp, {"x": str(tmp_path / "gold.spacy")})["x"]
+    by_label = found["labels"]["cats_score"]
+    assert by_label.keys() == {"A", "B", "C"} and by_label["B"]["gold"] == 1
+    for label, scores in found["cats_f_per_type"].items():
+        assert by_label[label]["f"] == pytest.approx(scores["f"]), label
+        low, high = by_label[label]["interval"]
+        assert low <= scores["f"] <= high
+    assert (by_label["A"]["f"], by_label["B"]["p"]) == (0.0, 0.5)

@@ -1,6 +1,7 @@
 """What a training says while it runs."""
 
 import io
+import re
 
 import pytest
 import spacy
@@ -125,3 +126,30 @@ def test_heads_learn_on_a_pretrained_encoder_that_is_frozen(project, tmp_path): 
     for name, p in trained.get_pipe("transformer").shim.module.named_parameters():
         assert torch.equal(p, start[name]), name
     assert trained.meta["performance"]["tag_acc"] > 0.5
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({}, ""),
+        ({"dev": {"sample": 2}}, r"sample of ner in \[corpora.dev\] draws other docs"),
+        ({"train": {"sample": 2}}, ""),
+        ({"train": {"sample": 2}, "stock": True}, "sample draws each epoch anew only with"),
+        ({"mixing": "uniform", "stock": True}, "mixing = uniform draws each epoch anew only"),
+        ({"stock": True}, ""),
+    ],
+)
+def test_draws_that_do_not_do_what_they_should_are_named(project, caplog, change, said):  # noqa: F811
+    config = load_config(project / "config.cfg")
+    for part in ("train", "dev"):
+        config["corpora"][part]["corpora"]["ner"].update(change.get(part, {}))
+    config["corpora"]["train"]["mixing"] = change.get("mixing", "proportional")
+    if change.get("stock"):
+        config["training"]["batcher"] = {
+            "@batchers": "spacy.batch_by_words.v1", "size": 100, "tolerance": 0.2,
+            "discard_oversize": False, "get_length": None,
+        }  # fmt: skip
+    nlp = spacy.util.load_model_from_config(config, auto_fill=True)
+    make_logger(plan=False)(nlp, io.StringIO())
+    assert bool(caplog.text) == bool(said)
+    assert re.search(said, caplog.text)
