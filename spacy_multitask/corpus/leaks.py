@@ -213,8 +213,16 @@ def paths_of(config: Mapping[str, Any], part: str) -> dict[str, str]:
     block: Any = config
     for key in section.split("."):
         block = block.get(key, {}) if isinstance(block, Mapping) else {}
+    if not isinstance(block, Mapping):
+        return {}
     corpora = block.get("corpora", {part.removesuffix("_corpus"): block})
-    return {name: options["path"] for name, options in corpora.items() if options.get("path")}
+    # Readers of others may have something else under that name.
+    found = corpora.items() if isinstance(corpora, Mapping) else ()
+    return {
+        name: options["path"]
+        for name, options in found
+        if isinstance(options, Mapping) and options.get("path")
+    }
 
 
 def _files(name: str, path: Path) -> list[tuple[Path, int]]:

@@ -161,10 +161,8 @@ class MultiCorpus:
         RAISES (ValueError): If a path does not exist or a corpus is empty.
         """
         PLAN.read(nlp)
-        if self._sizes is None:
-            self.find_leaks(nlp)
-            self._sizes = {name: self._count(name) for name in self.corpora}
-        sizes, shares = self._sizes, self.shares(self._sizes)
+        sizes = self.sizes(nlp)
+        shares = self.shares(sizes)
         if not self.epoch and (len(sizes) > 1 or shares != sizes):
             described = ", ".join(f"{name} {shares[name]} of {sizes[name]}" for name in sizes)
             logger.info("Mixing %s (seed %s): examples %s", self.mixing, self.seed, described)
@@ -199,6 +197,16 @@ class MultiCorpus:
                         in_turn,
                     )
             yield example
+
+    def sizes(self, nlp: Language) -> dict[str, int]:
+        """RETURNS (Dict[str, int]): Examples that there are of each corpus, less those that leak
+        if these are dropped.
+        RAISES (ValueError): If a path does not exist or a corpus is empty.
+        """
+        if self._sizes is None:
+            self.find_leaks(nlp)
+            self._sizes = {name: self._count(name) for name in self.corpora}
+        return self._sizes
 
     def all(self, nlp: Language) -> Iterator[Example]:
         """YIELDS (Example): Each example that there is once, one corpus after the other."""

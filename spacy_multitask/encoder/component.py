@@ -223,23 +223,44 @@ class MultitaskTransformer(TrainablePipe):
 
     def find_listeners(self, component: Any) -> None:
         """Connect the listeners in a component after this one. A listener for "*" goes to the
-        nearest encoder before it, which is the last to call this."""
+        nearest encoder before it."""
         if component is self:
             return
+        nearest = self._nearest(component)
         for node in listeners_in(component):
-            if node.upstream_name in ("*", self.name):
-                before = node.encoder
-                if before is not None and before is not self:
-                    before.remove_listener(node, component.name)
-                    # Between several encoders it goes to and fro whenever spaCy links components.
-                    node.former = node.former or before
+            if node.upstream_name == self.name or (
+                node.upstream_name == "*" and nearest in (self, None)
+            ):
+                if node.encoder is not None and node.encoder is not self:
+                    node.encoder.remove_listener(node, component.name)
                 self.add_listener(node, component.name)
                 self._heads[component.name] = component
 
+    def _nearest(self, component: Any) -> MultitaskTransformer | None:
+        """RETURNS (Optional[MultitaskTransformer]): The last encoder before a component, disabled
+        or not; None if the pipeline is not known: then the last to look for it has it."""
+        nlp = self._nlp()
+        pipes = [] if nlp is None else [pipe for _, pipe in nlp.components]
+        if not any(pipe is self for pipe in pipes):
+            return None
+        nearest = None
+        for pipe in pipes:
+            if pipe is component:
+                return nearest
+            if isinstance(pipe, MultitaskTransformer):
+                nearest = pipe
+        return None
+
+    def check_heads(self) -> None:
+        """Warn of heads that come from an encoder with other weights."""
+        for name, listeners in self.listener_map.items():
+            for listener in listeners:
+                self._warn_of_move(listener, name)
+
     def _warn_of_move(self, listener: EncoderListener, component_name: str) -> None:
         """Say once that a head comes from another encoder, if it does."""
-        former, listener.former = listener.former, None
-        if former is not None and former is not self and self.shim.differs_from(former.shim):
+        home, listener.home = listener.home, self
+        if home is not None and home is not self and self.shim.differs_from(home.shim):
             warnings.warn(
                 f"The component {component_name!r} comes from a pipeline whose encoder has other "
                 f"weights than {self.name!r} here: what it has learned does not hold for these. "
@@ -286,19 +307,24 @@ class MultitaskTransformer(TrainablePipe):
         if self.scorer is None:
             return {}
         pipeline = self._pipeline()
+        nlp = self._nlp()
+        weights: Any = PLAN.score_weights
+        frozen: list[str] = []
+        if pipeline is not None and nlp is not None:
+            training = nlp.config.get("training", {})
+            weights = training.get("score_weights", {})
+            frozen = training.get("frozen_components", [])
         if pipeline is None:
             heads = {n: self._heads[n] for n in self.listening_components if n in self._heads}
         else:
-            # Those that do not listen are tasks, too.
+            # Those that do not listen are tasks, too, unless they can't get any better.
             heads = {
                 name: pipe
                 for name, pipe in pipeline
-                if isinstance(pipe, TrainablePipe) and not isinstance(pipe, MultitaskTransformer)
+                if isinstance(pipe, TrainablePipe)
+                and not isinstance(pipe, MultitaskTransformer)
+                and (name not in frozen or listeners_in(pipe))
             }
-        weights: Any = PLAN.score_weights
-        nlp = self._nlp()
-        if pipeline is not None and nlp is not None:
-            weights = nlp.config.get("training", {}).get("score_weights", {})
         return self.scorer(
             examples,
             heads={name: head for name, head in heads.items() if hasattr(head, "score")},
@@ -390,7 +416,8 @@ class MultitaskTransformer(TrainablePipe):
             layer that the head reads.
         """
         name = self._component_of(listener)
-        self._warn_of_move(listener, name)
+        if listener.home is not self:
+            self._warn_of_move(listener, name)
         layer = self._place(listener, name)
         return self._batch_for(docs, listener, name, layer, is_train=is_train).of_layer(layer)
 
@@ -596,8 +623,7 @@ class MultitaskTransformer(TrainablePipe):
         self._model.initialize()
         self._version += 1
         if nlp is not None:
-            self.set_pipeline(nlp)
-            nlp._link_components()
+            link(nlp)
         self._fit_listeners()
 
     def use_params(self, params: dict) -> Iterator[None]:
@@ -616,9 +642,7 @@ class MultitaskTransformer(TrainablePipe):
         RAISES (SavingError): If they can't be written; what was there before stays.
         """
         self._settle(force=True)
-        for name, listeners in self.listener_map.items():
-            for listener in listeners:
-                self._warn_of_move(listener, name)  # no one could know later
+        self.check_heads()  # no one could know later
         path = Path(path)
         path.mkdir(parents=True, exist_ok=True)
         srsly.write_json(path / "cfg", self.cfg)
@@ -672,6 +696,20 @@ class MultitaskTransformer(TrainablePipe):
         self._local = threading.local()
         self._version += 1
         self._fit_listeners()
+
+
+def link(nlp: Language) -> None:
+    """Connect all heads of a pipeline with their encoders, also those that are disabled: spaCy
+    passes over these."""
+    components = nlp.components
+    for _, pipe in components:
+        if isinstance(pipe, MultitaskTransformer):
+            pipe.set_pipeline(nlp)
+    nlp._link_components()
+    for i, (_, pipe) in enumerate(components):
+        if isinstance(pipe, MultitaskTransformer):
+            for _, later in components[i + 1 :]:
+                pipe.find_listeners(later)
 
 
 def listeners_in(component: Any) -> list[EncoderListener]:

@@ -46,9 +46,9 @@ class EncoderListener(Model):
         self.upstream_name = upstream
         self.layer = layer
         self.encoder: MultitaskTransformer | None = None
-        # What it listened to before, until it is next used: a head may be put into a pipeline with
-        # another encoder.
-        self.former: MultitaskTransformer | None = None
+        # The encoder that the head was loaded or last used with. It may since have been put into a
+        # pipeline with another one.
+        self.home: MultitaskTransformer | None = None
         # Heads that take less than the word vectors in prediction say so here.
         self.needs_words = True
         self.projection: Projection | None = None

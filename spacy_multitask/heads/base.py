@@ -23,6 +23,7 @@ from ..corpus.leaks import paths_of
 from ..corpus.reader import corpus_of
 from ..encoder.adapter import listen_without_words, pack, touch
 from ..encoder.batch import PackedBatch
+from ..encoder.component import link
 from ..encoder.listener import EncoderListener
 from ..layers.classifier import Classifier
 from ..layers.shim import TorchShim
@@ -196,9 +197,7 @@ class Head(TrainablePipe):
         if self.balance is not None:
             self.balance.reset()
         if nlp is not None and isinstance(self.tok2vec, EncoderListener):
-            nlp._link_components()
-            if self.tok2vec.encoder is not None:
-                self.tok2vec.encoder.set_pipeline(nlp)
+            link(nlp)
         width = self._init_tok2vec(get_examples, nlp)
         self.model.set_dim("nO", self.n_out, force=True)
         self.shim.set_module(self.make_module(width))
@@ -223,7 +222,8 @@ class Head(TrainablePipe):
 
     def has_gold(self, examples: list[Example]) -> bool:
         """RETURNS (bool): Whether there is anything to learn from the examples, or to be scored."""
-        return self.gold(list(map(self._hide_foreign_gold, examples))) is not None
+        own = list(filter(self._is_own, examples))
+        return bool(own) and self.gold(own) is not None
 
     def _hide_foreign_gold(self, example: Example) -> Example:
         """RETURNS (Example): The same, if need be without gold."""
@@ -238,7 +238,7 @@ class Head(TrainablePipe):
         """RETURNS (int): Width of the token vectors."""
         tok2vec = self.tok2vec
         if isinstance(tok2vec, EncoderListener):
-            tok2vec.former = None  # it begins anew, on whatever encoder
+            tok2vec.home = None  # it begins anew, on whatever encoder
             encoder = tok2vec.encoder
             if encoder is None:
                 tok2vec.packed([], False)  # says what is missing
@@ -413,12 +413,23 @@ class Head(TrainablePipe):
             if file.is_file() and not {"cfg", "model"} & set(exclude):
                 files = self._own_files(path, exclude)
                 check_manifest({**files, MANIFEST_FILE: file.read_bytes()}, str(path))
-            return super().from_disk(path, exclude=exclude)
+            super().from_disk(path, exclude=exclude)
         except (ValueError, EOFError, KeyError, TypeError, FileNotFoundError) as error:
             raise ValueError(
                 f"Can't load the component {self.name!r} from {path}: {error}. The folder is "
                 "incomplete or damaged; copy or train it again."
             ) from error
+        self._settle_in()
+        return self
+
+    def from_bytes(self, bytes_data: bytes, *, exclude: Iterable[str] = ()) -> Head:
+        super().from_bytes(bytes_data, exclude=exclude)
+        self._settle_in()
+        return self
+
+    def _settle_in(self) -> None:
+        if isinstance(self.tok2vec, EncoderListener):
+            self.tok2vec.home = self.tok2vec.encoder
 
     def score(self, examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
         if self.scorer is None:

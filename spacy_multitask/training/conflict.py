@@ -12,7 +12,7 @@ from spacy.language import Language
 from spacy.training import Example
 from thinc.api import Model
 
-from ..encoder.component import MultitaskTransformer
+from ..encoder.component import MultitaskTransformer, link
 from ..layers.shim import TorchShim
 from .batching import group_by_words
 from .surgery import Gradients, gradient_products, weighted_sum
@@ -54,7 +54,7 @@ def gradient_cosines(
 
 
 def _encoder_of(nlp: Language) -> MultitaskTransformer:
-    nlp._link_components()
+    link(nlp)
     for _, pipe in nlp.pipeline:
         if isinstance(pipe, MultitaskTransformer) and pipe.listeners:
             return pipe

@@ -13,6 +13,7 @@ from typing import IO, Any
 import srsly
 from spacy.language import Language
 from spacy.util import dot_to_object, logger, registry
+from thinc.api import Config
 from tqdm import tqdm
 from wasabi import row, table
 
@@ -23,6 +24,7 @@ from ..composing.estimate import (
     describe_spoiled,
     describe_training,
 )
+from ..corpus.reader import MultiCorpus
 from ..evaluation.scorers import is_task_score
 from ..registering import with_types
 from .plan import PLAN
@@ -88,38 +90,40 @@ def _check_draws(nlp: Language) -> None:
     """Warn where what a reader draws anew is not what is wanted, or is not drawn anew."""
     config = nlp.config.interpolate()
     training = config["training"]
-    readers = {}
-    for part in ("train_corpus", "dev_corpus"):
-        try:
-            section = dot_to_object(config, training[part])
-        except KeyError:
-            continue  # not there, as in a training from Python
-        if section.get("@readers") == READER:
-            readers[part] = section
-    drawn = {
-        part: [name for name, options in section["corpora"].items() if options.get("sample")]
-        for part, section in readers.items()
-    }
-    if drawn.get("dev_corpus"):
+    drawn = {part: _drawn(nlp, config, part) for part in ("train_corpus", "dev_corpus")}
+    if drawn["dev_corpus"]:
         logger.warning(
-            "sample of %s in [%s] draws other docs at each evaluation, so scores are not of the "
-            "same docs. Take limit in place of it.",
-            ", ".join(drawn["dev_corpus"]),
+            "[%s] draws other docs of %s at each evaluation, so that its scores are not of the "
+            "same docs. Take limit in place of sample.",
             training["dev_corpus"],
+            ", ".join(drawn["dev_corpus"]),
         )
     batcher = training["batcher"].get("@batchers")
-    if batcher == BATCHER or training["max_epochs"] < 0 or "train_corpus" not in readers:
-        return
-    mixing = readers["train_corpus"].get("mixing", "proportional")
-    if drawn["train_corpus"] or mixing != "proportional":
-        what = "sample" if drawn["train_corpus"] else f"mixing = {mixing}"
+    if drawn["train_corpus"] and batcher != BATCHER and training["max_epochs"] not in (-1, 1):
         logger.warning(
-            "%s draws each epoch anew only with the batcher %s. With %s all epochs have the "
-            "examples of the first.",
-            what,
+            "[%s] draws other docs of %s for each epoch only with the batcher %s. With %s all "
+            "epochs have those of the first.",
+            training["train_corpus"],
+            ", ".join(drawn["train_corpus"]),
             BATCHER,
             batcher,
         )
+
+
+def _drawn(nlp: Language, config: Config, part: str) -> list[str]:
+    """RETURNS (List[str]): Corpora of which an epoch has some docs oftener than others."""
+    try:
+        section = dot_to_object(config, config["training"][part])
+    except KeyError:
+        return []  # not there, as in a training from Python
+    plain = section.get("mixing", "proportional") == "proportional" and not section.get("shares")
+    if section.get("@readers") != READER or (
+        plain and not any(options.get("sample") for options in section["corpora"].values())
+    ):
+        return []  # and no need to count
+    reader: MultiCorpus = registry.resolve({"corpus": section})["corpus"]
+    sizes = reader.sizes(nlp)
+    return [name for name, n in reader.shares(sizes).items() if n % sizes[name]]
 
 
 def _check_that_it_can_stop(nlp: Language) -> None:
@@ -161,8 +165,8 @@ class LogPrinter:
         self.n_without_gain = 0
         self.diverged: set[str] = set()
         self.has_evaluated = False
-        # Heads that have had no gold so far.
-        self.untaught = set(dependents(nlp))
+        # Heads that have had no gold so far, as their losses tell: that of a single class is 0.
+        self.untaught = {n for n in dependents(nlp) if len(nlp.pipe_labels.get(n, ())) > 1}
         weights = nlp.config["training"]["score_weights"]
         self.scores = [name for name, weight in weights.items() if weight]
         self.heads = [

@@ -38,6 +38,7 @@ from thinc.api import Optimizer, fix_random_seed, get_torch_default_device, set_
 from tqdm import tqdm
 from wasabi import Printer
 
+from ..encoder.component import MultitaskTransformer
 from ..progress import SETTINGS
 from ..safe_files import SavingError, new_folder, recover
 from .checkpoint import capture, read_checkpoint, restore, write_checkpoint
@@ -115,6 +116,9 @@ def train(
         past = Past(checkpoint)
         for line in past.differences(nlp):
             stdout.write(msg.warn(line) + "\n")
+    for _, pipe in nlp.components:
+        if isinstance(pipe, MultitaskTransformer):
+            pipe.check_heads()  # before a checkpoint puts other weights in
     run = Run(nlp, optimizer, past)
     evaluate = create_evaluation_callback(nlp, dev_corpus, T["score_weights"])
     steps = train_while_improving(

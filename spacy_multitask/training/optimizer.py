@@ -133,6 +133,12 @@ class AdamW(Optimizer):
         # Weights before the first step, by name: those that pretrained_decay leads back to.
         self._starts: dict[int, dict[str, torch.Tensor]] = {}
 
+    def __getstate__(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        # What belongs to modules does not go along into another process, where they are others.
+        own = {**self.__dict__, "_torch": {}, "_modules": {}, "_starts": {}}
+        slots = [name for cls in type(self).__mro__ for name in getattr(cls, "__slots__", ())]
+        return own, {name: getattr(self, name) for name in slots if hasattr(self, name)}
+
     def __call__(
         self, key: tuple[int, str], weights: Any, gradient: Any, *, lr_scale: float = 1.0
     ) -> Any:

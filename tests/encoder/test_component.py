@@ -390,13 +390,39 @@ def test_a_head_put_on_another_encoder_is_named(nlp, tmp_path, recwarn, is_other
     assert len([w for w in recwarn if "other weights" in str(w.message)]) == is_other
 
 
-def test_between_two_encoders_no_head_comes_from_elsewhere(encoder_path, recwarn):
-    nlp = make_nlp(encoder_path, [])
+@pytest.fixture
+def two_encoders(encoder_path):
+    nlp = make_nlp(encoder_path, ["tagger"])
     model = {"@architectures": "spacy_multitask.Encoder.v1", "name": encoder_path, "overlap": 8}
     nlp.add_pipe("multitask_transformer", name="second", config={"model": model})
-    nlp.add_pipe("multitask_tagger", name="tagger")
+    nlp.add_pipe("multitask_ner", name="ner")
+    return nlp
+
+
+def test_between_two_encoders_no_head_comes_from_elsewhere(two_encoders, tmp_path, recwarn):
+    nlp = two_encoders
     nlp.initialize(lambda: corpus(nlp))
     nlp.update(corpus(nlp), sgd=nlp.create_optimizer())
-    nlp(TEXTS[0])
-    assert nlp.get_pipe("tagger").tok2vec.encoder is nlp.get_pipe("second")
+    nlp.to_disk(tmp_path)
+    loaded = spacy.load(tmp_path)
+    for pipeline in (nlp, loaded, spacy.load(tmp_path).from_bytes(nlp.to_bytes())):
+        pipeline(TEXTS[0])
+        pipeline.to_disk(tmp_path / "again")
+        for head, encoder in (("tagger", "transformer"), ("ner", "second")):
+            assert pipeline.get_pipe(head).tok2vec.encoder is pipeline.get_pipe(encoder)
     assert not [w for w in recwarn if "other weights" in str(w.message)]
+
+
+@pytest.mark.parametrize("frozen", ["transformer", "second"])
+def test_heads_of_a_frozen_encoder_begin_on_it(two_encoders, frozen):
+    """spaCy initialises and trains with frozen components disabled."""
+    nlp = two_encoders
+    with nlp.select_pipes(disable=[frozen]):
+        sgd = nlp.initialize(lambda: corpus(nlp))
+    for head, encoder in (("tagger", "transformer"), ("ner", "second")):
+        assert nlp.get_pipe(head).tok2vec.encoder is nlp.get_pipe(encoder)
+    network = nlp.get_pipe(frozen).shim.module
+    before = {name: p.detach().clone() for name, p in network.named_parameters()}
+    losses = nlp.update(corpus(nlp), sgd=sgd, exclude=[frozen])
+    assert losses["tagger"] and losses["ner"]
+    assert all(torch.equal(p, before[name]) for name, p in network.named_parameters())

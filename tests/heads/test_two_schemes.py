@@ -205,3 +205,6 @@ def test_a_corpus_name_beside_right_ones_that_does_not_exist_is_named(encoder_pa
     nlp.config["corpora"]["dev"] = {"corpora": {"wire": {"path": "wire.spacy"}}}
     with pytest.warns(UserWarning, match="names web_typo, which .*: coarse, fine, moods, topics"):
         nlp.initialize(lambda: corpora(nlp))
+    # Another reader may call something else so.
+    nlp.config["corpora"]["dev"] = {"@readers": "mine", "corpora": ["wire.spacy"]}
+    nlp.initialize(lambda: corpora(nlp))

@@ -89,6 +89,20 @@ def test_a_head_that_does_not_listen_is_a_task(encoder_path):
     assert scores["worst_task"] == scores["tag_acc"] < 0.9
 
 
+def test_what_is_frozen_or_has_no_gold_is_no_task(encoder_path):
+    nlp = make_nlp(encoder_path, ["ner"])
+    for factory in ("tagger", "textcat"):
+        nlp.add_pipe(factory, name=f"own_{factory}")
+    nlp.initialize(lambda: corpus(nlp))
+    nlp.config["training"]["score_weights"] = {"worst_task": 1.0}
+    nlp.get_pipe("ner").score = lambda examples, **kwargs: {"ents_f": 0.9}
+    without = [eg for eg in corpus(nlp) if not eg.reference.cats]
+    scores = nlp.evaluate(without)
+    assert scores["cats_score"] == 0.0 and scores["worst_task"] == scores["tag_acc"] < 0.9
+    nlp.config["training"]["frozen_components"] = ["own_tagger"]
+    assert nlp.evaluate(without)["worst_task"] == 0.9
+
+
 def test_exclusive_topics_are_summed_up_by_their_accuracy(trained):
     """The macro F, over docs for which the head did not abstain, is 0 for a label never gold."""
     head = trained.get_pipe("textcat")

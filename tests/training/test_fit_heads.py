@@ -80,6 +80,7 @@ def read(paths, nlp):
         shuffle_buffer=0,
         leaks="ignore",
         held_out=None,
+        shares=None,
     )
     return reader(nlp)
 

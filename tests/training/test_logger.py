@@ -132,18 +132,27 @@ def test_heads_learn_on_a_pretrained_encoder_that_is_frozen(project, tmp_path): 
     ("change", "said"),
     [
         ({}, ""),
-        ({"dev": {"sample": 2}}, r"sample of ner in \[corpora.dev\] draws other docs"),
+        ({"dev": {"sample": 2}}, r"\[corpora.dev\] draws other docs of ner at each evaluation"),
+        ({"dev": {"sample": 1.0}}, ""),
+        ({"dev": {"sample": 1000}}, ""),
         ({"train": {"sample": 2}}, ""),
-        ({"train": {"sample": 2}, "stock": True}, "sample draws each epoch anew only with"),
-        ({"mixing": "uniform", "stock": True}, "mixing = uniform draws each epoch anew only"),
+        ({"train": {"sample": 2}, "stock": True}, "draws other docs of ner for each epoch only"),
+        ({"train": {"sample": 2}, "stock": True, "max_epochs": 1}, ""),
+        ({"mixing": "uniform", "stock": True}, "for each epoch only with the batcher"),
+        ({"mixing": "temperature", "temperature": 1.0, "stock": True}, ""),
+        ({"shares": [3, 3, 3, 3], "stock": True}, "for each epoch only with the batcher"),
         ({"stock": True}, ""),
     ],
 )
 def test_draws_that_do_not_do_what_they_should_are_named(project, caplog, change, said):  # noqa: F811
     config = load_config(project / "config.cfg")
+    train = config["corpora"]["train"]
     for part in ("train", "dev"):
         config["corpora"][part]["corpora"]["ner"].update(change.get(part, {}))
-    config["corpora"]["train"]["mixing"] = change.get("mixing", "proportional")
+    train.update({k: v for k, v in change.items() if k in ("mixing", "temperature")})
+    if "shares" in change:
+        train["shares"] = dict(zip(train["corpora"], change["shares"], strict=True))
+    config["training"]["max_epochs"] = change.get("max_epochs", 15)
     if change.get("stock"):
         config["training"]["batcher"] = {
             "@batchers": "spacy.batch_by_words.v1", "size": 100, "tolerance": 0.2,

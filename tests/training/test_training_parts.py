@@ -1,6 +1,8 @@
 """Batches, schedules and the optimizer."""
 
+import copy
 import itertools
+import pickle
 
 import numpy
 import pytest
@@ -303,6 +305,17 @@ def test_spacys_heads_learn_while_the_encoders_rate_is_zero():
     sgd((0, "W"), weights, numpy.ones(3, "f"))
     assert weights == pytest.approx([0.9] * 3, rel=1e-3)
     assert sgd.learn_rate == 0.0
+
+
+def test_an_optimizer_can_be_sent_to_another_process():
+    sgd = make_adamw(head_learn_rate=0.1)
+    net = Net(False)
+    for used in (sgd, pickle.loads(pickle.dumps(sgd)), copy.deepcopy(sgd)):
+        before = net.bias.detach().clone()
+        net.bias.grad = torch.ones(3)
+        used.step_module(7, net)
+        assert bool((net.bias < before).all())
+        pickle.dumps(used)
 
 
 def test_parameters_without_gradient_stay():
