@@ -17,6 +17,9 @@ from ..layers.shim import TorchShim
 from ..registering import with_types
 from .base import link_word_projection
 
+# Layers of thinc that turn logits into probabilities.
+PROBABILITIES = ("softmax", "softmax_activation", "logistic", "sigmoid", "clipped_logistic")
+
 
 @registry.architectures("spacy_multitask.TokenClassifier.v1")
 @with_types
@@ -34,15 +37,36 @@ def build_token_classifier(tok2vec: Model[list[Doc], list[Floats2d]]) -> Model[l
 
 @registry.architectures("spacy_multitask.DocClassifier.v1")
 @with_types
-def build_doc_classifier(tok2vec: Model[list[Doc], list[Floats2d]]) -> Model[list[Doc], Floats2d]:
+def build_doc_classifier(
+    tok2vec: Model[list[Doc], list[Floats2d]],
+    linear_model: Model[list[Doc], Floats2d] | None = None,
+    linear_weight: float = 2.0,
+) -> Model[list[Doc], Floats2d]:
     """Build the model of a head that labels documents.
 
     tok2vec (Model): As for `spacy_multitask.TokenClassifier.v1`; layers without document vectors
         give the mean of their token vectors.
+    linear_model (Optional[Model]): What labels documents by their words alone, such as
+        `spacy.TextCatBOW.v3` with `no_output_layer = true`. It learns from a loss of its own, and
+        its logits are added to those of the layer on the document vectors.
+    linear_weight (float): Factor on its logits. A layer on a fine-tuned encoder is far surer of
+        itself, so that those of equal weight would seldom change what it says.
     RETURNS (Model): Maps docs to logits, shape (n_docs, nO).
+    RAISES (ValueError): If the linear model gives probabilities, or its weight is not positive.
     """
     model = _build("doc_classifier", tok2vec, "doc_vectors")
     listen_without_words(tok2vec)
+    if linear_model is not None:
+        if any(node.name in PROBABILITIES for node in linear_model.walk()):
+            raise ValueError(
+                "linear_model gives probabilities, but its logits are wanted. Set "
+                "no_output_layer = true in its section."
+            )
+        if linear_weight <= 0:
+            raise ValueError(f"linear_weight = {linear_weight} must be greater than 0.")
+        model.layers.append(linear_model)
+        model.set_ref("linear_model", linear_model)
+        model.attrs["linear_weight"] = linear_weight
     return model
 
 
@@ -68,10 +92,18 @@ def forward(model: Model, docs: list[Doc], is_train: bool) -> tuple[Floats2d, Ca
             logits = batch.project(id(model.get_ref("tok2vec")), module.project)
         else:
             logits = module.train()(vectors) if is_train else module.project(vectors)
+    outputs = cast(Floats2d, torch2xp(logits.detach()))
+    linear_model = model.maybe_get_ref("linear_model")
+    if linear_model is not None:
+        weight = model.attrs["linear_weight"]
+        linear, backprop_linear = linear_model(docs, is_train)
+        outputs = outputs + weight * linear
 
     def backprop(d_logits: Floats2d) -> list[Doc]:
         logits.backward(xp2torch(d_logits, device=logits.device))
         finish()
+        if linear_model is not None:
+            backprop_linear(weight * d_logits)
         return []
 
-    return cast(Floats2d, torch2xp(logits.detach())), backprop
+    return outputs, backprop

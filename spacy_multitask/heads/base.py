@@ -153,6 +153,11 @@ class Head(TrainablePipe):
         of theirs."""
         raise NotImplementedError
 
+    def loss_apart(self, docs: list[Doc], gold: Any) -> Tensor | None:
+        """RETURNS (Optional[Tensor]): Mean loss per gold item of layers that read no vectors, a
+        scalar; None without such layers. It is not reported."""
+        return None
+
     # Training
 
     def initialize(
@@ -300,7 +305,9 @@ class Head(TrainablePipe):
             with torch.enable_grad():
                 loss = self.loss(module, batch, gold)
                 balanced = loss if self.balance is None else self.balance(loss)
-                (balanced * self.loss_weight).backward()
+                apart = self.loss_apart(docs, gold)
+                total = balanced if apart is None else balanced + apart
+                (total * self.loss_weight).backward()
             backprop()
             losses[self.name] += float(loss.detach())
         if sgd is not None and sgd is not False:

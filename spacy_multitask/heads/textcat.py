@@ -11,7 +11,7 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
 from spacy.vocab import Vocab
-from thinc.api import Config, Model
+from thinc.api import Config, Model, torch2xp, xp2torch
 from torch import Tensor, nn
 
 from ..encoder.batch import PackedBatch
@@ -151,6 +151,7 @@ class TextCategorizer(Head):
         # Not in cfg, where what was saved would take the place of what is asked for when loading.
         self.default_threshold = threshold
         self.cfg["labels"] = []
+        self._blank_linear_model = self.linear_model and self.linear_model.copy()
 
     @property
     def label_data(self) -> dict[str, list[str]]:
@@ -159,6 +160,20 @@ class TextCategorizer(Head):
     @property
     def n_out(self) -> int:
         return len(self.cfg["labels"])
+
+    @property
+    def linear_model(self) -> Model | None:
+        """RETURNS (Optional[Model]): What labels docs by their words alone."""
+        return self.model.maybe_get_ref("linear_model")
+
+    def make_module(self, width: int) -> nn.Module:
+        linear = self.linear_model
+        if linear is not None:
+            # Another, as layers of thinc keep their size.
+            new = self._blank_linear_model.copy()
+            self.model.replace_node(linear, new)
+            new.initialize(Y=new.ops.alloc2f(1, self.n_out))
+        return super().make_module(width)
 
     def score_options(self) -> dict[str, Any]:
         return {
@@ -210,8 +225,21 @@ class TextCategorizer(Head):
         self, module: Classifier, batch: PackedBatch, gold: tuple[np.ndarray, np.ndarray]
     ) -> Tensor:
         rows, values = gold
-        device = batch.doc_vectors.device
-        logits = module(batch.doc_vectors[torch.from_numpy(rows).to(device)])
+        index = torch.from_numpy(rows).to(batch.doc_vectors.device)
+        return self._loss_of(module(batch.doc_vectors[index]), values)
+
+    def loss_apart(self, docs: list[Doc], gold: tuple[np.ndarray, np.ndarray]) -> Tensor | None:
+        # Of its own: what learns from the sum learns little once the encoder has fitted the gold.
+        if self.linear_model is None:
+            return None
+        rows, values = gold
+        array, backprop = self.linear_model.begin_update([docs[row] for row in rows.tolist()])
+        logits = xp2torch(array).requires_grad_()
+        logits.register_hook(lambda gradient: _give(backprop, gradient))
+        return self._loss_of(logits.to(self.shim.device), values)
+
+    def _loss_of(self, logits: Tensor, values: np.ndarray) -> Tensor:
+        device = logits.device
         targets = torch.from_numpy(values).to(device)
         if self.exclusive_classes:
             targets = targets.nan_to_num(0.0)
@@ -258,7 +286,11 @@ class TextCategorizer(Head):
     def doc_logits(self, docs: list[Doc]) -> Tensor:
         """RETURNS (Tensor): Logits (n_docs, n_labels)."""
         module = self.module
-        return module.project(self.packed(docs).doc_vectors)
+        logits: Tensor = module.project(self.packed(docs).doc_vectors)
+        if self.linear_model is not None and docs:
+            linear = xp2torch(self.linear_model.predict(docs), device=logits.device)
+            logits = logits + self.model.attrs["linear_weight"] * linear
+        return logits
 
     def predict(self, docs: Iterable[Doc]) -> np.ndarray:
         """RETURNS (ndarray): Probabilities, float32 (n_docs, n_labels)."""
@@ -290,3 +322,8 @@ class TextCategorizer(Head):
     def threshold(self, label: str) -> float:
         """RETURNS (float): Probability from which a label counts as true."""
         return self.cfg.get("thresholds", {}).get(label, self.default_threshold)
+
+
+def _give(backprop: Callable, gradient: Tensor) -> None:
+    """Hand a gradient to a thinc layer."""
+    backprop(torch2xp(gradient.contiguous()))
