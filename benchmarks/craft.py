@@ -96,6 +96,9 @@ def make_config(
         del config["components"][HEAD_OF[task]]
         for part in ("train", "dev"):
             del config["corpora"][part]["corpora"][task]
+    # The settings are told apart by what they do to the encoder.
+    if "textcat" in config["components"]:
+        del config["components"]["textcat"]["model"]["linear_model"]
     for head in WEIGHTS.keys() & config["components"].keys():
         config["components"][head]["loss_weight"] = 1.0
     training = config["training"]

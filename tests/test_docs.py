@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import spacy
 import typer
 from spacy.cli._util import app as spacy_app
 from spacy.language import Language
@@ -40,6 +41,8 @@ def test_python(page, trained, encoder_path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_corpora(tmp_path / "corpus")
     trained.to_disk(tmp_path / "en_multitask")
+    # Or an installed package of that name would take its place, such as the demo's.
+    monkeypatch.setattr(spacy.util, "is_package", lambda name: False)
     # Fit for a tiny encoder and few sentences.
     from spacy_multitask.composing import config
 

@@ -1,9 +1,12 @@
 """Functions that configs call have types, not strings, for spaCy's older checks."""
 
+import pytest
 import spacy
 from spacy.util import registry
 
 import spacy_multitask.registering as registering
+
+ENCODER = {"@architectures": "spacy_multitask.Encoder.v1", "name": "some/encoder"}
 
 
 def test_every_function_that_a_config_calls_has_types():
@@ -17,3 +20,26 @@ def test_every_function_that_a_config_calls_has_types():
                 strings = [a for a in function.__annotations__.values() if isinstance(a, str)]
                 assert not strings, f"{name} needs @{registering.with_types.__name__}"
     assert len(found) > 20
+
+
+@pytest.mark.parametrize(
+    "head, config, name",
+    [
+        ("textcat", {"threshold": "0.5"}, "threshold"),
+        ("ner", {"loss_weight": "2"}, "loss_weight"),
+        ("ner", {"class_weights": {"PER": "2.0"}}, "class_weights"),
+        ("transformer", {"max_batch_pieces": "100"}, "max_batch_pieces"),
+        ("transformer", {"model": {**ENCODER, "layers": ["1"]}}, "layers"),
+        ("transformer", {"model": {**ENCODER, "window": "64"}}, "window"),
+    ],
+)
+def test_numbers_in_quotes_are_named(head, config, name):
+    with pytest.raises(ValueError, match=f"{name} holds '.*without quotes"):
+        spacy.blank("en").add_pipe(f"multitask_{head}", config=config)
+
+
+def test_strings_are_strings_and_numbers_numbers():
+    nlp = spacy.blank("en")
+    config = {"class_weights": {"PER": 2}, "corpora": ["1"], "spans_key": "2", "loss_weight": 1}
+    nlp.add_pipe("multitask_ner", config=config)
+    nlp.add_pipe("multitask_transformer", config={"model": {**ENCODER, "layers": [0, 1]}})

@@ -18,7 +18,9 @@ def calibrate_cli(
             "--corpus", "-c", metavar="NAME=PATH", help="Development part; may be repeated."
         ),
     ],
-    json_path: Annotated[Path | None, typer.Option("--json", help="JSON file to write.")] = None,
+    json_path: Annotated[
+        Path | None, typer.Option("--json", dir_okay=False, help="JSON file to write.")
+    ] = None,
     gpu_id: Annotated[int, typer.Option("--gpu-id", "-g", help="GPU, or -1 for CPU.")] = -1,
 ) -> None:
     """Make a pipeline's probabilities as often right as they say, on development data.

@@ -17,7 +17,7 @@ def compare_cli(
     ctx: typer.Context,
     config_path: Annotated[Path, typer.Argument(metavar="CONFIG", help="Training config.")],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="JSON file to write.")
+        Path | None, typer.Option("--output", "-o", dir_okay=False, help="JSON file to write.")
     ] = None,
     task: Annotated[
         list[str] | None,

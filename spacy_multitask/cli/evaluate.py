@@ -16,7 +16,7 @@ def evaluate_cli(
         typer.Option("--corpus", "-c", metavar="NAME=PATH", help="Corpus; may be repeated."),
     ],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="JSON file to write.")
+        Path | None, typer.Option("--output", "-o", dir_okay=False, help="JSON file to write.")
     ] = None,
     labels: Annotated[bool, typer.Option("--labels", help="Show each label, too.")] = False,
     gpu_id: Annotated[int, typer.Option("--gpu-id", "-g", help="GPU, or -1 for CPU.")] = -1,

@@ -51,7 +51,7 @@ def leaks_cli(
         ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="JSON file to write.")
+        Path | None, typer.Option("--output", "-o", dir_okay=False, help="JSON file to write.")
     ] = None,
 ) -> None:
     """Find sentences of training parts that stand in development or test parts, too.

@@ -15,7 +15,9 @@ from . import command, corpus_paths
 )
 def report_cli(
     model: Annotated[str, typer.Argument(help="Pipeline: a package's name or a folder.")],
-    output: Annotated[Path, typer.Argument(metavar="OUT", help="HTML file to write.")],
+    output: Annotated[
+        Path, typer.Argument(metavar="OUT", dir_okay=False, help="HTML file to write.")
+    ],
     corpus: Annotated[
         list[str],
         typer.Option("--corpus", "-c", metavar="NAME=PATH", help="Corpus; may be repeated."),

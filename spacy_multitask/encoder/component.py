@@ -252,10 +252,20 @@ class MultitaskTransformer(TrainablePipe):
         return None
 
     def check_heads(self) -> None:
-        """Warn of heads that come from an encoder with other weights."""
+        """Warn of heads that come from an encoder with other weights, and of those that stand
+        before this one: once saved and loaded they would not find it."""
+        nlp = self._nlp()
+        names = [] if nlp is None else nlp.component_names
         for name, listeners in self.listener_map.items():
             for listener in listeners:
                 self._warn_of_move(listener, name)
+            if name in names and self.name in names[names.index(name) :]:
+                warnings.warn(
+                    f"The component {name!r} comes before the encoder {self.name!r} that it "
+                    "listens to. The pipeline can't be used once it is saved and loaded: put the "
+                    "head after the encoder.",
+                    stacklevel=2,
+                )
 
     def _warn_of_move(self, listener: EncoderListener, component_name: str) -> None:
         """Say once that a head comes from another encoder, if it does."""

@@ -54,6 +54,8 @@ def build_encoder(
     ):
         if value not in values:
             raise ValueError(f"{option} = {value!r} is not one of {', '.join(values)}.")
+    if dropout is not None and not 0 <= dropout < 1:
+        raise ValueError(f"dropout = {dropout} must be at least 0 and less than 1.")
     if not 0 <= overlap < window:
         raise ValueError(f"overlap = {overlap} must be at least 0 and less than window = {window}.")
     shim = EncoderShim(

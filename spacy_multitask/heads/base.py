@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
@@ -52,6 +53,7 @@ class Head(TrainablePipe):
     """
 
     labels_doc = "labels"  # what `initialize` looks for, in error messages
+    architecture = "TokenClassifier"  # of the model that it takes
 
     def __init__(
         self,
@@ -67,6 +69,7 @@ class Head(TrainablePipe):
         corpora: list[str] | None,
         scorer: Callable | None,
     ):
+        _check_model(model, name, self.architecture)
         if loss_weight < 0:
             raise ValueError(f"loss_weight = {loss_weight} of {name!r} must not be negative.")
         if not 0 <= label_smoothing < 1:
@@ -423,7 +426,8 @@ class Head(TrainablePipe):
             super().from_disk(path, exclude=exclude)
         except (ValueError, EOFError, KeyError, TypeError, FileNotFoundError) as error:
             raise ValueError(
-                f"Can't load the component {self.name!r} from {path}: {error}. The folder is "
+                f"Can't load the component {self.name!r} from {path}: {str(error).rstrip('.')}. "
+                "The folder is "
                 "incomplete or damaged; copy or train it again."
             ) from error
         self._settle_in()
@@ -448,6 +452,16 @@ class Head(TrainablePipe):
     def score_options(self) -> dict[str, Any]:
         """RETURNS (Dict[str, Any]): What the scorer must know of this head."""
         return {}
+
+
+def _check_model(model: Model, name: str, architecture: str) -> None:
+    """RAISES (ValueError): If the model is not what a head needs."""
+    wanted = re.sub("([a-z])([A-Z])", r"\1_\2", architecture).lower()
+    if model.name != wanted or not model.shims:
+        raise ValueError(
+            f"The model of {name!r} is a {model.name!r}, which it can't use. Set "
+            f'[components.{name}.model] @architectures = "spacy_multitask.{architecture}.v1".'
+        )
 
 
 def link_word_projection(model: Model) -> None:

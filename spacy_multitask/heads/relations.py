@@ -25,6 +25,7 @@ from .base import Head
 KEY = "spacy_multitask_relations"
 NONE = 0  # index of "no relation"
 CANDIDATES = ("gold", "predicted")
+PAIRS = 1 << 20  # of a doc's entities whose distance is looked at in one go
 
 DEFAULT_RELATION_MODEL = Config().from_str("""
 [model]
@@ -204,6 +205,7 @@ class RelationExtractor(Head):
     """
 
     labels_doc = "doc._.relations"
+    architecture = "RelationClassifier"
 
     def __init__(
         self,
@@ -270,6 +272,8 @@ class RelationExtractor(Head):
             if KEY in example.reference.user_data:
                 relations.update(label for _, _, label, _ in example.reference.user_data[KEY])
                 entities.update(ent.label_ for ent in example.reference.ents)
+        if not relations:
+            return {"labels": [], "entity_labels": []}
         return {"labels": sorted(relations), "entity_labels": sorted(entities)}
 
     # Training
@@ -359,7 +363,8 @@ class RelationExtractor(Head):
             found.append([entity, owners[tail][1], label, float(probabilities[k])])
 
     def _pairs(self, docs: list[list[SpanTuple]], lengths: list[int]) -> Pairs:
-        """RETURNS (Pairs): All ordered pairs of each doc's entities that are near enough."""
+        """RETURNS (Pairs): All ordered pairs of each doc's entities that are near enough, in order
+        of head and tail."""
         types = {label: k for k, label in enumerate(self.cfg["entity_labels"])}
         starts = np.cumsum([0, *lengths])
         spans = np.array(
@@ -373,12 +378,15 @@ class RelationExtractor(Head):
             n = len(found)
             if n > 1:
                 own = spans[first : first + n]
-                gap = np.maximum(own[:, None, 0], own[None, :, 0]) - np.minimum(
-                    own[:, None, 1], own[None, :, 1]
-                )
-                near = gap <= self.max_distance
-                np.fill_diagonal(near, False)
-                parts.append(np.argwhere(near) + first)
+                # So many heads at a time that memory does not grow with the square of the doc.
+                for begin in range(0, n, PAIRS // n + 1):
+                    heads = own[begin : begin + PAIRS // n + 1]
+                    gap = np.maximum(heads[:, None, 0], own[None, :, 0]) - np.minimum(
+                        heads[:, None, 1], own[None, :, 1]
+                    )
+                    near = gap <= self.max_distance
+                    near[np.arange(len(heads)), begin + np.arange(len(heads))] = False
+                    parts.append(np.argwhere(near) + [first + begin, first])
             first += n
         pairs = np.concatenate(parts) if parts else np.zeros((0, 2), np.int64)
         return Pairs(spans, np.array(kinds, np.int64), pairs, np.zeros(len(pairs), np.int64))

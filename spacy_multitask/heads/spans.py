@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from spacy.language import Language
 from spacy.tokens import Doc, Span, SpanGroup
 from spacy.training import Example
 from spacy.vocab import Vocab
@@ -76,6 +77,27 @@ class SpanHead(Head):
             )
         self.crf = crf
         self.cfg["labels"] = []
+
+    def initialize(
+        self,
+        get_examples: Callable[[], Iterable[Example]],
+        *,
+        nlp: Language | None = None,
+        labels: dict[str, list[str]] | None = None,
+    ) -> None:
+        """As `Head.initialize`.
+
+        RAISES (ValueError): Also if another head of the pipeline writes the same span group.
+        """
+        key = self.score_options()["spans_key"]
+        for name, pipe in nlp.components if nlp is not None and key is not None else ():
+            if pipe is not self and isinstance(pipe, SpanHead):
+                if pipe.score_options()["spans_key"] == key:
+                    raise ValueError(
+                        f"{name!r} and {self.name!r} both write doc.spans[{key!r}]. Give one of "
+                        "them another spans_key."
+                    )
+        super().initialize(get_examples, nlp=nlp, labels=labels)
 
     # To be said by subclasses
 
@@ -295,10 +317,16 @@ def align_spans(example: Example, spans: Iterable[Span]) -> tuple[list[SpanTuple
         if not tokens:
             continue
         start, end = tokens[0], tokens[-1] + 1
-        covered = example.predicted[start:end].text
-        same = "".join(covered.split()) == "".join(span.text.split())
-        if same and end - start == len(tokens):
+        covered = example.predicted[start:end]
+        # Blank tokens within are in the span, too: they are aligned with nothing.
+        n_words = sum(not token.is_space or token.i in tokens for token in covered)
+        if n_words == len(tokens) and _letters(covered) == _letters(span):
             found.append((start, end, span.label_))
         else:
             unknown.update(tokens)
     return found, sorted(unknown)
+
+
+def _letters(span: Span) -> str:
+    """RETURNS (str): The text as spaCy aligns it: without blanks and case."""
+    return "".join(span.text.split()).lower()

@@ -123,6 +123,11 @@ class Tagger(Head):
             corpora=corpora,
             scorer=scorer,
         )
+        if extension == "":
+            raise ValueError(
+                f"extension of {name!r} is empty. null writes token.tag_ and token.pos_; a name "
+                "writes token._ under that name."
+            )
         self.extension = extension
         if extension is not None and not Token.has_extension(extension):
             Token.set_extension(extension, default="")

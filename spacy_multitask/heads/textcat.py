@@ -116,6 +116,7 @@ class TextCategorizer(Head):
     """
 
     labels_doc = "doc.cats"
+    architecture = "DocClassifier"
 
     def __init__(
         self,
@@ -170,6 +171,7 @@ class TextCategorizer(Head):
         linear = self.linear_model
         if linear is not None:
             # Another, as layers of thinc keep their size.
+            assert self._blank_linear_model is not None, "there was one from the start"
             new = self._blank_linear_model.copy()
             self.model.replace_node(linear, new)
             new.initialize(Y=new.ops.alloc2f(1, self.n_out))
@@ -185,11 +187,24 @@ class TextCategorizer(Head):
 
     def collect_labels(self, examples: Iterable[Example]) -> dict[str, list[str]]:
         labels: set[str] = set()
+        has_gold = False
         for example in examples:
-            labels |= example.reference.cats.keys()
+            cats = example.reference.cats
+            labels |= cats.keys()
             if both := self._both_true(example.reference, labels):
                 raise ValueError(BOTH_TRUE.format(name=self.name, both=both))
-        return {"labels": sorted(labels)}
+            self._check_values(cats)
+            has_gold = has_gold or not self.exclusive_classes or any(v > 0 for v in cats.values())
+        # Of labels that exclude each other one must be true somewhere.
+        return {"labels": sorted(labels) if has_gold else []}
+
+    def _check_values(self, cats: dict[str, float]) -> None:
+        for label, value in cats.items():
+            if value < 0 or value > 1:
+                raise ValueError(
+                    f"{label!r} has the value {value} in doc.cats of an example. {self.name!r} "
+                    "learns from 1 for true, 0 for false, or a value in between."
+                )
 
     def _both_true(self, doc: Doc, labels: Container[str]) -> str:
         """RETURNS (str): Labels that can't be true of one doc, but are; "" if there are none."""
@@ -211,6 +226,7 @@ class TextCategorizer(Head):
             for column, label in enumerate(labels):
                 if label in cats:
                     values[row, column] = cats[label]
+            self._check_values(cats)
             if both := self._both_true(example.reference, labels):
                 self.warn_once("exclusive", BOTH_TRUE.format(name=self.name, both=both))
             if not cats.keys() <= set(labels):

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import spacy
 import torch
-from conftest import corpus, example, make_nlp
 from spacy.tokens import Doc
 from thinc.api import Config
+
+from tests.conftest import corpus, example, make_nlp
 
 BAG = """
 [model]

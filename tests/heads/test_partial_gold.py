@@ -202,6 +202,25 @@ def test_gold_is_aligned_to_another_tokenization(nlp):
     assert targets.tolist() == [1 + 4 * labels.index("ORG") + 3]
 
 
+def test_gold_is_aligned_to_words_in_another_case_and_over_blanks(nlp):
+    words = ["Mr", "Smith", "loves", "New", "York"]
+    reference = example(nlp, words, ents=[(1, 2, "PER"), (3, 5, "LOC")]).reference
+    ner = nlp.get_pipe("ner")
+    index = {label: 1 + 4 * k for k, label in enumerate(ner.cfg["labels"])}
+    begin, inside, end, single = range(4)
+    per, loc = index["PER"], index["LOC"]
+    lower = Doc(nlp.vocab, words=[word.lower() for word in words])
+    rows, targets = ner.gold([Example(lower, reference)])
+    assert rows.tolist() == [0, 1, 2, 3, 4]
+    assert targets.tolist() == [0, per + single, 0, loc + begin, loc + end]
+    # As spaCy aligns entities.
+    blank = Example(Doc(nlp.vocab, words=[*words[:4], " ", words[4]]), reference)
+    assert blank.get_aligned_ner()[3:] == ["B-LOC", "I-LOC", "L-LOC"]
+    rows, targets = ner.gold([blank])
+    assert rows.tolist() == [0, 1, 2, 3, 4, 5]
+    assert targets.tolist()[3:] == [loc + begin, loc + inside, loc + end]
+
+
 @pytest.mark.parametrize("head", ["tagger", "chunker", "ner", "textcat"])
 def test_labels_that_a_head_does_not_know_are_warned_of_once(nlp, head):
     words = ["Mr", "Smith", "won"]

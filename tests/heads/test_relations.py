@@ -10,6 +10,7 @@ from spacy.util import fix_random_seed
 
 from spacy_multitask.converters import ConversionError, convert
 from spacy_multitask.evaluation.bootstrap import count_correct
+from spacy_multitask.heads import relations
 from spacy_multitask.heads.relations import get_relations, score_relations, set_relations
 from spacy_multitask.layers.pairs import PairClassifier, pool_max
 from tests.conftest import make_nlp
@@ -42,6 +43,23 @@ def corpus(nlp):
 
 def found(doc):
     return {(r.head.text, r.tail.text, r.label) for r in doc._.relations}
+
+
+def test_pairs_of_a_long_doc_are_the_same_in_parts(trained, monkeypatch):
+    head = trained.get_pipe("relations")
+    monkeypatch.setattr(head, "max_distance", 6)
+    docs = [[(i, i + 1 + i % 3, "LOC") for i in range(0, 60, 2)], [], [(0, 1, "PER"), (3, 4, "X")]]
+    whole = head._pairs(docs, [62, 0, 5])
+    spans = whole.spans.tolist()
+    near = [
+        [i, j]
+        for i, (s, e) in enumerate(spans)
+        for j, (t, f) in enumerate(spans)
+        if i != j and (i < 30) == (j < 30) and max(s, t) - min(e, f) <= 6
+    ]
+    assert whole.pairs.tolist() == near
+    monkeypatch.setattr(relations, "PAIRS", 64)
+    assert head._pairs(docs, [62, 0, 5]).pairs.tolist() == near
 
 
 EXPECTED = {("Anna Brown", "IBM", "works_for"), ("IBM", "New York", "located_in")}
