@@ -167,8 +167,8 @@ def as_markdown(results: dict) -> str:
     means, won = results["means"], results["points_over_apart"]
     scores = [f"dev_{task}" for task in TASKS] + list(TASKS)
     lines = [
-        "Means over seeds, in percent; in brackets points over models apart (those that begin with \"long\": "
-        "over apart_longer), of the seeds that both have. "
+        "Means over seeds, in percent; in brackets points over models apart (over apart_longer for "
+        "longer, longer_lower and longest_lower), of the seeds that both have. "
         f"{about(results['machine'])}",
         "",
         f"| setting | seeds | {' | '.join(s.replace('_', ' ') for s in scores)} | seconds |",
