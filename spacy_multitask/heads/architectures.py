@@ -10,6 +10,7 @@ from spacy.tokens import Doc
 from spacy.util import registry
 from thinc.api import Model, torch2xp, xp2torch
 from thinc.types import Floats2d
+from torch import Tensor
 
 from ..encoder.adapter import listen_without_words, pack
 from ..layers.classifier import Classifier
@@ -17,8 +18,8 @@ from ..layers.shim import TorchShim
 from ..registering import with_types
 from .base import link_word_projection
 
-# Layers of thinc that turn logits into probabilities.
-PROBABILITIES = ("softmax", "softmax_activation", "logistic", "sigmoid", "clipped_logistic")
+# In names of thinc's layers that turn logits into probabilities.
+PROBABILITIES = ("softmax", "logistic", "sigmoid", "clipped_linear")
 
 
 @registry.architectures("spacy_multitask.TokenClassifier.v1")
@@ -57,7 +58,10 @@ def build_doc_classifier(
     model = _build("doc_classifier", tok2vec, "doc_vectors")
     listen_without_words(tok2vec)
     if linear_model is not None:
-        if any(node.name in PROBABILITIES for node in linear_model.walk()):
+        last = linear_model
+        while last.layers:
+            last = last.layers[-1]
+        if any(name in last.name for name in PROBABILITIES):
             raise ValueError(
                 "linear_model gives probabilities, but its logits are wanted. Set "
                 "no_output_layer = true in its section."
@@ -92,18 +96,32 @@ def forward(model: Model, docs: list[Doc], is_train: bool) -> tuple[Floats2d, Ca
             logits = batch.project(id(model.get_ref("tok2vec")), module.project)
         else:
             logits = module.train()(vectors) if is_train else module.project(vectors)
-    outputs = cast(Floats2d, torch2xp(logits.detach()))
-    linear_model = model.maybe_get_ref("linear_model")
-    if linear_model is not None:
-        weight = model.attrs["linear_weight"]
-        linear, backprop_linear = linear_model(docs, is_train)
-        outputs = outputs + weight * linear
+    outputs, backprop_linear = add_linear_logits(model, docs, logits.detach(), is_train=is_train)
 
     def backprop(d_logits: Floats2d) -> list[Doc]:
         logits.backward(xp2torch(d_logits, device=logits.device))
         finish()
-        if linear_model is not None:
-            backprop_linear(weight * d_logits)
+        backprop_linear(d_logits)
         return []
 
-    return outputs, backprop
+    return cast(Floats2d, torch2xp(outputs)), backprop
+
+
+def add_linear_logits(
+    model: Model, docs: list[Doc], logits: Tensor, *, is_train: bool
+) -> tuple[Tensor, Callable[[Floats2d], None]]:
+    """Add what a DocClassifier's linear model says, if it has one.
+
+    logits (Tensor): Of the layer on the document vectors, shape (n_docs, nO).
+    RETURNS (Tuple[Tensor, Callable]): The sum, and what takes its gradient.
+    """
+    linear_model = model.maybe_get_ref("linear_model")
+    # Some layers of thinc fail on docs without words.
+    rows = [row for row, doc in enumerate(docs) if len(doc)]
+    if linear_model is None or not rows:
+        return logits, lambda d_logits: None
+    weight = model.attrs["linear_weight"]
+    linear, backprop = linear_model([docs[row] for row in rows], is_train)
+    index = torch.tensor(rows, device=logits.device)
+    added = weight * xp2torch(linear, device=logits.device)
+    return logits.index_add(0, index, added), lambda d_logits: backprop(weight * d_logits[rows])

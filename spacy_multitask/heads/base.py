@@ -32,6 +32,7 @@ from ..safe_files import MANIFEST_FILE, check_manifest, manifest
 from ..training.plan import PLAN
 
 UNKNOWN = -1
+ARCHITECTURES = ("TokenClassifier", "DocClassifier", "RelationClassifier")
 
 DEFAULT_TOKEN_MODEL = Config().from_str("""
 [model]
@@ -323,7 +324,10 @@ class Head(TrainablePipe):
         return any(fitted)
 
     def finish_update(self, sgd: Optimizer) -> None:
-        self.model.finish_update(sgd)
+        # Layers of thinc keep a gradient of zeros after a step, with which the optimizer would move
+        # them on in batches from which this head had nothing to learn.
+        if self.shim.has_module and any(p.grad is not None for p in self.module.parameters()):
+            self.model.finish_update(sgd)
         if isinstance(self.tok2vec, EncoderListener) and self.tok2vec.encoder is not None:
             self.tok2vec.encoder.head_finished(self.name)
 
@@ -456,8 +460,13 @@ class Head(TrainablePipe):
 
 def _check_model(model: Model, name: str, architecture: str) -> None:
     """RAISES (ValueError): If the model is not what a head needs."""
-    wanted = re.sub("([a-z])([A-Z])", r"\1_\2", architecture).lower()
-    if model.name != wanted or not model.shims:
+    others = {
+        re.sub("([a-z])([A-Z])", r"\1_\2", other).lower()
+        for other in ARCHITECTURES
+        if other != architecture
+    }
+    is_ours = model.shims and isinstance(model.shims[0], TorchShim) and model.has_ref("tok2vec")
+    if model.name in others or not is_ours:
         raise ValueError(
             f"The model of {name!r} is a {model.name!r}, which it can't use. Set "
             f'[components.{name}.model] @architectures = "spacy_multitask.{architecture}.v1".'

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -90,7 +90,7 @@ class SpanHead(Head):
         RAISES (ValueError): Also if another head of the pipeline writes the same span group.
         """
         key = self.score_options()["spans_key"]
-        for name, pipe in nlp.components if nlp is not None and key is not None else ():
+        for name, pipe in _at_work(nlp) if nlp is not None and key is not None else ():
             if pipe is not self and isinstance(pipe, SpanHead):
                 if pipe.score_options()["spans_key"] == key:
                     raise ValueError(
@@ -283,6 +283,14 @@ class SpanHead(Head):
         for i, (doc, offset) in enumerate(zip(docs, predictions.starts.tolist())):
             which = range(first[i], first[i + 1])
             yield doc, [(start[j] - offset, end[j] - offset, labels[j]) for j in which]
+
+
+def _at_work(nlp: Language) -> list[tuple[str, Any]]:
+    """RETURNS (List[tuple]): Components that are not disabled, or only while others learn."""
+    frozen = nlp.config.get("training", {}).get("frozen_components", [])
+    return [
+        (name, pipe) for name, pipe in nlp.components if name not in nlp.disabled or name in frozen
+    ]
 
 
 def gold_group(example: Example, spans_key: str) -> tuple[list[SpanTuple], list[int]] | None:

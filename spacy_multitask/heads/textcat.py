@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ..encoder.batch import PackedBatch
 from ..layers.classifier import Classifier
 from ..registering import with_types
+from .architectures import add_linear_logits
 from .base import Head
 
 DEFAULT_DOC_MODEL = Config().from_str("""
@@ -28,6 +29,7 @@ DEFAULT_DOC_MODEL = Config().from_str("""
 """)["model"]
 
 
+ROUNDING = 1e-6  # of values in float32
 BOTH_TRUE = (
     "{both} are both true of a doc, but {name!r} takes its labels to exclude each other. Set "
     "exclusive_classes = false if several may be true; or, if they belong to two heads, tell each "
@@ -152,7 +154,9 @@ class TextCategorizer(Head):
         # Not in cfg, where what was saved would take the place of what is asked for when loading.
         self.default_threshold = threshold
         self.cfg["labels"] = []
-        self._blank_linear_model = self.linear_model and self.linear_model.copy()
+        # Nor what the model is told: it is saved with it, likewise.
+        self.linear_weight = model.attrs.get("linear_weight")
+        self._blank_linear_model = self.linear_model and copy_of(self.linear_model)
 
     @property
     def label_data(self) -> dict[str, list[str]]:
@@ -168,14 +172,25 @@ class TextCategorizer(Head):
         return self.model.maybe_get_ref("linear_model")
 
     def make_module(self, width: int) -> nn.Module:
-        linear = self.linear_model
-        if linear is not None:
-            # Another, as layers of thinc keep their size.
+        if self.linear_model is not None:
             assert self._blank_linear_model is not None, "there was one from the start"
-            new = self._blank_linear_model.copy()
-            self.model.replace_node(linear, new)
-            new.initialize(Y=new.ops.alloc2f(1, self.n_out))
+            # Another, as layers of thinc keep their size.
+            new = copy_of(self._blank_linear_model)
+            self.model.replace_node(self.linear_model, new)
+            sample = [Doc(self.vocab, words=["word"])]
+            new.initialize(X=sample, Y=new.ops.alloc2f(1, self.n_out))
+            n_out = new.predict(sample).shape[1]
+            if n_out != self.n_out:
+                raise ValueError(
+                    f"The linear_model of {self.name!r} is for {n_out} labels, but there are "
+                    f"{self.n_out}. Set nO = null in its section."
+                )
         return super().make_module(width)
+
+    def _settle_in(self) -> None:
+        super()._settle_in()
+        if self.linear_weight is not None:
+            self.model.attrs["linear_weight"] = self.linear_weight
 
     def score_options(self) -> dict[str, Any]:
         return {
@@ -200,7 +215,7 @@ class TextCategorizer(Head):
 
     def _check_values(self, cats: dict[str, float]) -> None:
         for label, value in cats.items():
-            if value < 0 or value > 1:
+            if value < -ROUNDING or value > 1 + ROUNDING:
                 raise ValueError(
                     f"{label!r} has the value {value} in doc.cats of an example. {self.name!r} "
                     "learns from 1 for true, 0 for false, or a value in between."
@@ -226,7 +241,7 @@ class TextCategorizer(Head):
             for column, label in enumerate(labels):
                 if label in cats:
                     values[row, column] = cats[label]
-            self._check_values(cats)
+            self._check_values({label: cats[label] for label in labels if label in cats})
             if both := self._both_true(example.reference, labels):
                 self.warn_once("exclusive", BOTH_TRUE.format(name=self.name, both=both))
             if not cats.keys() <= set(labels):
@@ -302,11 +317,8 @@ class TextCategorizer(Head):
     def doc_logits(self, docs: list[Doc]) -> Tensor:
         """RETURNS (Tensor): Logits (n_docs, n_labels)."""
         module = self.module
-        logits: Tensor = module.project(self.packed(docs).doc_vectors)
-        if self.linear_model is not None and docs:
-            linear = xp2torch(self.linear_model.predict(docs), device=logits.device)
-            logits = logits + self.model.attrs["linear_weight"] * linear
-        return logits
+        logits = module.project(self.packed(docs).doc_vectors)
+        return add_linear_logits(self.model, docs, logits, is_train=False)[0]
 
     def predict(self, docs: Iterable[Doc]) -> np.ndarray:
         """RETURNS (ndarray): Probabilities, float32 (n_docs, n_labels)."""
@@ -338,6 +350,20 @@ class TextCategorizer(Head):
     def threshold(self, label: str) -> float:
         """RETURNS (float): Probability from which a label counts as true."""
         return self.cfg.get("thresholds", {}).get(label, self.default_threshold)
+
+
+def copy_of(model: Model) -> Model:
+    """RETURNS (Model): A copy whose layers stay on the device they are for, and know each other by
+    the same names. thinc's own forgets both."""
+    copied = model.copy()
+    pairs = list(zip(model.walk(), copied.walk(), strict=True))
+    places = {node.id: copy for node, copy in pairs}
+    for node, copy in pairs:
+        copy.ops = node.ops
+        for name in node.ref_names:
+            ref = node.maybe_get_ref(name)
+            copy.set_ref(name, None if ref is None else places[ref.id])
+    return copied
 
 
 def _give(backprop: Callable, gradient: Tensor) -> None:

@@ -331,6 +331,11 @@ def _sizes(nlp: Language) -> list[dict[str, str]]:
             for shim in shims
             if isinstance(shim, TorchShim) and shim.has_module
             for p in shim.module.parameters()
+        ) + sum(
+            node.get_param(param).size
+            for node in (model.walk() if isinstance(model, Model) else ())
+            for param in node.param_names
+            if node.has_param(param)
         )
         size = len(pipe.to_bytes()) if hasattr(pipe, "to_bytes") else 0
         total += size

@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -128,9 +128,12 @@ def capture(nlp: Language, optimizer: Optimizer) -> tuple[dict[str, Tensor], dic
     names = {key: name for name, key, _ in _keys(nlp)}
     for kind in MOMENTS:
         for key, array in (getattr(optimizer, kind) or {}).items():
+            if key not in names:
+                continue  # of a layer that has since been replaced
             tensors[f"{kind}/{names[key]}"] = array if torch.is_tensor(array) else xp2torch(array)
     counts = {
-        kind: {names[key]: n for key, n in getattr(optimizer, kind).items()} for kind in COUNTS
+        kind: {names[key]: n for key, n in getattr(optimizer, kind).items() if key in names}
+        for kind in COUNTS
     }
     return tensors, {
         "gradients": gradients,
@@ -159,7 +162,7 @@ def restore(
             shapes = {n: part.get_param(n).shape for n in part.param_names if part.has_param(n)}
             _check_shapes(part_name, own, shapes)
             for name, tensor in own.items():
-                part.set_param(name, _to_array(tensor))
+                part.set_param(name, _to_array(tensor, part))
                 if f"{part_name}/{name}" in gradients:
                     # Zero, as after any step. Without one the next step would pass the parameter
                     # over, where its momentum should move it on.
@@ -190,7 +193,8 @@ def restore(
             if f"{kind}/{name}" in tensors:
                 tensor = tensors[f"{kind}/{name}"]
                 stays_torch = isinstance(optimizer, AdamW) and isinstance(part, TorchShim)
-                getattr(optimizer, kind)[key] = _copy(tensor) if stays_torch else _to_array(tensor)
+                value = _copy(tensor) if stays_torch else _to_array(tensor, part)
+                getattr(optimizer, kind)[key] = value
         for kind in COUNTS:
             if name in notes["counts"][kind]:
                 getattr(optimizer, kind)[key] = notes["counts"][kind][name]
@@ -243,7 +247,10 @@ def _copy(tensor: Tensor) -> Tensor:
     return tensor.clone().to(get_torch_default_device())
 
 
-def _to_array(tensor: Tensor) -> Any:
+def _to_array(tensor: Tensor, part: Model | Shim) -> Any:
+    """RETURNS (ArrayXd): On the device of what it is for: thinc has layers that stay on a CPU."""
+    if isinstance(part, Model):
+        return part.ops.asarray(cast(Any, tensor.clone().numpy()))
     return torch2xp(_copy(tensor))
 
 

@@ -197,14 +197,15 @@ def test_work_of_less_than_a_second_shows_no_progress(monkeypatch):
     assert "Counting" not in stderr.text and "Thinking" not in stderr.text
 
 
-@pytest.mark.parametrize("name", ["evaluate", "report", "leaks", "compare"])
+@pytest.mark.parametrize("name", ["evaluate", "report", "leaks", "compare", "calibrate"])
 def test_a_folder_in_place_of_a_file_to_write_is_told_of_at_once(name, tmp_path):
     (tmp_path / "folder").mkdir()
     arguments = fill(name, tmp_path / "nowhere")
     if name == "report":
         arguments[1] = str(tmp_path / "folder")
     else:
-        arguments += ["--output", str(tmp_path / "folder")]
+        option = "--json" if name == "calibrate" else "--output"
+        arguments += [option, str(tmp_path / "folder")]
     result = run(name, *arguments)
     assert result.exit_code == 2, result.output
     assert "is a directory" in " ".join(re.sub("[│╭╮╰╯─]", " ", result.output).split())

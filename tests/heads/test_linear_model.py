@@ -5,8 +5,9 @@ import pytest
 import spacy
 import torch
 from spacy.tokens import Doc
-from thinc.api import Config
+from thinc.api import Config, NumpyOps, get_current_ops, set_current_ops
 
+from spacy_multitask.heads.textcat import copy_of
 from tests.conftest import corpus, example, make_nlp
 
 BAG = """
@@ -102,8 +103,15 @@ def test_the_words_learn_from_a_loss_of_their_own(encoder_path):
 def test_docs_without_topics_are_unknown_to_the_words(encoder_path):
     nlp = make(encoder_path)
     sgd = nlp.initialize(lambda: corpus(nlp))
-    nlp.update([example(nlp, ["The", "old", "town"], tags=["DT", "JJ", "NN"])], sgd=sgd)
+    tagged = [example(nlp, ["The", "old", "town"], tags=["NNP", "DT", "NN"])]
+    nlp.update(tagged, sgd=sgd)
     assert not linear_weights(nlp)[0].any()
+    nlp.update(corpus(nlp), sgd=sgd)
+    before = linear_weights(nlp)[0].copy()
+    assert before.any()
+    for _ in range(3):
+        nlp.update(tagged, sgd=sgd)  # nor is it moved by what it learned before
+    np.testing.assert_array_equal(linear_weights(nlp)[0], before)
 
 
 def test_saved_with_the_head(encoder_path, tmp_path):
@@ -140,6 +148,63 @@ def test_averages_hold_for_the_words_too(encoder_path):
         averaged = linear_weights(nlp)[0].copy()
     assert not np.allclose(last, averaged)
     np.testing.assert_array_equal(linear_weights(nlp)[0], last)
+
+
+def test_docs_without_words(encoder_path):
+    nlp = make(encoder_path, text=BAG.replace("ngram_size = 1", "ngram_size = 2"))
+    sgd = nlp.initialize(lambda: corpus(nlp))
+    nlp.update([*corpus(nlp), example(nlp, [], cats={"Business": 1.0})], sgd=sgd)
+    head = nlp.get_pipe("textcat")
+    for texts in ([""], ["", "The old town"], ["old town", "", "a lot"]):
+        for doc, text in zip(nlp.pipe(texts), texts, strict=True):
+            assert doc.cats == pytest.approx(nlp(text).cats)
+    docs = [nlp.make_doc(text) for text in ("old town", "", "a lot")]
+    logits, backprop = head.model.begin_update(docs)
+    assert logits == pytest.approx(head.doc_logits(docs).numpy(), rel=1e-5)
+    backprop(np.ones_like(logits))
+    assert linear_weights(nlp)[1].get_grad("b").tolist() == pytest.approx([4.0, 4.0])
+
+
+def test_weight_can_be_set_when_loading(encoder_path, tmp_path):
+    nlp = make(encoder_path)
+    sgd = nlp.initialize(lambda: corpus(nlp))
+    for _ in range(3):
+        nlp.update(corpus(nlp), sgd=sgd)
+    nlp.to_disk(tmp_path)
+    other = spacy.load(tmp_path, config={"components.textcat.model.linear_weight": 50.0})
+    assert other("The old town").cats["Sports"] > nlp("The old town").cats["Sports"]
+    assert spacy.load(tmp_path)("The old town").cats == nlp("The old town").cats
+
+
+class Elsewhere(NumpyOps):
+    """Stands in for the operations of a GPU."""
+
+    name = "elsewhere"
+
+
+def test_layers_that_stay_on_a_cpu_stay_there(encoder_path):
+    """Their weights must be NumPy's, also where the rest is on a GPU."""
+    before = get_current_ops()
+    set_current_ops(Elsewhere())
+    try:
+        nlp = make(encoder_path)
+        head = nlp.get_pipe("textcat")
+        for model in (head.linear_model, copy_of(head.linear_model)):
+            ops = {node.name: type(node.ops) for node in model.walk()}
+            assert ops["sparse_linear"] is NumpyOps and Elsewhere in ops.values()
+            assert model.ref_names
+        expected = {node.name: type(node.ops) for node in head.linear_model.walk()}
+        head.cfg["labels"] = ["A", "B"]
+        head.make_module(32)
+        assert {node.name: type(node.ops) for node in head.linear_model.walk()} == expected
+    finally:
+        set_current_ops(before)
+
+
+def test_a_model_for_other_labels_is_refused(encoder_path):
+    nlp = make(encoder_path, text=BAG.replace("nO = null", "nO = 3"))
+    with pytest.raises(ValueError, match=r"for 3 labels, but there are 2|from 3 to 2"):
+        nlp.initialize(lambda: corpus(nlp))
 
 
 @pytest.mark.parametrize(

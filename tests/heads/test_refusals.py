@@ -4,6 +4,7 @@ import pytest
 import spacy
 from spacy.tokens import Doc, Span
 from spacy.training import Example
+from spacy.util import registry
 
 from tests.conftest import corpus, example, make_nlp
 
@@ -30,6 +31,13 @@ def test_values_of_topics_that_come_later(nlp):
     wrong = example(nlp, WORDS, cats={"Business": 2.0})
     with pytest.raises(ValueError, match=r"'Business' has the value 2.0"):
         nlp.update([wrong])
+
+
+def test_values_of_labels_of_others_are_their_affair(nlp):
+    cats = {"Business": 1.0, "Sports": 0.0, "sentiment": -0.5}
+    with pytest.warns(UserWarning, match="sentiment"):
+        losses = nlp.update([example(nlp, WORDS, cats=cats)])
+    assert losses["textcat"] > 0
 
 
 def test_several_labels_may_all_be_false(encoder_path):
@@ -62,6 +70,28 @@ def test_a_model_for_another_head(head, architecture, wanted):
     model = {"@architectures": architecture, "tok2vec": LISTENER}
     with pytest.raises(ValueError, match=f"'it' is a .*spacy_multitask.{wanted}.v1"):
         spacy.blank("en").add_pipe(f"multitask_{head}", name="it", config={"model": model})
+
+
+def test_a_model_under_another_name(encoder_path):
+    def build(tok2vec):
+        model = registry.architectures.get("spacy_multitask.TokenClassifier.v1")(tok2vec)
+        model.name = "my_classifier"
+        return model
+
+    registry.architectures("my.Classifier.v1", func=build)
+    nlp = make_nlp(encoder_path, heads=())
+    nlp.add_pipe(
+        "multitask_ner",
+        config={"model": {"@architectures": "my.Classifier.v1", "tok2vec": LISTENER}},
+    )
+    nlp.initialize(lambda: corpus(nlp))
+
+
+def test_two_heads_for_one_group_of_which_one_is_disabled(encoder_path):
+    nlp = make_nlp(encoder_path, heads=("chunker",))
+    nlp.add_pipe("multitask_chunker", name="other")
+    nlp.disable_pipe("chunker")
+    nlp.initialize(lambda: corpus(nlp))
 
 
 def test_two_heads_for_one_group(encoder_path):
