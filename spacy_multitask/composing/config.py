@@ -27,6 +27,8 @@ SCORES = {
 }
 # Factors on the loss where there are heads of other kinds; see docs/training.md.
 WEIGHTS = {"ner": 2.0, "textcat": 0.5}
+# From so many labels on a bag of words takes more memory and time than it is worth.
+MANY_TOPICS = 50
 # A second head of these kinds has scores of the same names, which need a prefix.
 SCORERS = {"tagger": "tagger_scorer", "textcat": "textcat_scorer"}
 # Words that a training on little data should see in all; see docs/training.md.
@@ -280,6 +282,24 @@ def write(
     )
 
 
+# As in configs/multitask.cfg.
+_LINEAR_MODEL = """
+[components.{name}.model]
+@architectures = "spacy_multitask.DocClassifier.v1"
+
+[components.{name}.model.tok2vec]
+@architectures = "spacy_multitask.EncoderListener.v1"
+
+# Topics from the words alone, learned beside those from the encoder and added to them.
+[components.{name}.model.linear_model]
+@architectures = "spacy.TextCatBOW.v3"
+exclusive_classes = true
+ngram_size = 1
+no_output_layer = true
+length = 65536
+nO = null"""
+
+
 def _component(composition: Composition, name: str, task: Task) -> str:
     found = composition.surveys[composition.corpus[task.name]]
     n, corpus = found.items[task.kind], composition.corpus[task.name]
@@ -311,6 +331,8 @@ def _component(composition: Composition, name: str, task: Task) -> str:
                 f'@scorers = "spacy_multitask.{SCORERS[task.kind]}.v1"',
                 f'prefix = "{name}_"',
             ]
+    if task.kind == "textcat" and len(found.topics) <= MANY_TOPICS:
+        lines.append(_LINEAR_MODEL.format(name=name))
     return "\n".join(lines) + "\n"
 
 

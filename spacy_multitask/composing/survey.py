@@ -95,6 +95,7 @@ class Survey:
         under `TAGS`.
     items (Counter): Gold items, the same way.
     exclusive (bool): Whether no doc has two topics that are true.
+    topics (Set[str]): Labels of `doc.cats`.
     """
 
     docs: int = 0
@@ -102,6 +103,7 @@ class Survey:
     known: Counter[str] = field(default_factory=Counter)
     items: Counter[str] = field(default_factory=Counter)
     exclusive: bool = True
+    topics: set[str] = field(default_factory=set)
 
     def add(self, doc: Doc) -> None:
         """Count a doc; an empty one is passed over."""
@@ -117,6 +119,7 @@ class Survey:
             self._add(TAGS, n)
         for key, spans in doc.spans.items():
             self._add(f"spans:{key}", len(spans))
+        self.topics.update(doc.cats)
         if doc.cats and sum(value >= 0.5 for value in doc.cats.values()) != 1:
             self.exclusive = False
 

@@ -2,11 +2,13 @@
 
 import io
 from math import ceil
+from pathlib import Path
 
 import pytest
 import spacy
 from spacy.tokens import Doc, DocBin
 from spacy.training.initialize import init_nlp
+from spacy.util import load_config
 from thinc.api import Config
 from typer.testing import CliRunner
 
@@ -137,6 +139,20 @@ def test_labels_that_exclude_each_other_are_told_from_others(corpora, encoder_pa
     assert config["components"]["textcat"]["exclusive_classes"] is False
     config = compose(encoder_path, specs(corpora, ["topic"]))
     assert config["components"]["textcat"]["exclusive_classes"] is True
+
+
+def test_topics_are_learned_from_words_besides_unless_they_are_many(
+    corpora, encoder_path, tmp_path
+):
+    config = compose(encoder_path, specs(corpora, ["topic"]))
+    shipped = load_config(Path(__file__).parents[2] / "configs" / "multitask.cfg")
+    assert config["components"]["textcat"]["model"] == shipped["components"]["textcat"]["model"]
+    nlp = spacy.blank("en")
+    docs = [example(nlp, ["a"], cats={f"t{i}": 1.0}).reference for i in range(51)]
+    for part in ("train", "dev"):
+        DocBin(docs=docs).to_disk(tmp_path / f"many-{part}.spacy")
+    config = compose(encoder_path, {"many": ("textcat", tmp_path / "many")})
+    assert "model" not in config["components"]["textcat"]
 
 
 def test_entities_weigh_more_and_topics_less_beside_other_tasks(corpora, encoder_path):
