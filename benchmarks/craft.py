@@ -6,7 +6,8 @@ that. "weighted" has the weights of configs/multitask.cfg; "lower_layers" has be
 chunks at lower layers of the encoder. "longer" is "weighted" with more passes: six, each over half
 of the topics; in about that time the models apart have four, "apart_longer", with which it is
 compared. "longer_lower" is "longer" with "lower_layers" and a decay towards the pretrained weights.
-"longest_lower" takes the time that it leaves: eight passes, each over three eighths of the topics.
+"longest_lower" has eight passes, each over three eighths of the topics: half as many words again as
+the models apart have in "apart_longer", so that it is not of their budget.
 
 Tried in place of "longer" and dropped: seven passes over a quarter of the topics, which weigh 0.3,
 in batches of 300 words (two seeds, points over "apart_longer", tags, chunks, entities, topics: dev
