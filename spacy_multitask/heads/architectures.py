@@ -117,7 +117,7 @@ def add_linear_logits(
     """
     linear_model = model.maybe_get_ref("linear_model")
     # Some layers of thinc fail on docs without words.
-    rows = [row for row, doc in enumerate(docs) if len(doc)]
+    rows = [] if linear_model is None else [row for row, doc in enumerate(docs) if len(doc)]
     if linear_model is None or not rows:
         return logits, lambda d_logits: None
     weight = model.attrs["linear_weight"]

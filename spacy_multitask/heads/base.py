@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
@@ -32,7 +31,12 @@ from ..safe_files import MANIFEST_FILE, check_manifest, manifest
 from ..training.plan import PLAN
 
 UNKNOWN = -1
-ARCHITECTURES = ("TokenClassifier", "DocClassifier", "RelationClassifier")
+# Names of our heads' models, and of what makes them.
+ARCHITECTURES = {
+    "token_classifier": "TokenClassifier",
+    "doc_classifier": "DocClassifier",
+    "relation_classifier": "RelationClassifier",
+}
 
 DEFAULT_TOKEN_MODEL = Config().from_str("""
 [model]
@@ -54,7 +58,7 @@ class Head(TrainablePipe):
     """
 
     labels_doc = "labels"  # what `initialize` looks for, in error messages
-    architecture = "TokenClassifier"  # of the model that it takes
+    model_name = "token_classifier"  # of the model that it takes
 
     def __init__(
         self,
@@ -70,7 +74,7 @@ class Head(TrainablePipe):
         corpora: list[str] | None,
         scorer: Callable | None,
     ):
-        _check_model(model, name, self.architecture)
+        _check_model(model, name, self.model_name)
         if loss_weight < 0:
             raise ValueError(f"loss_weight = {loss_weight} of {name!r} must not be negative.")
         if not 0 <= label_smoothing < 1:
@@ -176,7 +180,8 @@ class Head(TrainablePipe):
         get_examples (Callable): Returns training examples; those without gold are passed over.
             Where a `MultiCorpus` gives some of its examples only, labels are those of all.
         labels (Optional[Dict[str, List[str]]]): What `spacy init labels` wrote, to save the pass.
-        RAISES (ValueError): If no example has gold for this head.
+        RAISES (ValueError): If no example has gold for this head, or it is at odds with another
+            component.
         """
         validate_get_examples(get_examples, f"{type(self).__name__}.initialize")
         corpora: set[str] = set()
@@ -205,11 +210,16 @@ class Head(TrainablePipe):
             )
         if self.balance is not None:
             self.balance.reset()
-        if nlp is not None and isinstance(self.tok2vec, EncoderListener):
-            link(nlp)
+        if nlp is not None:
+            self.check_pipeline(nlp)
+            if isinstance(self.tok2vec, EncoderListener):
+                link(nlp)
         width = self._init_tok2vec(get_examples, nlp)
         self.model.set_dim("nO", self.n_out, force=True)
         self.shim.set_module(self.make_module(width))
+
+    def check_pipeline(self, nlp: Language) -> None:
+        """RAISES (ValueError): If the head is at odds with another component."""
 
     def _warn_of_corpora(self, found: set[str], nlp: Language | None) -> None:
         """Tell of corpora that the head is to learn from, and that are not there."""
@@ -458,18 +468,15 @@ class Head(TrainablePipe):
         return {}
 
 
-def _check_model(model: Model, name: str, architecture: str) -> None:
+def _check_model(model: Model, name: str, wanted: str) -> None:
     """RAISES (ValueError): If the model is not what a head needs."""
-    others = {
-        re.sub("([a-z])([A-Z])", r"\1_\2", other).lower()
-        for other in ARCHITECTURES
-        if other != architecture
-    }
     is_ours = model.shims and isinstance(model.shims[0], TorchShim) and model.has_ref("tok2vec")
-    if model.name in others or not is_ours:
+    is_of_another = model.name in ARCHITECTURES and model.name != wanted
+    if is_of_another or not is_ours:
+        architecture = f"spacy_multitask.{ARCHITECTURES[wanted]}.v1"
         raise ValueError(
             f"The model of {name!r} is a {model.name!r}, which it can't use. Set "
-            f'[components.{name}.model] @architectures = "spacy_multitask.{architecture}.v1".'
+            f'[components.{name}.model] @architectures = "{architecture}".'
         )
 
 

@@ -205,7 +205,7 @@ class RelationExtractor(Head):
     """
 
     labels_doc = "doc._.relations"
-    architecture = "RelationClassifier"
+    model_name = "relation_classifier"
 
     def __init__(
         self,

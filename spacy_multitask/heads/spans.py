@@ -78,26 +78,15 @@ class SpanHead(Head):
         self.crf = crf
         self.cfg["labels"] = []
 
-    def initialize(
-        self,
-        get_examples: Callable[[], Iterable[Example]],
-        *,
-        nlp: Language | None = None,
-        labels: dict[str, list[str]] | None = None,
-    ) -> None:
-        """As `Head.initialize`.
-
-        RAISES (ValueError): Also if another head of the pipeline writes the same span group.
-        """
+    def check_pipeline(self, nlp: Language) -> None:
         key = self.score_options()["spans_key"]
-        for name, pipe in _at_work(nlp) if nlp is not None and key is not None else ():
+        for name, pipe in _at_work(nlp) if key is not None else ():
             if pipe is not self and isinstance(pipe, SpanHead):
                 if pipe.score_options()["spans_key"] == key:
                     raise ValueError(
                         f"{name!r} and {self.name!r} both write doc.spans[{key!r}]. Give one of "
                         "them another spans_key."
                     )
-        super().initialize(get_examples, nlp=nlp, labels=labels)
 
     # To be said by subclasses
 

@@ -118,7 +118,7 @@ class TextCategorizer(Head):
     """
 
     labels_doc = "doc.cats"
-    architecture = "DocClassifier"
+    model_name = "doc_classifier"
 
     def __init__(
         self,
@@ -156,7 +156,8 @@ class TextCategorizer(Head):
         self.cfg["labels"] = []
         # Nor what the model is told: it is saved with it, likewise.
         self.linear_weight = model.attrs.get("linear_weight")
-        self._blank_linear_model = self.linear_model and copy_of(self.linear_model)
+        blank = self.linear_model
+        self._blank_linear_model = None if blank is None else copy_of(blank)
 
     @property
     def label_data(self) -> dict[str, list[str]]:
@@ -241,11 +242,13 @@ class TextCategorizer(Head):
             for column, label in enumerate(labels):
                 if label in cats:
                     values[row, column] = cats[label]
-            self._check_values({label: cats[label] for label in labels if label in cats})
             if both := self._both_true(example.reference, labels):
                 self.warn_once("exclusive", BOTH_TRUE.format(name=self.name, both=both))
             if not cats.keys() <= set(labels):
                 self.warn_of_label(min(cats.keys() - set(labels)))
+        if (np.abs(values - 0.5) > 0.5 + ROUNDING).any():
+            for example in examples:
+                self._check_values({k: v for k, v in example.reference.cats.items() if k in labels})
         if self.exclusive_classes:
             rows = np.flatnonzero((np.nan_to_num(values) > 0).any(axis=1))
         else:

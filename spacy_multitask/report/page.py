@@ -325,15 +325,16 @@ def _sizes(nlp: Language) -> list[dict[str, str]]:
     total = 0
     for name, pipe in nlp.pipeline:
         model = getattr(pipe, "model", None)
-        shims = [s for node in model.walk() for s in node.shims] if isinstance(model, Model) else []
+        nodes = list(model.walk()) if isinstance(model, Model) else []
         parameters = sum(
             p.numel()
-            for shim in shims
+            for node in nodes
+            for shim in node.shims
             if isinstance(shim, TorchShim) and shim.has_module
             for p in shim.module.parameters()
         ) + sum(
             node.get_param(param).size
-            for node in (model.walk() if isinstance(model, Model) else ())
+            for node in nodes
             for param in node.param_names
             if node.has_param(param)
         )

@@ -78,7 +78,7 @@ def run(folder: Path, output: Path, kill: tuple[str, int, bool] | None = None) -
 @pytest.fixture(scope="module")
 def folder(project, tmp_path_factory) -> Path:
     """RETURNS (Path): A config with all that keeps a state: dropout, averages, patience, a head of
-    spaCy's own, a schedule over the steps, a log."""
+    spaCy's own, a bag of words, a schedule over the steps, a log."""
     folder = tmp_path_factory.mktemp("resume")
     config = load_config(project / "config.cfg", interpolate=False)
     config["paths"]["encoder"] = str(write_encoder(folder / "encoder", dropout=0.1))
@@ -99,6 +99,8 @@ def folder(project, tmp_path_factory) -> Path:
             },
         },
     }
+    shipped = load_config(ROOT / "configs" / "multitask.cfg")["components"]["textcat"]["model"]
+    config["components"]["textcat"]["model"] = shipped
     ud = {"path": "${paths.corpus}/ud-train.spacy"}
     config["corpora"]["train"]["corpora"]["ud"] = ud
     training = config["training"]
