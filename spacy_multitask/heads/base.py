@@ -183,11 +183,19 @@ class Head(TrainablePipe):
         RAISES (ValueError): If no example has gold for this head, or it is at odds with another
             component.
         """
-        validate_get_examples(get_examples, f"{type(self).__name__}.initialize")
+        method = f"{type(self).__name__}.initialize"
+
+        def beginning() -> Any:
+            """All of them would be one more pass over the corpora."""
+            examples = get_examples()
+            return list(islice(examples, 1)) if isinstance(examples, Iterable) else examples
+
+        validate_get_examples(beginning if callable(get_examples) else get_examples, method)
         corpora: set[str] = set()
 
         def own() -> Iterator[Example]:
             for eg in all_examples(get_examples):
+                validate_examples([eg], method)
                 corpora.add(corpus_of(eg))
                 if self._is_own(eg):
                     yield eg
