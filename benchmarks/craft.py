@@ -6,8 +6,10 @@ that. "weighted" has the weights of configs/multitask.cfg; "lower_layers" has be
 chunks at lower layers of the encoder. "longer" is "weighted" with more passes: six, each over half
 of the topics; in about that time the models apart have four, "apart_longer", with which it is
 compared. "longer_lower" is "longer" with "lower_layers" and a decay towards the pretrained weights.
-"longest_lower" has eight passes, each over three eighths of the topics: half as many words again as
-the models apart have in "apart_longer", so that it is not of their budget.
+"longest_lower" has eight passes, each over three eighths of the topics, and is compared with
+"apart_longest", five passes of the models apart. So is "taught", whose time is that of two
+trainings: four passes of a model for entities alone, then "longer_lower", which learns entities of
+the other tasks' texts from what that model says of them.
 
 Tried in place of "longer" and dropped: seven passes over a quarter of the topics, which weigh 0.3,
 in batches of 300 words (two seeds, points over "apart_longer", tags, chunks, entities, topics: dev
@@ -33,7 +35,7 @@ import torch
 from spacy.util import load_config
 from thinc.api import Config
 
-from .accuracy import CONFIGS, TASKS, convert_large_dev, convert_samples, run
+from .accuracy import CONFIGS, TASKS, convert_large_dev, convert_samples, run, train_last
 from .common import Runs, about, arguments, packaged_encoder
 
 # Task -> its head in configs/multitask.cfg.
@@ -87,8 +89,17 @@ SETTINGS["longest_lower"] = {
     "corpora.train.corpora.topic.sample": 0.375,
 }
 # Passes of the models apart; None: as many as the others have.
-APART: dict[str, int | None] = {"apart": None, "apart_longer": 4}
-SCORED_ON_TEST = ("together", "longer", "longer_lower", "longest_lower")
+APART: dict[str, int | None] = {"apart": None, "apart_longer": 4, "apart_longest": 5}
+# Settings after another one's, with a teacher for a task: that, and its passes.
+TAUGHT: dict[str, tuple[str, str, int]] = {"taught": ("longer_lower", "ner", 4)}
+# Setting -> the models apart of about the same budget, where those are not "apart".
+BASES = {
+    "longer": "apart_longer",
+    "longer_lower": "apart_longer",
+    "longest_lower": "apart_longest",
+    "taught": "apart_longest",
+}
+SCORED_ON_TEST = ("together", *BASES)
 
 
 def make_config(
@@ -139,7 +150,7 @@ def summarize(runs: dict[str, dict[str, dict]]) -> dict:
     for setting, by_seed in runs.items():
         if setting in APART:
             continue
-        base = runs.get("apart_longer" if setting.startswith("long") else "apart", {})
+        base = runs.get(BASES.get(setting, "apart"), {})
         differences: dict[str, list[float]] = {}
         for seed in by_seed.keys() & base.keys():
             for name in by_seed[seed].keys() & base[seed].keys():
@@ -163,14 +174,27 @@ def apart(encoder: str, folder: Path, seed: int, epochs: int) -> dict[str, float
     return found
 
 
+def taught(encoder: str, folder: Path, seed: int, setting: str) -> dict[str, float]:
+    """RETURNS (Dict[str, float]): Scores, and the seconds of teacher and pupil."""
+    pupil, task, epochs = TAUGHT[setting]
+    with tempfile.TemporaryDirectory() as out:
+        alone = make_config(encoder, folder, seed, epochs, (task,), {})
+        _, seconds = train_last(alone, Path(out))
+        teacher = {f"initialize.components.{HEAD_OF[task]}.teacher": str(Path(out, "model-last"))}
+        config = make_config(encoder, folder, seed, 0, tuple(TASKS), {**SETTINGS[pupil], **teacher})
+        found = run(config, tuple(TASKS), folder, parts=("dev", "test"))
+    found["seconds"] = round(found["seconds"] + seconds, 1)
+    return found
+
+
 def as_markdown(results: dict) -> str:
     """RETURNS (str): Mean scores as a table, in percent, with the difference to "apart"."""
     means, won = results["means"], results["points_over_apart"]
     scores = [f"dev_{task}" for task in TASKS] + list(TASKS)
     lines = [
-        "Means over seeds, in percent; in brackets points over models apart (over apart_longer for "
-        "longer, longer_lower and longest_lower), of the seeds that both have. "
-        f"{about(results['machine'])}",
+        "Means over seeds, in percent; in brackets points over models apart (over "
+        f"{', '.join(f'{base} for {setting}' for setting, base in BASES.items())}), of the seeds "
+        f"that both have. {about(results['machine'])}",
         "",
         f"| setting | seeds | {' | '.join(s.replace('_', ' ') for s in scores)} | seconds |",
         "|---" * (len(scores) + 3) + "|",
@@ -189,7 +213,7 @@ def as_markdown(results: dict) -> str:
 
 def main() -> None:
     parser = arguments(__doc__)
-    every = [*APART, *SETTINGS]
+    every = [*APART, *SETTINGS, *TAUGHT]
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--settings", nargs="+", default=every, choices=every)
     parser.add_argument("--epochs", type=int, default=3)
@@ -209,6 +233,9 @@ def main() -> None:
                 if setting in APART:
                     epochs = APART[setting] or args.epochs
                     runs.once(keys, apart, encoder, folder, seed, epochs)
+                    continue
+                if setting in TAUGHT:
+                    runs.once(keys, taught, encoder, folder, seed, setting)
                     continue
                 changes = SETTINGS[setting]
                 config = make_config(encoder, folder, seed, args.epochs, tuple(TASKS), changes)

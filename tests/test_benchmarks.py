@@ -69,12 +69,15 @@ def test_a_setting_is_compared_with_models_apart():
         "together": {"0": {"dev_pos": 0.93, "pos": 0.7, "seconds": 2.0}},
         "apart_longer": {"0": {"dev_pos": 0.95}},
         "longer": {"0": {"dev_pos": 0.94}},
+        "apart_longest": {"0": {"dev_pos": 0.96}, "1": {"dev_pos": 0.98}},
+        "taught": {"1": {"dev_pos": 0.99}},
     }
     found = craft.summarize(runs)
     assert found["means"]["apart"]["dev_pos"] == 0.91
     assert found["points_over_apart"] == {
         "together": {"dev_pos": 3.0, "pos": -10.0},
         "longer": {"dev_pos": -1.0},
+        "taught": {"dev_pos": 1.0},
     }
 
 

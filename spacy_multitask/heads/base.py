@@ -166,6 +166,18 @@ class Head(TrainablePipe):
         scalar; None without such layers. It is not reported."""
         return None
 
+    @property
+    def is_taught(self) -> bool:
+        """RETURNS (bool): Whether it learns from docs without gold, too."""
+        return False
+
+    def loss_of_teacher(
+        self, module: Any, batch: PackedBatch, docs: list[Doc], gold: Any | None
+    ) -> Tensor | None:
+        """RETURNS (Optional[Tensor]): Mean loss per item without gold that a teacher labels, a
+        scalar; None if there is none. It is not reported."""
+        return None
+
     # Training
 
     def initialize(
@@ -309,8 +321,9 @@ class Head(TrainablePipe):
         validate_examples(examples, f"{type(self).__name__}.update")
         docs = [eg.predicted for eg in examples]
         known = list(map(self._hide_foreign_gold, examples))
-        gold = self.gold(known) if any(map(len, docs)) else None
-        if gold is None:
+        has_words = any(map(len, docs))
+        gold = self.gold(known) if has_words else None
+        if gold is None and not (has_words and self.is_taught):
             touch(self.tok2vec, docs)
         else:
             if self._drop_calibration():
@@ -325,13 +338,18 @@ class Head(TrainablePipe):
             module.set_dropout(drop)
             batch, backprop = pack(self.tok2vec, docs, is_train=True)
             with torch.enable_grad():
-                loss = self.loss(module, batch, gold)
-                balanced = loss if self.balance is None else self.balance(loss)
-                apart = self.loss_apart(docs, gold)
-                total = balanced if apart is None else balanced + apart
+                parts = []
+                if gold is not None:
+                    loss = self.loss(module, batch, gold)
+                    losses[self.name] += float(loss.detach())
+                    parts.append(loss if self.balance is None else self.balance(loss))
+                    parts.append(self.loss_apart(docs, gold))
+                taught = self.loss_of_teacher(module, batch, docs, gold)
+                if taught is not None:
+                    parts.append(taught if self.balance is None else taught * self.balance.weight)
+                total = sum(part for part in parts if part is not None)
                 (total * self.loss_weight).backward()
             backprop()
-            losses[self.name] += float(loss.detach())
         if sgd is not None and sgd is not False:
             self.finish_update(sgd)
         return losses

@@ -18,7 +18,8 @@ from ..encoder.batch import PackedBatch
 from ..layers import bioes
 from ..layers.classifier import Classifier
 from ..layers.crf import Transitions
-from .base import UNKNOWN, Head, pack_targets, same_tokens
+from .base import UNKNOWN, pack_targets, same_tokens
+from .tokens import TokenHead
 
 # (first token, end token, label)
 SpanTuple = tuple[int, int, str]
@@ -37,7 +38,7 @@ class SpanPredictions(NamedTuple):
     starts: np.ndarray
 
 
-class SpanHead(Head):
+class SpanHead(TokenHead):
     """Finds non-overlapping spans. Subclasses say where they stand in a doc.
 
     Tokens of gold spans that overlap are unknown.
@@ -88,6 +89,13 @@ class SpanHead(Head):
                         "them another spans_key."
                     )
 
+    def check_teachable(self) -> None:
+        if self.crf:
+            raise ValueError(
+                f"{self.name!r} can't have a teacher with crf = true, which takes the loss over "
+                "whole sequences. Leave out one or the other."
+            )
+
     # To be said by subclasses
 
     def gold_labels(self, doc: Doc) -> set[str]:
@@ -108,6 +116,13 @@ class SpanHead(Head):
     @property
     def n_out(self) -> int:
         return bioes.n_labels(len(self.cfg["labels"]))
+
+    @property
+    def choices(self) -> dict[str, slice]:
+        return {"": slice(0, self.n_out)}
+
+    def rows_with_gold(self, gold: tuple[np.ndarray, np.ndarray]) -> dict[str, np.ndarray]:
+        return {"": gold[0]}
 
     @property
     def classes(self) -> list[str]:
@@ -225,15 +240,14 @@ class SpanHead(Head):
         logits, lengths = self.word_logits(list(docs))
         return np.split(self._token_probs(logits, lengths), np.cumsum(lengths)[:-1])
 
-    def _token_logits(self, logits: Tensor, lengths: np.ndarray) -> Tensor:
-        """RETURNS (Tensor): What the probabilities of single tokens come from, of the same shape:
-        those of a chain take the other words of the doc into account."""
+    def logits_of_words(self, logits: Tensor, lengths: np.ndarray) -> Tensor:
+        # Those of a chain take the other words of the doc into account.
         if self.module.transitions is None:
             return logits
         return self.module.transitions.marginals(logits, lengths).clamp(min=1e-12).log()
 
     def _token_probs(self, logits: Tensor, lengths: np.ndarray) -> np.ndarray:
-        scaled = self._token_logits(logits, lengths) / self.temperature()
+        scaled = self.logits_of_words(logits, lengths) / self.temperature()
         return scaled.softmax(1).cpu().numpy()
 
     def span_probs(self, doc: Doc, spans: Iterable[Span]) -> list[float]:
@@ -257,7 +271,7 @@ class SpanHead(Head):
         if gold is None:
             return {}
         rows, targets = gold
-        logits = self._token_logits(*self.word_logits([eg.predicted for eg in examples]))
+        logits = self.logits_of_words(*self.word_logits([eg.predicted for eg in examples]))
         return {"": (logits.cpu().numpy()[rows], targets)}
 
     def doc_spans(

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from ..encoder.batch import PackedBatch
 from ..layers.classifier import Classifier
 from ..registering import with_types
-from .base import DEFAULT_TOKEN_MODEL, UNKNOWN, Head, pack_targets, same_tokens
+from .base import DEFAULT_TOKEN_MODEL, UNKNOWN, pack_targets, same_tokens
+from .tokens import TokenHead
 
 # cfg entry -> attribute of the doc
 LAYERS = {"tags": TAG, "pos": POS}
@@ -87,7 +88,7 @@ def make_tagger(
     )
 
 
-class Tagger(Head):
+class Tagger(TokenHead):
     """Labels each token with a tag, a part of speech, or both: what the training data has.
 
     A token without tag is unknown: it is left out of the loss and of the score, for each of the
@@ -147,6 +148,15 @@ class Tagger(Head):
     @property
     def n_out(self) -> int:
         return sum(map(len, self.label_data.values()))
+
+    @property
+    def choices(self) -> dict[str, slice]:
+        return {layer: self._columns(layer) for layer in self.layers if self.cfg.get(layer)}
+
+    def rows_with_gold(
+        self, gold: dict[str, tuple[np.ndarray, np.ndarray]]
+    ) -> dict[str, np.ndarray]:
+        return {layer: rows for layer, (rows, _) in gold.items()}
 
     def collect_labels(self, examples: Iterable[Example]) -> dict[str, list[str]]:
         found: dict[str, set[int]] = {layer: set() for layer in self.layers}

@@ -1,0 +1,198 @@
+"""Words without gold are learned from a teacher, if there is one."""
+
+import numpy as np
+import pytest
+import spacy
+import torch
+from spacy.language import Language
+from spacy.training.initialize import init_nlp
+from spacy.util import fix_random_seed
+from thinc.api import Config
+
+from spacy_multitask.training.plan import PLAN
+from tests.conftest import corpus, example, make_nlp
+
+WORDS = ["Anna", "loves", "IBM", "in", "York"]
+HEADS = ("tagger", "chunker", "ner")
+
+
+@pytest.fixture(scope="module")
+def teacher(trained, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("teacher")
+    trained.to_disk(folder)
+    return str(folder)
+
+
+def make(encoder_path, *heads, teacher=None, options=None, **settings) -> Language:
+    fix_random_seed(0)
+    nlp = make_nlp(encoder_path, heads=())
+    for head in heads:
+        nlp.add_pipe(f"multitask_{head}", name=head, config=options or {})
+    if teacher is not None:
+        settings["teacher"] = teacher
+    nlp.config["initialize"]["components"] = dict.fromkeys(heads, settings)
+    nlp.initialize(lambda: corpus(nlp))
+    return nlp
+
+
+def vectors_of(nlp, doc) -> torch.Tensor:
+    (vectors,) = nlp.get_pipe("transformer").model.predict([doc])
+    return torch.from_numpy(np.array(vectors))
+
+
+def gradient_of(nlp, examples) -> dict[str, torch.Tensor]:
+    """RETURNS (Dict[str, Tensor]): Gradients of head and encoder after one update."""
+    nlp.update(examples, sgd=False)
+    modules = [(name, pipe.model.shims[0].module) for name, pipe in nlp.components]
+    return {
+        f"{name} {part}": p.grad
+        for name, module in modules
+        for part, p in module.named_parameters()
+        if p.grad is not None
+    }
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_words_without_gold_are_learned_from_its_probabilities(encoder_path, teacher, head):
+    nlp = make(encoder_path, head, teacher=teacher, teacher_weight=0.5)
+    component = nlp.get_pipe(head)
+    eg = example(nlp, WORDS)
+    probs = spacy.load(teacher).get_pipe(head).word_probs([eg.predicted])[0].half().float()
+    vectors = vectors_of(nlp, eg.predicted)
+    module = component.module
+    loss = torch.nn.functional.cross_entropy(module.linear(vectors), probs)
+    (0.5 * loss).backward()
+    wanted = module.linear.weight.grad.clone()
+    module.zero_grad(set_to_none=True)
+    losses = {}
+    nlp.update([eg], sgd=False, losses=losses)
+    torch.testing.assert_close(module.linear.weight.grad, wanted)
+    assert wanted.abs().sum() > 0.01
+    encoder = nlp.get_pipe("transformer").model.shims[0].module
+    assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in encoder.parameters())
+    assert losses[head] == 0.0  # which is of gold alone
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_words_with_gold_are_not(encoder_path, teacher, head):
+    gold = {"tags": ["NNP", "VBZ", "NNP", "IN", "NNP"], "ents": [(2, 3, "ORG")]}
+    gold["chunks"] = [(0, 1, "NP")]
+    found = []
+    for path in (None, teacher):
+        nlp = make(encoder_path, head, teacher=path)
+        found.append(gradient_of(nlp, [example(nlp, WORDS, **gold)]))
+    alone, taught = found
+    assert alone.keys() == taught.keys() and alone
+    for name in alone:
+        torch.testing.assert_close(taught[name], alone[name], rtol=0, atol=0)
+
+
+def test_gold_and_teacher_share_a_batch(encoder_path, teacher):
+    """The gradient is that of the gold plus that of the words without."""
+    gold = {"ents": [(0, 1, "PER"), (4, 5, "LOC")]}
+
+    def gradient(path, *, both):
+        nlp = make(encoder_path, "ner", teacher=path)
+        town = example(nlp, ["The", "old", "town"])
+        return gradient_of(nlp, [example(nlp, WORDS, **gold), *([town] if both else [])])
+
+    nlp = make(encoder_path, "ner", teacher=teacher)
+    unlabelled = gradient_of(nlp, [example(nlp, ["The", "old", "town"])])
+    labelled, all_of_them = gradient(None, both=False), gradient(teacher, both=True)
+    name = "ner linear.weight"
+    torch.testing.assert_close(
+        all_of_them[name], labelled[name] + unlabelled[name], rtol=1e-3, atol=1e-5
+    )
+
+
+def test_with_gold_missing_for_some_words_only_these_are_taught(encoder_path, teacher):
+    tags = ["NNP", "", "NNP", "IN", "NNP"]
+    nlp = make(encoder_path, "tagger", teacher=teacher)
+    head = nlp.get_pipe("tagger")
+    eg = example(nlp, WORDS, tags=tags)
+    probs = head.teacher.probs([eg.predicted])
+    vectors = vectors_of(nlp, eg.predicted)
+    targets = torch.tensor([head.cfg["tags"].index(tag) if tag else -100 for tag in tags])
+    logits = head.module.linear(vectors)
+    loss = torch.nn.functional.cross_entropy(logits, targets)
+    (loss + torch.nn.functional.cross_entropy(logits[1:2], probs[1:2])).backward()
+    wanted = head.module.linear.weight.grad.clone()
+    head.module.zero_grad(set_to_none=True)
+    nlp.update([eg], sgd=False)
+    torch.testing.assert_close(head.module.linear.weight.grad, wanted)
+
+
+def test_a_pupil_without_gold_comes_to_say_the_same(encoder_path, teacher):
+    nlp = make(encoder_path, *HEADS, teacher=teacher)
+    sgd = nlp.create_optimizer()
+    sgd.learn_rate = 0.005
+    examples = [example(nlp, [t.text for t in eg.predicted]) for eg in corpus(nlp)]
+    for _ in range(60):
+        nlp.update(examples, sgd=sgd)
+    wise = spacy.load(teacher)
+    for eg in examples:
+        words = [t.text for t in eg.predicted]
+        said = [pipe(spacy.tokens.Doc(pipe.vocab, words=words)) for pipe in (nlp, wise)]
+        pupil, master = ([(t.tag_, t.ent_iob_, t.ent_type_) for t in doc] for doc in said)
+        assert pupil == master
+
+
+def test_it_looks_at_a_doc_once_unless_they_are_a_stream(encoder_path, teacher, monkeypatch):
+    nlp = make(encoder_path, "ner", teacher=teacher)
+    head = nlp.get_pipe("ner")
+    seen = []
+    look = head.teacher.head.word_probs
+    monkeypatch.setattr(
+        head.teacher.head, "word_probs", lambda docs: seen.extend(map(len, docs)) or look(docs)
+    )
+    docs = [eg.predicted for eg in (example(nlp, WORDS), example(nlp, ["York"]))]
+    first = head.teacher.probs(docs)
+    again = head.teacher.probs(docs[::-1])
+    assert seen == [5, 1]
+    np.testing.assert_array_equal(again[1:], first[:5])
+    assert head.teacher.probs([docs[0], docs[0]]).shape[0] == 10
+    monkeypatch.setattr(PLAN, "max_epochs", -1)
+    other = [example(nlp, ["town"]).predicted]
+    head.teacher.probs(other), head.teacher.probs(other)
+    assert seen == [5, 1, 1, 1]
+
+
+def test_it_is_not_saved(encoder_path, teacher, tmp_path):
+    nlp = make(encoder_path, "ner", teacher=teacher)
+    nlp.config["initialize"]["components"]["ner"]["teacher"] = "gone"
+    nlp.to_disk(tmp_path / "pupil")
+    loaded = spacy.load(tmp_path / "pupil")
+    assert loaded.get_pipe("ner").teacher is None
+    assert loaded("Anna loves York").has_annotation("ENT_IOB")
+
+
+def test_it_can_be_named_in_a_config(encoder_path, teacher, tmp_path):
+    from spacy.tokens import DocBin
+
+    nlp = make(encoder_path, "ner")
+    DocBin(docs=[eg.reference for eg in corpus(nlp)]).to_disk(tmp_path / "train.spacy")
+    config = Config().from_str(nlp.config.to_str())
+    config["initialize"]["components"] = {"ner": {"teacher": teacher, "teacher_weight": 0.3}}
+    path = {"path": str(tmp_path / "train.spacy")}
+    reader = {"@readers": "spacy_multitask.MultiCorpus.v1", "corpora": {"a": path}}
+    config["corpora"] = {"train": {**reader, "leaks": "ignore"}, "dev": {**reader}}
+    config["training"].update(train_corpus="corpora.train", dev_corpus="corpora.dev")
+    head = init_nlp(config).get_pipe("ner")
+    assert head.teacher is not None and head.teacher_weight == 0.3
+
+
+def test_what_is_no_teacher_is_refused(encoder_path, teacher, tmp_path):
+    with pytest.raises(ValueError, match="'nowhere' of 'ner' is neither a folder"):
+        make(encoder_path, "ner", teacher="nowhere")
+    make(encoder_path, "tagger").to_disk(tmp_path / "tagger")
+    with pytest.raises(ValueError, match=r"must have one EntityRecognizer.* It has: none"):
+        make(encoder_path, "ner", teacher=str(tmp_path / "tagger"))
+    other = make_nlp(encoder_path, heads=("ner",))
+    other.initialize(lambda: [example(other, WORDS, ents=[(0, 1, "PER"), (2, 3, "FIRM")])])
+    other.to_disk(tmp_path / "other")
+    with pytest.raises(ValueError, match=r"trained on other labels.* has: FIRM, LOC, ORG"):
+        make(encoder_path, "ner", teacher=str(tmp_path / "other"))
+    with pytest.raises(ValueError, match=r"teacher_weight = -1.0 of 'ner' must not be negative"):
+        make(encoder_path, "ner", teacher_weight=-1.0)
+    with pytest.raises(ValueError, match="can't have a teacher with crf = true"):
+        make(encoder_path, "ner", teacher=teacher, options={"crf": True})
