@@ -347,7 +347,7 @@ class Head(TrainablePipe):
                 taught = self.loss_of_teacher(module, batch, docs, gold)
                 if taught is not None:
                     parts.append(taught if self.balance is None else taught * self.balance.weight)
-                total = sum(part for part in parts if part is not None)
+                total: Any = sum(part for part in parts if part is not None)
                 (total * self.loss_weight).backward()
             backprop()
         if sgd is not None and sgd is not False:
