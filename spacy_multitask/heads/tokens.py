@@ -15,8 +15,11 @@ from spacy.training import Example
 from torch import Tensor, nn
 
 from ..encoder.batch import PackedBatch
+from ..progress import progress
 from ..training.plan import PLAN
-from .base import Head
+from .base import Head, all_examples
+
+CHUNK = 256  # docs that a teacher looks at together
 
 
 class TokenHead(Head):
@@ -87,6 +90,19 @@ class TokenHead(Head):
             )
         self.teacher = None if teacher is None else Teacher(teacher, self)
         self.teacher_weight = teacher_weight
+        if self.teacher is not None and PLAN.max_epochs >= 0:
+            # Beforehand, so that what it says of a doc does not depend on the batch in which the
+            # doc comes first, which is another one where a training is resumed.
+            self.teacher.look(
+                [eg.predicted for eg in all_examples(get_examples) if not self._is_all_known(eg)]
+            )
+
+    def _is_all_known(self, example: Example) -> bool:
+        """RETURNS (bool): Whether there is nothing to learn from a teacher."""
+        gold = self.gold([self._hide_foreign_gold(example)]) if len(example.predicted) else None
+        known = {} if gold is None else self.rows_with_gold(gold)
+        n_words = len(example.predicted)
+        return all(len(known.get(part, ())) == n_words for part in self.choices)
 
     def check_teachable(self) -> None:
         """RAISES (ValueError): If it does not learn word by word."""
@@ -147,16 +163,24 @@ class Teacher:
             )
         self._said: dict[bytes, np.ndarray] = {}
 
+    def look(self, docs: list[Doc]) -> None:
+        """Keep what it says of docs, unless it has been asked before."""
+        new = {_key(doc): doc for doc in docs}
+        keys = [key for key in new if key not in self._said]
+        starts = range(0, len(keys), CHUNK)
+        for start in progress(starts, f"Teacher of {self.head.name}", unit="chunk"):
+            chunk = keys[start : start + CHUNK]
+            probs, lengths = self.head.word_probs([new[key] for key in chunk])
+            parts = np.split(probs.half().cpu().numpy(), np.cumsum(lengths)[:-1])
+            self._said.update(zip(chunk, parts))
+
     def probs(self, docs: list[Doc]) -> Tensor:
-        """RETURNS (Tensor): Probabilities, float32 (n_words, nO), on the CPU. Each doc is looked at
-        once, unless the examples are a stream."""
-        keys = [doc.to_array(ORTH).tobytes() for doc in docs]
-        new = {key: doc for key, doc in zip(keys, docs) if key not in self._said}
-        if new:
-            probs, lengths = self.head.word_probs(list(new.values()))
-            cuts = np.cumsum(lengths)[:-1]
-            self._said.update(zip(new, np.split(probs.half().cpu().numpy(), cuts)))
-        said = np.concatenate([self._said[key] for key in keys])
+        """RETURNS (Tensor): Probabilities, float32 (n_words, nO), on the CPU."""
         if PLAN.max_epochs < 0:
-            self._said.clear()
-        return torch.from_numpy(said).float()
+            self._said.clear()  # of a stream it may be too much to keep
+        self.look(docs)
+        return torch.from_numpy(np.concatenate([self._said[_key(doc)] for doc in docs])).float()
+
+
+def _key(doc: Doc) -> bytes:
+    return doc.to_array(ORTH).tobytes()

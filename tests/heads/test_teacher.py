@@ -9,6 +9,7 @@ from spacy.training.initialize import init_nlp
 from spacy.util import fix_random_seed
 from thinc.api import Config
 
+from spacy_multitask.heads.tokens import TokenHead
 from spacy_multitask.training.plan import PLAN
 from tests.conftest import corpus, example, make_nlp
 
@@ -137,24 +138,35 @@ def test_a_pupil_without_gold_comes_to_say_the_same(encoder_path, teacher):
         assert pupil == master
 
 
-def test_it_looks_at_a_doc_once_unless_they_are_a_stream(encoder_path, teacher, monkeypatch):
-    nlp = make(encoder_path, "ner", teacher=teacher)
-    head = nlp.get_pipe("ner")
+def test_it_looks_at_docs_once_before_the_training(encoder_path, teacher, monkeypatch):
     seen = []
-    look = head.teacher.head.word_probs
+    look = TokenHead.word_probs
     monkeypatch.setattr(
-        head.teacher.head, "word_probs", lambda docs: seen.extend(map(len, docs)) or look(docs)
+        TokenHead, "word_probs", lambda head, docs: seen.append(len(docs)) or look(head, docs)
     )
-    docs = [eg.predicted for eg in (example(nlp, WORDS), example(nlp, ["York"]))]
-    first = head.teacher.probs(docs)
-    again = head.teacher.probs(docs[::-1])
-    assert seen == [5, 1]
-    np.testing.assert_array_equal(again[1:], first[:5])
-    assert head.teacher.probs([docs[0], docs[0]]).shape[0] == 10
+    nlp = make(encoder_path, "ner", teacher=teacher)
+    # Entities are unknown in five docs of the corpus, of three texts.
+    assert seen == [3]
+    for _ in range(2):
+        nlp.update(corpus(nlp), sgd=False)
+    assert seen == [3]
+    probs = nlp.get_pipe("ner").teacher.probs
+    one, other = (example(nlp, words).predicted for words in (WORDS, ["York"]))
+    both = probs([one, other, one])
+    assert seen == [3, 2]
+    np.testing.assert_array_equal(both[6:], both[:5])
+    np.testing.assert_array_equal(probs([other]), both[5:6])
+    assert seen == [3, 2]
+
+
+def test_of_a_stream_it_keeps_nothing(encoder_path, teacher, monkeypatch):
     monkeypatch.setattr(PLAN, "max_epochs", -1)
-    other = [example(nlp, ["town"]).predicted]
-    head.teacher.probs(other), head.teacher.probs(other)
-    assert seen == [5, 1, 1, 1]
+    nlp = make(encoder_path, "ner", teacher=teacher)
+    wise = nlp.get_pipe("ner").teacher
+    assert not wise._said
+    for words in (WORDS, ["York"]):
+        wise.probs([example(nlp, words).predicted])
+        assert [len(said) for said in wise._said.values()] == [len(words)]
 
 
 def test_it_is_not_saved(encoder_path, teacher, tmp_path):

@@ -76,9 +76,9 @@ def run(folder: Path, output: Path, kill: tuple[str, int, bool] | None = None) -
 
 
 @pytest.fixture(scope="module")
-def folder(project, tmp_path_factory) -> Path:
+def folder(project, trained, tmp_path_factory) -> Path:
     """RETURNS (Path): A config with all that keeps a state: dropout, averages, patience, a head of
-    spaCy's own, a bag of words, a schedule over the steps, a log."""
+    spaCy's own, a bag of words, a teacher, a schedule over the steps, a log."""
     folder = tmp_path_factory.mktemp("resume")
     config = load_config(project / "config.cfg", interpolate=False)
     config["paths"]["encoder"] = str(write_encoder(folder / "encoder", dropout=0.1))
@@ -103,6 +103,8 @@ def folder(project, tmp_path_factory) -> Path:
     config["components"]["textcat"]["model"] = shipped
     ud = {"path": "${paths.corpus}/ud-train.spacy"}
     config["corpora"]["train"]["corpora"]["ud"] = ud
+    trained.to_disk(folder / "teacher")
+    config["initialize"]["components"]["ner"] = {"teacher": str(folder / "teacher")}
     training = config["training"]
     training["max_steps"], training["eval_frequency"] = N_STEPS, 4
     training["optimizer"].update(use_averages=True, pretrained_decay=20.0)
