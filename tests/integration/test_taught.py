@@ -17,10 +17,9 @@ def test_a_model_that_compare_keeps_teaches_that_of_all(project, tmp_path):
     config = load_config(project / "config.cfg", interpolate=False)
     config["initialize"]["components"]["ner"] = {"teacher": None}
     config["training"]["batcher"]["homogeneous"] = True
-    config.to_disk(tmp_path / "config.cfg")
-    run(
-        "compare", tmp_path / "config.cfg", "--runs", "alone", "--task", "ner", "--models", tmp_path
-    )
+    path = tmp_path / "config.cfg"
+    config.to_disk(path)
+    run("compare", path, "--runs", "alone", "--task", "ner", "--models", tmp_path)
     teacher = tmp_path / "alone-ner-0" / "model-last"
     option = ("--initialize.components.ner.teacher", teacher)
     run("train", path, "--output", tmp_path / "all", *option)
