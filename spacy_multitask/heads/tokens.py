@@ -15,6 +15,7 @@ from spacy.training import Example
 from torch import Tensor, nn
 
 from ..encoder.batch import PackedBatch
+from ..encoder.listener import EncoderListener
 from ..progress import progress
 from ..training.plan import PLAN
 from .base import Head, all_examples
@@ -146,15 +147,16 @@ class Teacher:
                 f"teacher = {name!r} of {pupil.name!r} is neither a folder with a trained "
                 "pipeline nor an installed one. Train it first, or correct the path."
             ) from error
-        heads = [pipe for _, pipe in self.nlp.components if type(pipe) is type(pupil)]
-        named = [head for head in heads if head.name == pupil.name]
-        if len(named or heads) != 1:
-            found = ", ".join(head.name for head in heads) or "none"
+        heads = {name: pipe for name, pipe in self.nlp.components if type(pipe) is type(pupil)}
+        names = [pupil.name] if pupil.name in heads else list(heads)
+        if len(names) != 1:
+            found = ", ".join(heads) or "none"
             raise ValueError(
                 f"teacher = {name!r} of {pupil.name!r} must have one {type(pupil).__name__}, "
                 f"or one of that name. It has: {found}."
             )
-        self.head: TokenHead = (named or heads)[0]
+        (self.name,) = names
+        self.head: TokenHead = heads[self.name]
         if self.head.label_data != pupil.label_data:
             others = sorted(set(self.head.labels) ^ set(pupil.labels))
             raise ValueError(
@@ -168,11 +170,29 @@ class Teacher:
         new = {_key(doc): doc for doc in docs}
         keys = [key for key in new if key not in self._said]
         starts = range(0, len(keys), CHUNK)
-        for start in progress(starts, f"Teacher of {self.head.name}", unit="chunk"):
+        for start in progress(starts, f"Teacher: {self.name}", unit="chunk"):
             chunk = keys[start : start + CHUNK]
-            probs, lengths = self.head.word_probs([new[key] for key in chunk])
+            probs, lengths = self.head.word_probs(self._prepared([new[key] for key in chunk]))
             parts = np.split(probs.half().cpu().numpy(), np.cumsum(lengths)[:-1])
             self._said.update(zip(chunk, parts))
+
+    def _prepared(self, docs: list[Doc]) -> list[Doc]:
+        """RETURNS (List[Doc]): Docs with all that the head looks at."""
+        if isinstance(self.head.tok2vec, EncoderListener):
+            return docs
+        # The listeners of spaCy and spacy-transformers read what components before have left on
+        # the docs, where those of the pupil have other things.
+        copies = [
+            Doc(
+                self.nlp.vocab,
+                words=[token.text for token in doc],
+                spaces=[bool(token.whitespace_) for token in doc],
+            )
+            for doc in docs
+        ]
+        names = self.nlp.component_names
+        behind = names[names.index(self.name) :]
+        return list(self.nlp.pipe(copies, disable=behind))
 
     def probs(self, docs: list[Doc]) -> Tensor:
         """RETURNS (Tensor): Probabilities, float32 (n_words, nO), on the CPU."""

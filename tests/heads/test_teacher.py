@@ -5,14 +5,23 @@ import pytest
 import spacy
 import torch
 from spacy.language import Language
+from spacy.tokens import Doc
 from spacy.training.initialize import init_nlp
 from spacy.util import fix_random_seed
 from thinc.api import Config
 
 from spacy_multitask.heads.tokens import TokenHead
 from spacy_multitask.training.plan import PLAN
-from tests.conftest import corpus, example, make_nlp
+from tests.conftest import corpus, example, learn, make_nlp
 
+STOCK = """
+[model]
+@architectures = "spacy_multitask.TokenClassifier.v1"
+
+[model.tok2vec]
+@architectures = "spacy.Tok2VecListener.v1"
+width = 96
+"""
 WORDS = ["Anna", "loves", "IBM", "in", "York"]
 HEADS = ("tagger", "chunker", "ner")
 
@@ -133,7 +142,7 @@ def test_a_pupil_without_gold_comes_to_say_the_same(encoder_path, teacher):
     wise = spacy.load(teacher)
     for eg in examples:
         words = [t.text for t in eg.predicted]
-        said = [pipe(spacy.tokens.Doc(pipe.vocab, words=words)) for pipe in (nlp, wise)]
+        said = [pipe(Doc(pipe.vocab, words=words)) for pipe in (nlp, wise)]
         pupil, master = ([(t.tag_, t.ent_iob_, t.ent_type_) for t in doc] for doc in said)
         assert pupil == master
 
@@ -167,6 +176,18 @@ def test_of_a_stream_it_keeps_nothing(encoder_path, teacher, monkeypatch):
     for words in (WORDS, ["York"]):
         wise.probs([example(nlp, words).predicted])
         assert [len(said) for said in wise._said.values()] == [len(words)]
+
+
+def test_it_may_stand_on_another_layer(encoder_path, tmp_path):
+    wise = spacy.blank("en")
+    wise.add_pipe("tok2vec")
+    wise.add_pipe("multitask_ner", name="ner", config=Config().from_str(STOCK))
+    learn(wise).to_disk(tmp_path)
+    pupil = make(encoder_path, "ner", teacher=str(tmp_path))
+    said = pupil.get_pipe("ner").teacher.probs([example(pupil, WORDS).predicted])
+    doc = wise(Doc(wise.vocab, words=WORDS))
+    torch.testing.assert_close(said, wise.get_pipe("ner").word_probs([doc])[0], atol=1e-3, rtol=0)
+    assert len(set(map(tuple, said.tolist()))) > 1
 
 
 def test_it_is_not_saved(encoder_path, teacher, tmp_path):
