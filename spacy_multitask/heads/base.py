@@ -198,9 +198,9 @@ class Head(TrainablePipe):
         method = f"{type(self).__name__}.initialize"
 
         def beginning() -> Any:
-            """All of them would be one more pass over the corpora."""
+            """All that a reader gives would be one more pass over the corpora."""
             examples = get_examples()
-            return list(islice(examples, 1)) if isinstance(examples, Iterable) else examples
+            return islice(examples, 1) if isinstance(examples, Iterator) else examples
 
         validate_get_examples(beginning if callable(get_examples) else get_examples, method)
         corpora: set[str] = set()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import spacy
@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from ..encoder.batch import PackedBatch
 from ..encoder.listener import EncoderListener
 from ..progress import progress
-from ..training.plan import PLAN
 from .base import Head, all_examples
 
 CHUNK = 256  # docs that a teacher looks at together
@@ -91,19 +90,22 @@ class TokenHead(Head):
             )
         self.teacher = None if teacher is None else Teacher(teacher, self)
         self.teacher_weight = teacher_weight
-        if self.teacher is not None and PLAN.max_epochs >= 0:
-            # Beforehand, so that what it says of a doc does not depend on the batch in which the
-            # doc comes first, which is another one where a training is resumed.
-            self.teacher.look(
-                [eg.predicted for eg in all_examples(get_examples) if not self._is_all_known(eg)]
-            )
+        if self.teacher is not None and not _is_stream(nlp):
+            # Beforehand, so that what it says of a doc does not depend on the others in a batch.
+            examples = all_examples(get_examples)
+            self.teacher.look([eg.predicted for eg in examples if not self._is_all_known(eg)])
 
     def _is_all_known(self, example: Example) -> bool:
         """RETURNS (bool): Whether there is nothing to learn from a teacher."""
-        gold = self.gold([self._hide_foreign_gold(example)]) if len(example.predicted) else None
-        known = {} if gold is None else self.rows_with_gold(gold)
         n_words = len(example.predicted)
-        return all(len(known.get(part, ())) == n_words for part in self.choices)
+        gold = self.gold([self._hide_foreign_gold(example)]) if n_words else None
+        return not any(map(len, self._rows_without_gold(gold, n_words).values()))
+
+    def _rows_without_gold(self, gold: Any | None, n_words: int) -> dict[str, np.ndarray]:
+        """RETURNS (Dict[str, ndarray]): Rows of the other words, by the part of the task."""
+        known = {} if gold is None else self.rows_with_gold(gold)
+        rows = np.arange(n_words)
+        return {part: np.setdiff1d(rows, known.get(part, rows[:0])) for part in self.choices}
 
     def check_teachable(self) -> None:
         """RAISES (ValueError): If it does not learn word by word."""
@@ -117,22 +119,29 @@ class TokenHead(Head):
     ) -> Tensor | None:
         if self.teacher is None:
             return None
-        known = {} if gold is None else self.rows_with_gold(gold)
+        n_words = int(batch.lengths.sum())
+        unknown = {
+            part: rows for part, rows in self._rows_without_gold(gold, n_words).items() if len(rows)
+        }
+        if not unknown:
+            return None
+        doc_of_word = np.repeat(np.arange(len(docs)), batch.lengths)
+        taught = np.unique(np.concatenate([doc_of_word[rows] for rows in unknown.values()]))
+        # Rows of the batch -> those of what is said of these docs.
+        places = np.cumsum(np.isin(doc_of_word, taught)) - 1
         vectors = batch.word_vectors
-        probs = self.teacher.probs(docs).to(vectors.device)
+        said = self.teacher.probs([docs[i] for i in taught])
         total: Any = 0.0
-        for part, columns in self.choices.items():
-            is_unknown = np.ones(len(vectors), bool)
-            is_unknown[known.get(part, [])] = False
-            if is_unknown.any():
-                rows = torch.from_numpy(np.flatnonzero(is_unknown)).to(vectors.device)
-                logits = module(vectors[rows])[:, columns]
-                total = total + nn.functional.cross_entropy(logits, probs[rows][:, columns])
-        return total * self.teacher_weight if isinstance(total, Tensor) else None
+        for part, rows in unknown.items():
+            columns = self.choices[part]
+            words = vectors[torch.from_numpy(rows).to(vectors.device)]
+            probs = said[places[rows], columns].to(vectors.device)
+            total = total + nn.functional.cross_entropy(module(words)[:, columns], probs)
+        return total * self.teacher_weight
 
 
 class Teacher:
-    """A head of a trained pipeline, and what it has said so far.
+    """A head of a trained pipeline, and what it has said of the training docs.
 
     name (str): The pipeline: a folder or the name of a package.
     pupil (TokenHead): The head that is to learn from it.
@@ -140,41 +149,64 @@ class Teacher:
     """
 
     def __init__(self, name: str, pupil: TokenHead):
+        self.title = f"teacher = {name!r} of {pupil.name!r}"
         try:
-            self.nlp = spacy.load(name)
+            # Loading draws random weights first; those of the heads to come stay what they are.
+            with torch.random.fork_rng():
+                self.nlp = spacy.load(name)
         except OSError as error:
             raise ValueError(
-                f"teacher = {name!r} of {pupil.name!r} is neither a folder with a trained "
-                "pipeline nor an installed one. Train it first, or correct the path."
+                f"{self.title} is neither a folder with a trained pipeline nor an installed one. "
+                "Train it first, or correct the path."
             ) from error
         heads = {name: pipe for name, pipe in self.nlp.components if type(pipe) is type(pupil)}
         names = [pupil.name] if pupil.name in heads else list(heads)
         if len(names) != 1:
-            found = ", ".join(heads) or "none"
             raise ValueError(
-                f"teacher = {name!r} of {pupil.name!r} must have one {type(pupil).__name__}, "
-                f"or one of that name. It has: {found}."
+                f"{self.title} must have one {type(pupil).__name__} of spacy_multitask, or one of "
+                f"that name. It has: {', '.join(heads) or 'none'}."
             )
         (self.name,) = names
         self.head: TokenHead = heads[self.name]
-        if self.head.label_data != pupil.label_data:
-            others = sorted(set(self.head.labels) ^ set(pupil.labels))
+        own, others = (
+            {layer: labels for layer, labels in head.label_data.items() if labels}
+            for head in (pupil, self.head)
+        )
+        if own != others:
+            pairs = [{(layer, x) for layer in data for x in data[layer]} for data in (own, others)]
+            found = sorted(f"{label} ({layer})" for layer, label in pairs[0] ^ pairs[1])
             raise ValueError(
-                f"teacher = {name!r} of {pupil.name!r} was trained on other labels. Only one "
-                f"of them has: {', '.join(others)}. Train it on the same corpus."
+                f"{self.title} was trained on other labels. Only one of them has: "
+                f"{', '.join(found)}. Train it on the same corpus."
             )
         self._said: dict[bytes, np.ndarray] = {}
 
+    def __reduce__(self) -> tuple[Callable, tuple]:
+        return _nobody, ()  # a pipeline in another process only predicts
+
     def look(self, docs: list[Doc]) -> None:
-        """Keep what it says of docs, unless it has been asked before."""
+        """Keep what it says of docs."""
         new = {_key(doc): doc for doc in docs}
-        keys = [key for key in new if key not in self._said]
+        keys = list(new)
         starts = range(0, len(keys), CHUNK)
         for start in progress(starts, f"Teacher: {self.name}", unit="chunk"):
             chunk = keys[start : start + CHUNK]
-            probs, lengths = self.head.word_probs(self._prepared([new[key] for key in chunk]))
-            parts = np.split(probs.half().cpu().numpy(), np.cumsum(lengths)[:-1])
-            self._said.update(zip(chunk, parts))
+            self._said.update(zip(chunk, self._ask([new[key] for key in chunk])))
+
+    def probs(self, docs: list[Doc]) -> Tensor:
+        """RETURNS (Tensor): Probabilities, float32 (n_words, nO), on the CPU."""
+        said = [self._said.get(_key(doc)) for doc in docs]
+        # Docs of a stream, or changed ones: they may be too many to be kept.
+        new = [i for i, found in enumerate(said) if found is None]
+        if new:
+            for i, found in zip(new, self._ask([docs[i] for i in new])):
+                said[i] = found
+        return torch.from_numpy(np.concatenate(cast(Any, said))).float()
+
+    def _ask(self, docs: list[Doc]) -> list[np.ndarray]:
+        """RETURNS (List[ndarray]): Probabilities of each doc, float16 (n_tokens, nO)."""
+        probs, lengths = self.head.word_probs(self._prepared(docs))
+        return np.split(probs.half().cpu().numpy(), np.cumsum(lengths)[:-1])
 
     def _prepared(self, docs: list[Doc]) -> list[Doc]:
         """RETURNS (List[Doc]): Docs with all that the head looks at."""
@@ -192,15 +224,24 @@ class Teacher:
         ]
         names = self.nlp.component_names
         behind = names[names.index(self.name) :]
-        return list(self.nlp.pipe(copies, disable=behind))
-
-    def probs(self, docs: list[Doc]) -> Tensor:
-        """RETURNS (Tensor): Probabilities, float32 (n_words, nO), on the CPU."""
-        if PLAN.max_epochs < 0:
-            self._said.clear()  # of a stream it may be too much to keep
-        self.look(docs)
-        return torch.from_numpy(np.concatenate([self._said[_key(doc)] for doc in docs])).float()
+        prepared = list(self.nlp.pipe(copies, disable=behind))
+        if list(map(len, prepared)) != list(map(len, docs)):
+            raise ValueError(
+                f"{self.title} has components before {self.name!r} that change tokens, so it "
+                "can't label those of another pipeline."
+            )
+        return prepared
 
 
 def _key(doc: Doc) -> bytes:
     return doc.to_array(ORTH).tobytes()
+
+
+def _nobody() -> None:
+    return None
+
+
+def _is_stream(nlp: Language | None) -> bool:
+    """RETURNS (bool): Whether the training takes examples as they come, without an end."""
+    training = {} if nlp is None else nlp.config.interpolate().get("training", {})
+    return training.get("max_epochs", 0) < 0

@@ -28,7 +28,7 @@ def gradient_cosines(
     wait for a step are lost, so call it between steps.
 
     nlp (Language): A pipeline with a `multitask_transformer` and heads that have weights.
-    examples (Iterable[Example]): A head without gold in them is left out.
+    examples (Iterable[Example]): A head that learns nothing from them is left out.
     max_words (int): Most words in a batch.
     RETURNS (Dict[Tuple[str, str], float]): Cosine of the gradients of each two heads, in the order
         of the pipeline: 1 for one direction, below 0 where they conflict.

@@ -1,5 +1,7 @@
 """Words without gold are learned from a teacher, if there is one."""
 
+import pickle
+
 import numpy as np
 import pytest
 import spacy
@@ -11,7 +13,6 @@ from spacy.util import fix_random_seed
 from thinc.api import Config
 
 from spacy_multitask.heads.tokens import TokenHead
-from spacy_multitask.training.plan import PLAN
 from tests.conftest import corpus, example, learn, make_nlp
 
 STOCK = """
@@ -147,35 +148,78 @@ def test_a_pupil_without_gold_comes_to_say_the_same(encoder_path, teacher):
         assert pupil == master
 
 
-def test_it_looks_at_docs_once_before_the_training(encoder_path, teacher, monkeypatch):
-    seen = []
+@pytest.fixture
+def seen(monkeypatch) -> list[int]:
+    """RETURNS (List[int]): Words of the docs that a teacher looks at, by call."""
+    seen: list[int] = []
     look = TokenHead.word_probs
-    monkeypatch.setattr(
-        TokenHead, "word_probs", lambda head, docs: seen.append(len(docs)) or look(head, docs)
-    )
+
+    def counting(head, docs):
+        seen.append(sum(map(len, docs)))
+        return look(head, docs)
+
+    monkeypatch.setattr(TokenHead, "word_probs", counting)
+    return seen
+
+
+def test_it_looks_at_docs_once_before_the_training(encoder_path, teacher, seen):
     nlp = make(encoder_path, "ner", teacher=teacher)
     # Entities are unknown in five docs of the corpus, of three texts.
-    assert seen == [3]
+    assert seen == [5 + 7 + 3]
     for _ in range(2):
-        nlp.update(corpus(nlp), sgd=False)
-    assert seen == [3]
-    probs = nlp.get_pipe("ner").teacher.probs
-    one, other = (example(nlp, words).predicted for words in (WORDS, ["York"]))
-    both = probs([one, other, one])
-    assert seen == [3, 2]
-    np.testing.assert_array_equal(both[6:], both[:5])
-    np.testing.assert_array_equal(probs([other]), both[5:6])
-    assert seen == [3, 2]
+        nlp.update([*corpus(nlp), example(nlp, ["Lyon"], ents=[])], sgd=False)
+    assert len(seen) == 1
 
 
-def test_of_a_stream_it_keeps_nothing(encoder_path, teacher, monkeypatch):
-    monkeypatch.setattr(PLAN, "max_epochs", -1)
+def test_only_docs_with_unknown_words_are_looked_at(encoder_path, teacher, seen):
     nlp = make(encoder_path, "ner", teacher=teacher)
-    wise = nlp.get_pipe("ner").teacher
-    assert not wise._said
-    for words in (WORDS, ["York"]):
-        wise.probs([example(nlp, words).predicted])
-        assert [len(said) for said in wise._said.values()] == [len(words)]
+    known = example(nlp, ["Lyon"], ents=[])
+    nlp.update([known], sgd=False)
+    assert len(seen) == 1
+    others = [example(nlp, words) for words in ([], ["York", "town"], [], ["Anna"])]
+    nlp.get_pipe("ner").module.zero_grad(set_to_none=True)
+    found = gradient_of(nlp, [known, *others])
+    assert seen[1:] == [3]
+    # The gradient tells that what it says is of the right words.
+    gold, taught = (gradient_of(make(encoder_path, "ner", teacher=teacher), part) for part in
+                    ([known], others))  # fmt: skip
+    name = "ner linear.weight"
+    torch.testing.assert_close(found[name], gold[name] + taught[name], rtol=1e-3, atol=1e-5)
+
+
+def test_of_docs_that_it_has_not_seen_before_it_keeps_nothing(encoder_path, teacher, seen):
+    probs = make(encoder_path, "ner", teacher=teacher).get_pipe("ner").teacher.probs
+    nlp = spacy.blank("en")
+    one, other = (example(nlp, words).predicted for words in (WORDS, ["town"]))
+    both = probs([one, other, one])
+    assert seen[1:] == [11]
+    np.testing.assert_array_equal(both[6:], both[:5])
+    np.testing.assert_allclose(probs([other]), both[5:6], atol=1e-3)
+    assert seen[1:] == [11, 1]
+
+
+def test_a_stream_is_looked_at_as_it_comes(encoder_path, teacher, seen):
+    nlp = make_nlp(encoder_path, heads=("ner",))
+    nlp.config["training"]["max_epochs"] = -1
+    nlp.config["initialize"]["components"] = {"ner": {"teacher": teacher}}
+    nlp.initialize(lambda: corpus(nlp))
+    assert not seen
+    nlp.update([example(nlp, WORDS)], sgd=False)
+    nlp.update([example(nlp, ["Lyon"], ents=[])], sgd=False)
+    assert seen == [5]
+
+
+def test_the_weights_that_heads_begin_with_are_the_same_without_it(encoder_path, teacher):
+    one, other = (make(encoder_path, *HEADS, teacher=path) for path in (None, teacher))
+    for head in HEADS:
+        weights = [nlp.get_pipe(head).module.linear.weight for nlp in (one, other)]
+        torch.testing.assert_close(*weights, rtol=0, atol=0)
+
+
+def test_it_does_not_go_along_into_another_process(encoder_path, teacher):
+    head = make(encoder_path, "ner", teacher=teacher).get_pipe("ner")
+    assert head.teacher is not None
+    assert pickle.loads(pickle.dumps(head)).teacher is None
 
 
 def test_it_may_stand_on_another_layer(encoder_path, tmp_path):
@@ -218,14 +262,33 @@ def test_what_is_no_teacher_is_refused(encoder_path, teacher, tmp_path):
     with pytest.raises(ValueError, match="'nowhere' of 'ner' is neither a folder"):
         make(encoder_path, "ner", teacher="nowhere")
     make(encoder_path, "tagger").to_disk(tmp_path / "tagger")
-    with pytest.raises(ValueError, match=r"must have one EntityRecognizer.* It has: none"):
+    with pytest.raises(ValueError, match=r"must have one EntityRecognizer of sp.* has: none"):
         make(encoder_path, "ner", teacher=str(tmp_path / "tagger"))
     other = make_nlp(encoder_path, heads=("ner",))
     other.initialize(lambda: [example(other, WORDS, ents=[(0, 1, "PER"), (2, 3, "FIRM")])])
     other.to_disk(tmp_path / "other")
-    with pytest.raises(ValueError, match=r"trained on other labels.* has: FIRM, LOC, ORG"):
+    with pytest.raises(ValueError, match=r"trained on other labels.* has: FIRM .labels., LOC"):
         make(encoder_path, "ner", teacher=str(tmp_path / "other"))
     with pytest.raises(ValueError, match=r"teacher_weight = -1.0 of 'ner' must not be negative"):
         make(encoder_path, "ner", teacher_weight=-1.0)
     with pytest.raises(ValueError, match="can't have a teacher with crf = true"):
         make(encoder_path, "ner", teacher=teacher, options={"crf": True})
+
+
+def test_a_tagger_of_an_extension_may_have_a_plain_one_as_teacher(encoder_path, tmp_path):
+    tagger = make(encoder_path, "tagger")
+    tagger.to_disk(tmp_path)
+    config = {"options": {"extension": "taught_tag"}, "teacher": str(tmp_path)}
+    pupil = make(encoder_path, "tagger", **config).get_pipe("tagger")
+    assert pupil.teacher is not None and pupil.label_data != tagger.get_pipe("tagger").label_data
+
+
+def test_a_teacher_that_changes_tokens_is_refused(encoder_path, tmp_path):
+    wise = spacy.blank("en")
+    wise.add_pipe("tok2vec")
+    wise.add_pipe("token_splitter", config={"min_length": 2, "split_length": 1})
+    wise.add_pipe("multitask_ner", name="ner", config=Config().from_str(STOCK))
+    wise.initialize(lambda: corpus(wise))
+    wise.to_disk(tmp_path)
+    with pytest.raises(ValueError, match="components before 'ner' that change tokens"):
+        make(encoder_path, "ner", teacher=str(tmp_path))
