@@ -220,7 +220,8 @@ class SpanHead(TokenHead):
                 labels = bioes.decode(logits.cpu().numpy(), labels, lengths)
         spans = bioes.read_spans(labels)
         if self.abstain:
-            spans = self._sure_spans(spans, self._token_probs(logits, lengths), labels)
+            probs = self.probs_of(logits, lengths).cpu().numpy()
+            spans = self._sure_spans(spans, probs, labels)
         ends = np.append(starts, labels.shape[0])
         return SpanPredictions(spans, np.searchsorted(spans.start, ends), starts)
 
@@ -237,18 +238,14 @@ class SpanHead(TokenHead):
     def probs(self, docs: Iterable[Doc]) -> list[np.ndarray]:
         """RETURNS (List[ndarray]): Per doc, the probability of each BIOES label of each token,
         shape (n_tokens, 1 + 4 * n_labels); label order as in `layers/bioes.py`."""
-        logits, lengths = self.word_logits(list(docs))
-        return np.split(self._token_probs(logits, lengths), np.cumsum(lengths)[:-1])
+        probs, lengths = self.word_probs(list(docs))
+        return np.split(probs.cpu().numpy(), np.cumsum(lengths)[:-1])
 
     def logits_of_words(self, logits: Tensor, lengths: np.ndarray) -> Tensor:
         # Those of a chain take the other words of the doc into account.
         if self.module.transitions is None:
             return logits
         return self.module.transitions.marginals(logits, lengths).clamp(min=1e-12).log()
-
-    def _token_probs(self, logits: Tensor, lengths: np.ndarray) -> np.ndarray:
-        scaled = self.logits_of_words(logits, lengths) / self.temperature()
-        return scaled.softmax(1).cpu().numpy()
 
     def span_probs(self, doc: Doc, spans: Iterable[Span]) -> list[float]:
         """Get the probability of spans: that of their least probable token.

@@ -228,19 +228,9 @@ class Tagger(TokenHead):
 
     def probs(self, docs: Iterable[Doc]) -> dict[str, list[np.ndarray]]:
         """RETURNS (Dict[str, List[ndarray]]): Per layer and doc, shape (n_tokens, n_labels)."""
-        logits, lengths = self.word_logits(list(docs))
-        cuts = np.cumsum(lengths)[:-1]
-        return {
-            layer: np.split(
-                (logits[:, self._columns(layer)] / self.temperature(layer))
-                .softmax(1)
-                .cpu()
-                .numpy(),
-                cuts,
-            )
-            for layer in self.layers
-            if self.cfg.get(layer)
-        }
+        probs, lengths = self.word_probs(list(docs))
+        found, cuts = probs.cpu().numpy(), np.cumsum(lengths)[:-1]
+        return {layer: np.split(found[:, columns], cuts) for layer, columns in self.choices.items()}
 
     def gold_logits(self, examples: list[Example]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         gold = self.gold(list(map(self._hide_foreign_gold, examples)))

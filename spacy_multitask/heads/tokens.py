@@ -45,12 +45,16 @@ class TokenHead(Head):
         """RETURNS (Tuple[Tensor, ndarray]): Probabilities (n_words, nO), which sum to 1 within each
         choice, and words per doc (n_docs,)."""
         logits, lengths = self.word_logits(docs)
+        return self.probs_of(logits, lengths), lengths
+
+    def probs_of(self, logits: Tensor, lengths: np.ndarray) -> Tensor:
+        """RETURNS (Tensor): Probabilities of words with these logits, both (n_words, nO)."""
         logits = self.logits_of_words(logits, lengths)
         parts = [
             (logits[:, columns] / self.temperature(part)).softmax(1)
             for part, columns in self.choices.items()
         ]
-        return torch.cat(parts, dim=1), lengths
+        return torch.cat(parts, dim=1)
 
     def logits_of_words(self, logits: Tensor, lengths: np.ndarray) -> Tensor:
         """RETURNS (Tensor): What the probabilities of single words come from, of the same shape."""
