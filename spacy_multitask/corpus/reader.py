@@ -15,6 +15,7 @@ from spacy.tokens import Doc
 from spacy.training import Example
 from spacy.training.corpus import FILE_TYPE, walk_corpus
 from spacy.util import logger, registry
+from spacy.vocab import Vocab
 
 from ..registering import with_types
 from ..training.plan import PLAN, Reading
@@ -299,8 +300,6 @@ class MultiCorpus:
         return islice(self._docs(name, None), self.corpora[name]["limit"] or None)
 
     def _docs(self, name: str, nlp: Language | None) -> Iterator[Doc]:
-        from spacy.vocab import Vocab
-
         vocab = Vocab() if nlp is None else nlp.vocab
         files = map(load_doc_bin, self._files(name))
         for i, doc in enumerate(chain.from_iterable(file.get_docs(vocab) for file in files)):
@@ -314,11 +313,7 @@ class MultiCorpus:
                 return
             reference.user_data[CORPUS_KEY] = name
             if options["gold_tokens"] or reference.has_unknown_spaces:
-                predicted = Doc(
-                    nlp.vocab,
-                    words=[token.text for token in reference],
-                    spaces=[bool(token.whitespace_) for token in reference],
-                )
+                predicted = unannotated(reference, nlp.vocab)
             else:
                 predicted = nlp.make_doc(reference.text)
             yield Example(predicted, reference)
@@ -355,6 +350,15 @@ def _warn_of_twins(corpora: dict[str, dict[str, Any]]) -> None:
                 "once trains all heads that it has gold for, so name it once.",
                 stacklevel=4,
             )
+
+
+def unannotated(doc: Doc, vocab: Vocab) -> Doc:
+    """RETURNS (Doc): One of the same tokens, and nothing else."""
+    return Doc(
+        vocab,
+        words=[token.text for token in doc],
+        spaces=[bool(token.whitespace_) for token in doc],
+    )
 
 
 def corpus_of(example: Example) -> str:

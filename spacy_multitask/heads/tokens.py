@@ -14,6 +14,7 @@ from spacy.tokens import Doc
 from spacy.training import Example
 from torch import Tensor, nn
 
+from ..corpus.reader import unannotated
 from ..encoder.batch import PackedBatch
 from ..encoder.listener import EncoderListener
 from ..progress import progress
@@ -218,14 +219,7 @@ class Teacher:
             return docs
         # The listeners of spaCy and spacy-transformers read what components before have left on
         # the docs, where those of the pupil have other things.
-        copies = [
-            Doc(
-                self.nlp.vocab,
-                words=[token.text for token in doc],
-                spaces=[bool(token.whitespace_) for token in doc],
-            )
-            for doc in docs
-        ]
+        copies = [unannotated(doc, self.nlp.vocab) for doc in docs]
         names = self.nlp.component_names
         behind = names[names.index(self.name) :]
         prepared = list(self.nlp.pipe(copies, disable=behind))

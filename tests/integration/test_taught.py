@@ -6,6 +6,7 @@ from spacy.util import load_config
 from typer.testing import CliRunner
 
 from spacy_multitask.cli import app
+from spacy_multitask.heads.tokens import Teacher
 
 
 def run(*arguments: object) -> None:
@@ -13,7 +14,7 @@ def run(*arguments: object) -> None:
     assert result.exit_code == 0, result.output
 
 
-def test_a_model_that_compare_keeps_teaches_that_of_all(project, tmp_path):
+def test_a_model_that_compare_keeps_teaches_that_of_all(project, tmp_path, monkeypatch):
     config = load_config(project / "config.cfg", interpolate=False)
     config["initialize"]["components"]["ner"] = {"teacher": None}
     config["training"]["batcher"]["homogeneous"] = True
@@ -21,8 +22,15 @@ def test_a_model_that_compare_keeps_teaches_that_of_all(project, tmp_path):
     config.to_disk(path)
     run("compare", path, "--runs", "alone", "--task", "ner", "--models", tmp_path)
     teacher = tmp_path / "alone-ner-0" / "model-last"
+    asked = []
+    probs = Teacher.probs
+    monkeypatch.setattr(
+        Teacher, "probs", lambda self, docs: asked.append(self.nlp.path) or probs(self, docs)
+    )
     option = ("--initialize.components.ner.teacher", teacher)
     run("train", path, "--output", tmp_path / "all", *option)
+    # By the batches of the other corpora.
+    assert len(asked) > 10 and set(asked) == {teacher}
     nlp, wise = spacy.load(tmp_path / "all" / "model-last"), spacy.load(teacher)
     words = ["IBM", "made", "a", "lot", "of", "profit", "."]
     one, other = (pipe(Doc(pipe.vocab, words=words)) for pipe in (nlp, wise))
