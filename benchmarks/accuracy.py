@@ -8,7 +8,7 @@ settings of "news" were scored and dropped (entities 83.7, topics 87.3; with bat
 83.8, 87.7; word shapes at the rate of the rest of the encoder 84.2, 88.4; five epochs over all
 topics, which weighed as much as entities, in batches of 300 words 84.96, 88.29: means of three
 seeds). What replaced the last two was chosen on larger dev parts, by two seeds each. Heads of
-topics that first fitted the encoder (`spacy_multitask.fit_heads.v1`) were scored, too (85.1, 88.0),
+topics that first fitted the encoder (`fit_heads` of 0.1.0) were scored, too (85.1, 88.0),
 and dropped again when more runs on those parts showed no gain. So were heads of topics without a
 bag of words (88.0, and 87.8 in a third of the time): with it topics gained 0.4 points on those
 parts, two seeds. It was scored first with a fault, by which it went on moving in batches without

@@ -27,8 +27,10 @@ Example: python -m benchmarks.craft --seeds 0 1 2 --json benchmarks/results/craf
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from statistics import mean
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -57,13 +59,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "together": {},
     "uniform": {"corpora.train.mixing": "uniform"},
     "temperature": {"corpora.train.mixing": "temperature", "corpora.train.temperature": 0.5},
-    "round_robin": {"corpora.train.mixing": "round_robin"},
-    "homogeneous": {"training.batcher.homogeneous": True},
     # Each task has only a part in a step.
     "faster": {"training.optimizer.learn_rate.learn_rate": 3e-4},
     # At the rate of the rest of the encoder.
     "slow_shapes": {"training.optimizer.new_lr_scale": 1.0},
-    "pcgrad": {"components.transformer.surgery": {"@misc": "spacy_multitask.pcgrad.v1"}},
     "uncertainty": {
         f"components.{head}.balance": {"@misc": "spacy_multitask.uncertainty_weight.v1"}
         for head in HEAD_OF.values()
@@ -90,14 +89,23 @@ SETTINGS["longest_lower"] = {
 }
 # Passes of the models apart; None: as many as the others have.
 APART: dict[str, int | None] = {"apart": None, "apart_longer": 4, "apart_longest": 5}
+# Models apart again, for some tasks, with an option of their heads.
+APART_WITH: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
+    "apart_crf": (("chunk", "ner"), {"crf": True}),
+}
 # Settings after another one's, with a teacher for a task: that, and its passes.
-TAUGHT: dict[str, tuple[str, str, int]] = {"taught": ("longer_lower", "ner", 4)}
+TAUGHT: dict[str, tuple[str, str, int]] = {
+    "taught": ("longer_lower", "ner", 4),
+    # Without lower layers and without the decay.
+    "taught_plain": ("longer", "ner", 4),
+}
 # Setting -> the models apart of about the same budget, where those are not "apart".
 BASES = {
     "longer": "apart_longer",
     "longer_lower": "apart_longer",
     "longest_lower": "apart_longest",
     "taught": "apart_longest",
+    "taught_plain": "apart_longest",
 }
 SCORED_ON_TEST = ("together", *BASES)
 
@@ -164,12 +172,24 @@ def summarize(runs: dict[str, dict[str, dict]]) -> dict:
     return {"means": means, "points_over_apart": won}
 
 
-def apart(encoder: str, folder: Path, seed: int, epochs: int) -> dict[str, float]:
-    """RETURNS (Dict[str, float]): Scores of a model per task, and the seconds of all of them."""
+def apart(
+    encoder: str,
+    folder: Path,
+    seed: int,
+    epochs: int,
+    tasks: Iterable[str] = tuple(TASKS),
+    options: Mapping[str, Any] = MappingProxyType({}),
+    parts: tuple[str, ...] = ("dev", "test"),
+) -> dict[str, float]:
+    """RETURNS (Dict[str, float]): Scores of a model per task, and the seconds of all of them.
+
+    options (Mapping[str, Any]): Of each model's head.
+    """
     found: dict[str, float] = {}
-    for task in TASKS:
-        config = make_config(encoder, folder, seed, epochs, (task,), {})
-        for name, value in run(config, (task,), folder, parts=("dev", "test")).items():
+    for task in tasks:
+        changes = {f"components.{HEAD_OF[task]}.{k}": v for k, v in options.items()}
+        config = make_config(encoder, folder, seed, epochs, (task,), changes)
+        for name, value in run(config, (task,), folder, parts=parts).items():
             found[name] = round(found.get(name, 0) + value, 4)
     return found
 
@@ -213,7 +233,7 @@ def as_markdown(results: dict) -> str:
 
 def main() -> None:
     parser = arguments(__doc__)
-    every = [*APART, *SETTINGS, *TAUGHT]
+    every = [*APART, *APART_WITH, *SETTINGS, *TAUGHT]
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--settings", nargs="+", default=every, choices=every)
     parser.add_argument("--epochs", type=int, default=3)
@@ -233,6 +253,13 @@ def main() -> None:
                 if setting in APART:
                     epochs = APART[setting] or args.epochs
                     runs.once(keys, apart, encoder, folder, seed, epochs)
+                    continue
+                if setting in APART_WITH:
+                    tasks, options = APART_WITH[setting]
+                    parts = ("dev",)
+                    runs.once(
+                        keys, apart, encoder, folder, seed, args.epochs, tasks, options, parts
+                    )
                     continue
                 if setting in TAUGHT:
                     runs.once(keys, taught, encoder, folder, seed, setting)

@@ -163,9 +163,6 @@ class Comparison:
             config["initialize"].get("components", {}).pop(name, None)
         for key in ("frozen_components", "annotating_components"):
             training[key] = [name for name in training[key] if name not in out]
-        after_init = config["initialize"].get("after_init") or {}
-        if after_init.get("heads"):  # of fit_heads
-            after_init["heads"] = [name for name in after_init["heads"] if name not in out]
         training.update(seed=seed, max_epochs=self.epochs, max_steps=0, patience=0)
         config["system"]["seed"] = seed
         training["logger"] = {

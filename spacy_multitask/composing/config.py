@@ -415,7 +415,7 @@ name = ${{paths.encoder}}
 
 [corpora.train]
 @readers = "spacy_multitask.MultiCorpus.v1"
-# "proportional": each example once per epoch. Or "uniform", "temperature", "round_robin".
+# "proportional": each example once per epoch. Or "uniform", "temperature".
 mixing = "proportional"
 # "warn" of training docs that stand in a development part, too, or "drop" them.
 leaks = "warn"

@@ -17,12 +17,13 @@ from spacy.training.corpus import FILE_TYPE, walk_corpus
 from spacy.util import logger, registry
 from spacy.vocab import Vocab
 
+from ..gone import NO_ROUND_ROBIN, refuse_gone
 from ..registering import with_types
 from ..training.plan import PLAN, Reading
 from .files import load_doc_bin
 from .leaks import check_leaks, held_out_parts, paths_of
 
-MIXINGS = ("proportional", "uniform", "temperature", "round_robin")
+MIXINGS = ("proportional", "uniform", "temperature")
 LEAKS = ("ignore", "warn", "drop")
 # Options of one corpus, with their defaults.
 OPTIONS: dict[str, Any] = {
@@ -56,10 +57,8 @@ def make_multi_corpus(
         tokenizes the text itself and gold is aligned), `sample` (docs to draw for an epoch: a
         number 1, 2..., or a share up to 1.0; 0 for all. None is drawn again before all have been).
     mixing (str): How many examples of each corpus an epoch has. "proportional": each example once.
-        "uniform": equal shares. "temperature": shares by size ** temperature. "round_robin": equal
-        shares, an example of one corpus after one of the other (in epochs, with the batcher
-        `spacy_multitask.batch_by_words.v1`, since spaCy shuffles them). All but the first keep the
-        total number of examples. Sizes are those after `sample`.
+        "uniform": equal shares. "temperature": shares by size ** temperature. All but the first
+        keep the total number of examples. Sizes are those after `sample`.
     temperature (float): Exponent for "temperature", from 0 (uniform) to 1 (proportional).
     seed (int): For the choice and order of examples.
     shuffle_buffer (int): With [training] max_epochs = -1 spaCy takes a stream of examples as it
@@ -105,6 +104,8 @@ class MultiCorpus:
         held_out: dict[str, str] | None,
         shares: dict[str, int] | None,
     ):
+        if mixing == "round_robin":
+            refuse_gone("mixing", mixing, "uniform", NO_ROUND_ROBIN)
         if mixing not in MIXINGS:
             raise ValueError(f"mixing = {mixing!r} is not one of {', '.join(MIXINGS)}.")
         if leaks not in LEAKS:
@@ -177,12 +178,8 @@ class MultiCorpus:
             for name, share in shares.items()
         }
         self.epoch += 1
-        in_turn = self.mixing == "round_robin"
-        if PLAN.max_epochs < 0 and self.shuffle_buffer and in_turn:
-            held = -(-self.shuffle_buffer // len(streams))
-            streams = {name: _shuffle(found, held, rng) for name, found in streams.items()}
-        examples = _interleave(streams, shares, rng, in_turn=in_turn)
-        if PLAN.max_epochs < 0 and self.shuffle_buffer and not in_turn:
+        examples = _interleave(streams, shares, rng)
+        if PLAN.max_epochs < 0 and self.shuffle_buffer:
             examples = _shuffle(examples, self.shuffle_buffer, rng)
         is_drawn = any(shares[name] % sizes[name] for name in sizes)
         lacks_some = PLAN.max_epochs < 0 or any(shares[name] < sizes[name] for name in sizes)
@@ -190,12 +187,11 @@ class MultiCorpus:
             if not i:
                 # If there is nothing to say, it holds on to no pipeline.
                 PLAN.reading = None
-                if lacks_some or is_drawn or in_turn:
+                if lacks_some or is_drawn:
                     PLAN.reading = Reading(
                         example,
                         partial(self.all, nlp) if lacks_some else None,
                         partial(self._draw, nlp) if is_drawn else None,
-                        in_turn,
                     )
             yield example
 
@@ -393,20 +389,9 @@ def _interleave(
     streams: dict[str, Iterator[Example]],
     shares: dict[str, int],
     rng: random.Random,
-    *,
-    in_turn: bool,
 ) -> Iterator[Example]:
     """YIELDS (Example): All streams mixed, evenly over the epoch."""
     left = dict(shares)
-    if in_turn:
-        while streams:
-            for name in list(streams):
-                example = next(streams[name], None)
-                if example is None:
-                    del streams[name]
-                else:
-                    yield example
-        return
     names = list(left)
     while names:
         (name,) = rng.choices(names, [left[n] for n in names])

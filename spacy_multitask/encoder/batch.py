@@ -85,7 +85,6 @@ class PackedBatch:
         # for cycles, and its vectors with it.
         self._whole: PackedBatch | None = None
         self.ends = np.cumsum(lengths)
-        self.branches: dict[str, PackedBatch] = {}
         # Bookkeeping of the encoder component, see there.
         self.version = 0
         self.touched = False
@@ -189,20 +188,6 @@ class PackedBatch:
             return self.projected[key]
         return torch.cat([projection(block) for block in self.word_vectors.split(BLOCK)])
 
-    def branch(self, name: str) -> PackedBatch:
-        """RETURNS (PackedBatch): The same vectors, collecting the gradient of one head alone."""
-        if name not in self.branches:
-            leaves = [t.detach().requires_grad_() for t in (self.word_vectors, self.doc_vectors)]
-            self.branches[name] = PackedBatch(
-                self.docs,
-                self.lengths,
-                *leaves,
-                layers=self.layers,
-                graph=self.graph,
-                texts=self.texts,
-            )
-        return self.branches[name]
-
     def backprop(self) -> float:
         """Send the heads' summed gradient into the encoder's parameters.
 
@@ -215,34 +200,6 @@ class PackedBatch:
         outputs, gradients = zip(*pairs)
         torch.autograd.backward(outputs, gradients)
         return float(sum(g.square().sum() for g in gradients))
-
-    def backprop_apart(
-        self, parameters: list[Tensor]
-    ) -> tuple[float, dict[str, list[Tensor | None]]]:
-        """Get each branch's gradient on the encoder's parameters, in a pass of its own.
-
-        parameters (List[Tensor]): The encoder's; gradients that wait on them stay as they are.
-        RETURNS (Tuple[float, Dict]): Sum of the squared norms of the branches' gradients on the
-            vectors, and by branch the gradient of each parameter, None where there is none.
-        """
-        waiting = [p.grad for p in parameters]
-        norm = 0.0
-        found: dict[str, list[Tensor | None]] = {}
-        for name, branch in self.branches.items():
-            pairs = branch._gradients()
-            if not pairs:
-                continue
-            for p in parameters:
-                p.grad = None
-            outputs, gradients = zip(*pairs)
-            torch.autograd.backward(outputs, gradients, retain_graph=True)
-            found[name] = [p.grad for p in parameters]
-            norm += float(sum(g.square().sum() for g in gradients))
-        for p, gradient in zip(parameters, waiting):
-            p.grad = gradient
-        self.graph = None
-        self.branches = {}
-        return norm, found
 
     def _gradients(self) -> list[tuple[Tensor, Tensor]]:
         """RETURNS (List[Tuple[Tensor, Tensor]]): Outputs of the encoder with their gradients."""

@@ -6,7 +6,6 @@ import threading
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -20,11 +19,11 @@ from thinc.api import Config, Model, Optimizer, torch2xp
 from torch import Tensor
 
 from ..corpus.reader import corpus_of
+from ..gone import NO_SURGERY, refuse_gone
 from ..layers.network import PRECISIONS
 from ..registering import with_types
 from ..safe_files import MANIFEST_FILE, check_manifest, last_good, manifest, new_folder
 from ..training.plan import PLAN
-from ..training.surgery import Gradients, Surgery, gradient_products, weighted_sum
 from .batch import PackedBatch, Projection, columns_of
 from .listener import EncoderListener
 from .shim import EncoderShim
@@ -43,7 +42,6 @@ name = "distilbert-base-uncased"
         "precision": "float32",
         "max_batch_pieces": None,
         "keep_vectors": False,
-        "surgery": None,
         "scorer": {"@scorers": "spacy_multitask.task_scorer.v1"},
     },
 )
@@ -55,8 +53,8 @@ def make_transformer(
     precision: str,
     max_batch_pieces: int | None,
     keep_vectors: bool,
-    surgery: Surgery | None,
     scorer: Callable | None,
+    surgery: Any = None,
 ) -> MultitaskTransformer:
     """Create the shared encoder.
 
@@ -64,12 +62,11 @@ def make_transformer(
     precision (str): "float32" or "bfloat16", for training and for prediction.
     max_batch_pieces (Optional[int]): Most padded pieces in a micro-batch; None chooses by device.
     keep_vectors (bool): Whether to leave each doc's token vectors in `doc.tensor`.
-    surgery (Optional[Callable]): What to do with gradients of heads that conflict, such as
-        `spacy_multitask.pcgrad.v1`; it takes one backward pass through the encoder per head in
-        place of one for all. None adds the gradients up.
     scorer (Optional[Callable]): Scores what concerns all heads: each corpus where several feed a
         head, and worst_task if [training.score_weights] has it.
+    surgery (None): Gone; configs of 0.1.0 have it.
     """
+    refuse_gone(f"components.{name}.surgery", surgery, None, NO_SURGERY)
     return MultitaskTransformer(
         nlp,
         model,
@@ -77,7 +74,6 @@ def make_transformer(
         precision=precision,
         max_batch_pieces=max_batch_pieces,
         keep_vectors=keep_vectors,
-        surgery=surgery,
         scorer=scorer,
     )
 
@@ -103,7 +99,6 @@ class MultitaskTransformer(TrainablePipe):
         precision: str,
         max_batch_pieces: int | None,
         keep_vectors: bool,
-        surgery: Surgery | None,
         scorer: Callable | None,
     ):
         if precision not in PRECISIONS:
@@ -120,7 +115,6 @@ class MultitaskTransformer(TrainablePipe):
         self.precision = precision
         self.max_batch_pieces = max_batch_pieces
         self.keep_vectors = keep_vectors
-        self.surgery = surgery
         self.scorer = scorer
         # The components that listen, or did, for scoring.
         self._heads: dict[str, Any] = {}
@@ -445,9 +439,6 @@ class MultitaskTransformer(TrainablePipe):
         if training is not None and part is not None:
             # A head that annotates while others learn reads the same vectors that they read.
             training.touched = training.touched or is_train
-            if is_train and self._apart is not None:
-                part = training.branch(name).part(docs)
-                assert part is not None
             return part
         if is_train:
             part = self._held("frozen", docs)
@@ -562,16 +553,8 @@ class MultitaskTransformer(TrainablePipe):
         if batch is None or not (batch.touched or force):
             return
         self._local.training = None
-        apart = self._apart
-        if apart is None:
-            with self.shim.learning():
-                norm = batch.backprop()
-        else:
-            with self.shim.learning():
-                norm, gradients = batch.backprop_apart(list(self.shim.module.parameters()))
-            for name, new in gradients.items():
-                before = apart.get(name)
-                apart[name] = new if before is None else weighted_sum([before, new], [1, 1])
+        with self.shim.learning():
+            norm = batch.backprop()
         if batch.losses is not None:
             batch.losses[self.name] = batch.losses.get(self.name, 0.0) + norm
         if batch.deferred is not None:
@@ -581,46 +564,7 @@ class MultitaskTransformer(TrainablePipe):
             self._step(sgd)
             sgd.learn_rate = current
 
-    @property
-    def _apart(self) -> dict[str, Gradients] | None:
-        """RETURNS (Optional[Dict[str, Gradients]]): Gradients since the last step, by head; None
-        if they are added up at once, on the parameters."""
-        held = getattr(self._local, "apart", None)
-        if held is None and self.surgery is not None:
-            held = self._local.apart = {}
-        return held
-
-    @contextmanager
-    def gradients_apart(self) -> Iterator[dict[str, Gradients]]:
-        """Keep the heads' gradients from each other and from the optimizer.
-
-        YIELDS (Dict[str, Gradients]): Afterwards, what updates inside the block have given: the
-            gradient of each encoder parameter, in their order, by head.
-        """
-        self._settle(force=True)
-        found: dict[str, Gradients] = {}
-        waiting, self._local.apart = self._apart, found
-        try:
-            yield found
-        finally:
-            self._settle(force=True)
-            self._local.apart = waiting
-
-    def _combine(self, surgery: Surgery) -> None:
-        """Put the heads' gradients together on the parameters."""
-        apart = self._apart
-        if not apart:
-            return
-        gradients = list(apart.values())
-        apart.clear()
-        factors = surgery(gradient_products(gradients)).tolist()
-        combined = weighted_sum(gradients, factors)
-        for parameter, gradient in zip(self.shim.module.parameters(), combined):
-            parameter.grad = gradient
-
     def _step(self, sgd: Optimizer) -> None:
-        if self.surgery is not None:
-            self._combine(self.surgery)
         with self.shim.gate.training():
             self._model.finish_update(sgd)
         self._version += 1

@@ -6,16 +6,15 @@ import itertools
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
 import torch
 from spacy.language import Language
 from spacy.training import Example
 from thinc.api import Model
+from torch import Tensor
 
 from ..encoder.component import MultitaskTransformer, link
 from ..layers.shim import TorchShim
 from .batching import group_by_words
-from .surgery import Gradients, gradient_products, weighted_sum
 
 
 def gradient_cosines(
@@ -23,9 +22,9 @@ def gradient_cosines(
 ) -> dict[tuple[str, str], float]:
     """Compare the gradients that the heads would send into the encoder's parameters.
 
-    Each head's gradient is summed over all examples, in batches as in training and with the
-    encoder's dropout, but without a step: weights and random state stay as they are. Gradients that
-    wait for a step are lost, so call it between steps.
+    Each head's gradient is that of updates in which it is the only head, summed over all examples,
+    in batches as in training and with the same dropout, but without a step: weights and random
+    state stay as they are. Gradients that wait for a step are lost, so call it between steps.
 
     nlp (Language): A pipeline with a `multitask_transformer` and heads that have weights.
     examples (Iterable[Example]): A head that learns nothing from them is left out.
@@ -35,21 +34,17 @@ def gradient_cosines(
     RAISES (ValueError): If the pipeline has no encoder that heads listen to.
     """
     encoder = _encoder_of(nlp)
-    totals: dict[str, Gradients] = {}
-    with torch.random.fork_rng():
-        for batch in group_by_words(examples, max_words, max_docs=32, homogeneous=False):
-            for name, gradients in _head_gradients(nlp, encoder, batch).items():
-                before = totals.get(name)
-                totals[name] = (
-                    gradients if before is None else weighted_sum([before, gradients], [1, 1])
-                )
-    names = [name for name in nlp.pipe_names if name in totals]
-    products = gradient_products([totals[name] for name in names])
-    norms = np.sqrt(np.diag(products))
+    batches = list(group_by_words(examples, max_words, max_docs=32))
+    _drop_gradients(encoder.model)
+    gradients = {
+        name: _gradient_of(nlp, encoder, name, batches)
+        for name in nlp.pipe_names
+        if name in encoder.listening_components
+    }
     return {
-        (names[i], names[j]): float(products[i, j] / (norms[i] * norms[j]))
-        for i, j in itertools.combinations(range(len(names)), 2)
-        if norms[i] and norms[j]
+        (a, b): float(torch.nn.functional.cosine_similarity(gradients[a], gradients[b], dim=0))
+        for a, b in itertools.combinations(gradients, 2)
+        if gradients[a].any() and gradients[b].any()
     }
 
 
@@ -64,19 +59,24 @@ def _encoder_of(nlp: Language) -> MultitaskTransformer:
     )
 
 
-def _head_gradients(
-    nlp: Language, encoder: MultitaskTransformer, examples: list[Example]
-) -> dict[str, Gradients]:
-    with encoder.gradients_apart() as found:
-        encoder.update(examples)
-        heads: list[Any] = [
-            nlp.get_pipe(n) for n in nlp.pipe_names if n in encoder.listening_components
-        ]
-        for head in heads:
-            head.update(examples)
-    for head in heads:
-        _drop_gradients(head.model)
-    return found
+def _gradient_of(
+    nlp: Language, encoder: MultitaskTransformer, name: str, batches: list[list[Example]]
+) -> Tensor:
+    """RETURNS (Tensor): A head's gradient on all parameters of the encoder, float64, flat."""
+    head: Any = nlp.get_pipe(name)
+    # Each head with the same random state, hence the same units dropped out.
+    with torch.random.fork_rng():
+        for batch in batches:
+            encoder.update(batch)
+            head.update(batch)
+    model = encoder.model  # settles: what the head has left goes back through the encoder
+    flat = [
+        (torch.zeros_like(p) if p.grad is None else p.grad.to_dense()).detach().double().flatten()
+        for p in encoder.shim.module.parameters()
+    ]
+    for model in (model, head.model):
+        _drop_gradients(model)
+    return torch.cat(flat)
 
 
 def _drop_gradients(model: Model) -> None:

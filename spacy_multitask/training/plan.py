@@ -16,13 +16,11 @@ class Reading(NamedTuple):
     first (Example): The first one, by which its examples are known.
     all (Optional[Callable]): Gives each example that there is once; None if this pass does.
     again (Optional[Callable]): Draws the next epoch; None if all epochs have the same examples.
-    in_turn (bool): Whether the corpora take turns.
     """
 
     first: Example
     all: Callable[[], Iterator[Example]] | None
     again: Callable[[], list[Example]] | None
-    in_turn: bool
 
 
 class Plan:

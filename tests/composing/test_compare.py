@@ -120,22 +120,6 @@ def test_a_run_leaves_out_what_it_does_not_have(config):
     assert "tagger" in config["components"], "the given config stays as it is"
 
 
-def test_a_run_fits_the_heads_that_it_has(config):
-    config = copy.deepcopy(config)
-    callback = {"@callbacks": "spacy_multitask.fit_heads.v1", "heads": ["tagger", "textcat"]}
-    config["initialize"]["after_init"] = callback
-    comparison = Comparison(config, epochs=2)
-    heads = {
-        run.name: comparison.config_of(run, 7, ROOT / "x.jsonl")["initialize"]["after_init"][
-            "heads"
-        ]
-        for run in comparison.runs()
-    }
-    assert heads["all"] == ["tagger", "textcat"]
-    assert heads["without: tagger"] == heads["alone: textcat"] == ["textcat"]
-    assert heads["alone: ner"] == []
-
-
 def test_relations_alone_keep_the_entities_that_they_need(project, encoder_path):  # noqa: F811
     config = load_config(ROOT / "configs" / "relations.cfg", interpolate=False)
     config["paths"]["encoder"] = encoder_path

@@ -1,7 +1,6 @@
 """The multi-corpus reader: what an epoch holds, in which order."""
 
 import logging
-import random
 from collections import Counter
 from itertools import islice
 
@@ -43,7 +42,6 @@ def texts(reader, nlp):
     [
         ({}, {"small": 4, "large": 40}),
         ({"mixing": "uniform"}, {"small": 22, "large": 22}),
-        ({"mixing": "round_robin"}, {"small": 22, "large": 22}),
         ({"mixing": "temperature", "temperature": 0.5}, {"small": 11, "large": 33}),
         ({"mixing": "temperature", "temperature": 1.0}, {"small": 4, "large": 40}),
     ],
@@ -62,35 +60,6 @@ def test_corpora_are_mixed_over_the_whole_epoch(paths, nlp):
     order = names(make_multi_corpus(paths, mixing="uniform"), nlp)
     half = Counter(order[: len(order) // 2])
     assert min(half["small"], half["large"]) >= 5
-
-
-def test_round_robin_takes_turns(paths, nlp):
-    order = names(make_multi_corpus(paths, mixing="round_robin"), nlp)
-    assert order[:4] == ["small", "large", "small", "large"]
-
-
-@pytest.mark.parametrize("max_epochs", [2, -1], ids=["list", "stream"])
-def test_turns_are_taken_in_every_epoch_and_shuffled_within_a_corpus(paths, nlp, max_epochs):
-    reader = make_multi_corpus(paths, mixing="round_robin")
-    for epoch in epochs(nlp, reader, 2, max_epochs):
-        assert len(epoch) == 44
-        assert ["small" in text for text in epoch] in ([True, False] * 22, [False, True] * 22)
-        numbers = [int(text.split()[1]) for text in epoch if "large" in text]
-        assert numbers != sorted(numbers)
-
-
-@pytest.mark.parametrize("homogeneous", [True, False])
-def test_batches_take_turns(paths, nlp, homogeneous):
-    reader = make_multi_corpus(paths, mixing="round_robin")
-    batcher = make_batcher(max_docs=4, homogeneous=homogeneous)
-    examples = list(reader(nlp))
-    spacy.util.fix_random_seed(0)
-    random.shuffle(examples)
-    found = [sorted(map(corpus_of, batch)) for batch in batcher(examples)]
-    if homogeneous:
-        assert found[:4] == [[name] * 4 for name in ("large", "small") * 2]
-    else:
-        assert found == [["large"] * 2 + ["small"] * 2] * 11
 
 
 def test_epochs_of_unequal_length_end_at_the_last_rate(nlp, tmp_path):
@@ -343,7 +312,7 @@ def test_a_file_that_is_named_twice_is_warned_of(paths):
 
 
 def test_shares_may_be_given(paths, nlp):
-    for mixing in ("proportional", "round_robin"):
+    for mixing in ("proportional", "uniform"):
         reader = make_multi_corpus(paths, mixing=mixing, shares={"small": 7, "large": 2})
         assert Counter(names(reader, nlp)) == {"small": 7, "large": 2}
     for shares in ({"small": 7}, {"small": 7, "large": 0}, {"small": 7, "large": 1, "x": 1}):

@@ -17,7 +17,6 @@ from tests.encoder.test_gradients import (
     assert_stepped,
     dense,
     plain_sgd,
-    plain_sum,
     weights,
 )
 
@@ -89,12 +88,10 @@ def test_each_head_reads_the_vectors_of_its_layer(layered, encoder_path, is_trai
         assert node.get_dim("nO") == batch.word_vectors.shape[1] == 32
 
 
-@pytest.mark.parametrize("surgery", [None, plain_sum], ids=["added up at once", "kept apart"])
 @pytest.mark.parametrize("exclude", [[], ["tagger"], ["ner", "textcat"]])
-def test_update_steps_by_the_sum_of_gradients(layered, exclude, surgery):
+def test_update_steps_by_the_sum_of_gradients(layered, exclude):
     nlp = layered
     encoder = nlp.get_pipe("transformer")
-    encoder.surgery = surgery
     network = encoder.shim.module
     examples = corpus(nlp)
     docs = [eg.predicted for eg in examples]

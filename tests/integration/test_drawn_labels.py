@@ -24,7 +24,6 @@ def config(project, tmp_path):
     [
         ("corpora.train.corpora.pos.sample", 0.1),
         ("corpora.train.mixing", "uniform"),
-        ("corpora.train.mixing", "round_robin"),
         ("training.max_epochs", -1),
     ],
 )

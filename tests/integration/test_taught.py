@@ -17,7 +17,6 @@ def run(*arguments: object) -> None:
 def test_a_model_that_compare_keeps_teaches_that_of_all(project, tmp_path, monkeypatch):
     config = load_config(project / "config.cfg", interpolate=False)
     config["initialize"]["components"]["ner"] = {"teacher": None}
-    config["training"]["batcher"]["homogeneous"] = True
     path = tmp_path / "config.cfg"
     config.to_disk(path)
     run("compare", path, "--runs", "alone", "--task", "ner", "--models", tmp_path)

@@ -9,12 +9,10 @@ from spacy.training.initialize import init_nlp
 from spacy.training.loop import train
 from spacy.util import load_config
 
-from spacy_multitask.training.surgery import pcgrad
 from tests.integration.conftest import ROOT, write_corpora
 
 UNCERTAINTY = {"@misc": "spacy_multitask.uncertainty_weight.v1", "rate": 5.0}
 OPTIONS: dict[str, dict[str, Any]] = {
-    "components.transformer": {"surgery": {"@misc": "spacy_multitask.pcgrad.v1"}},
     "components.tagger": {
         "balance": UNCERTAINTY,
         "class_weights": {"NNP": 2.0},
@@ -57,7 +55,6 @@ def test_a_training_with_every_option_is_saved_and_loaded(encoder_path, tmp_path
     assert set(line["weights"]) == {"tagger", "chunker"}
     assert line["weights"]["tagger"] != 1.0
     loaded = spacy.load(tmp_path / "out" / "model-last")
-    assert loaded.get_pipe("transformer").surgery is pcgrad
     assert loaded.get_pipe("tagger").weight != 1.0
     for head in ("chunker", "ner"):
         assert loaded.get_pipe(head).module.transitions is not None

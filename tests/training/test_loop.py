@@ -169,7 +169,7 @@ def adamw_beside_a_parser(config):
 
 
 def every_option_of_the_craft(config):
-    """Learned loss weights, gradient surgery, samples drawn anew in each epoch, averages."""
+    """Learned loss weights, samples drawn anew in each epoch, averages."""
     for name, options in OPTIONS.items():
         section = config
         for part in name.split("."):
@@ -199,10 +199,9 @@ def a_stream(config):
     config["corpora"]["train"]["mixing"] = "uniform"
 
 
-def learned_weights_and_surgery_on_draws(config):
+def learned_weights_on_draws(config):
     """Epochs of a few steps, each with other docs than the one before."""
     components = config["components"]
-    components["transformer"]["surgery"] = {"@misc": "spacy_multitask.pcgrad.v1"}
     components["tagger"]["balance"] = {"@misc": "spacy_multitask.uncertainty_weight.v1"}
     components["ner"]["crf"] = True
     for corpus in config["corpora"]["train"]["corpora"].values():
@@ -238,7 +237,7 @@ def a_corpus_of_spacys_own(config):
         (thincs_adam, 1),
         (thincs_radam, 1),
         (a_stream, 1),
-        (learned_weights_and_surgery_on_draws, 4),
+        (learned_weights_on_draws, 4),
         (a_corpus_of_spacys_own, 1),
     ],
 )

@@ -46,11 +46,6 @@ def test_batches_hold_at_most_so_many_docs():
     assert sizes_of(batches) == [[1, 1], [1, 1], [1]]
 
 
-def test_homogeneous_batches():
-    given = examples([1, 2, 3, 4], ["a", "b", "a", "b"])
-    assert sizes_of(make_batcher(max_words=100, homogeneous=True)(given)) == [[1, 3], [2, 4]]
-
-
 @pytest.mark.parametrize("options", [{"max_words": 0}, {"max_docs": 0}])
 def test_wrong_batch_sizes_are_refused(options):
     with pytest.raises(ValueError, match="at least 1"):
