@@ -74,8 +74,8 @@ def _gradient_of(
         (torch.zeros_like(p) if p.grad is None else p.grad.to_dense()).detach().double().flatten()
         for p in encoder.shim.module.parameters()
     ]
-    for model in (model, head.model):
-        _drop_gradients(model)
+    for trained in (model, head.model):
+        _drop_gradients(trained)
     return torch.cat(flat)
 
 
