@@ -33,7 +33,7 @@ ROOT = Path(__file__).parents[1]
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
     [
-        "spacy_multitask.composing.training",
+        "spacy_multitask.training.from_python",
         "spacy_multitask.encoder.component",
         "spacy_multitask.heads.textcat",
         "transformers.models.bert.modeling_bert",
@@ -47,7 +47,7 @@ TIMES = ("seconds", "speed")
 def train_in_child(config: Path, output: Path) -> None:
     import torch
 
-    from spacy_multitask.composing.training import train
+    from spacy_multitask.training.from_python import train
 
     torch.set_num_threads(1)
     with open(os.devnull, "w") as nowhere:

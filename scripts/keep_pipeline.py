@@ -13,7 +13,7 @@ import srsly
 from spacy.util import fix_random_seed
 
 import spacy_multitask
-from spacy_multitask.heads.relations import set_relations
+from spacy_multitask.relations import set_relations
 from tests.conftest import corpus, example, make_nlp, write_encoder
 from tests.integration.test_kept_pipelines import DATA, KEPT_TEXTS, describe
 

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .composing.config import compose
-    from .composing.training import train
     from .report.visualize import visualize
+    from .training.from_python import train
 
 __version__ = "0.1.0"
 __all__ = ["compose", "train", "visualize"]
 
 _HOMES = {
     "compose": ".composing.config",
-    "train": ".composing.training",
+    "train": ".training.from_python",
     "visualize": ".report.visualize",
 }
 

@@ -19,7 +19,7 @@ from tokenizers import (
     trainers,
 )
 
-from spacy_multitask.training.plan import PLAN
+from spacy_multitask.plan import PLAN
 
 TEXTS = [
     "Mr Smith loves New York and the old town near the river .",

@@ -57,7 +57,7 @@ def compare_cli(
     from spacy.util import load_config
     from wasabi import msg, table
 
-    from ..composing.compare import KINDS, Comparison, compare
+    from ..sharing.compare import KINDS, Comparison, compare
 
     if not config_path.is_file():
         raise ValueError(f"There is no config file {config_path}.")

@@ -46,7 +46,8 @@ def init_config_cli(
     from wasabi import msg, table
 
     from ..composing.config import Composition, Sizes, parse_task, write
-    from ..composing.estimate import ALIGNS, HEADER, describe
+    from ..composing.estimate import describe
+    from ..training.forecast import ALIGNS, HEADER
 
     if output_path.exists() and not force:
         raise ValueError(f"{output_path} is already there. Use --force to replace it.")

@@ -11,7 +11,8 @@ from pathlib import Path
 from spacy.util import get_lang_class
 from thinc.api import Config
 
-from .survey import ITEMS, LAYERS, TAGS, Survey, find_parts, survey
+from ..corpus.survey import ITEMS, LAYERS, TAGS, Survey, find_parts, survey
+from ..training.forecast import EncoderSize
 
 KINDS = tuple(LAYERS)
 # The chunker's group of `doc.spans`.
@@ -47,19 +48,6 @@ class Task:
     name: str
     kind: str
     path: str
-
-
-@dataclass(frozen=True)
-class EncoderSize:
-    """Layers and width of an encoder, and words in its vocabulary.
-
-    known (bool): Whether it could be looked up; else it is taken to be as large as BERT-base.
-    """
-
-    layers: int = 12
-    width: int = 768
-    vocab: int = 30_000
-    known: bool = False
 
 
 @dataclass(frozen=True)

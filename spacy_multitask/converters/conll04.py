@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from spacy.language import Language
 from spacy.tokens import Doc, Span
 
-from ..heads.relations import set_relations
+from ..relations import set_relations
 from .base import ConversionReport, PathLike, Sentence, doc_from_sentences, error_at, read_lines
 from .iob import IOBDecoder
 

@@ -18,8 +18,8 @@ from spacy.util import logger, registry
 from spacy.vocab import Vocab
 
 from ..gone import NO_ROUND_ROBIN, refuse_gone
+from ..plan import PLAN, Reading
 from ..registering import with_types
-from ..training.plan import PLAN, Reading
 from .files import load_doc_bin
 from .leaks import check_leaks, held_out_parts, paths_of
 

@@ -21,9 +21,9 @@ from torch import Tensor
 from ..corpus.reader import corpus_of
 from ..gone import NO_SURGERY, refuse_gone
 from ..layers.network import PRECISIONS
+from ..plan import PLAN
 from ..registering import with_types
 from ..safe_files import MANIFEST_FILE, check_manifest, last_good, manifest, new_folder
-from ..training.plan import PLAN
 from .batch import PackedBatch, Projection, columns_of
 from .listener import EncoderListener
 from .shim import EncoderShim

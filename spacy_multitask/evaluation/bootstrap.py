@@ -16,10 +16,11 @@ from spacy.tokens import Span
 from spacy.training import Example
 
 from ..heads.ner import EntityRecognizer
-from ..heads.relations import aligned_relations, get_relations
+from ..heads.relations import aligned_relations
+from ..heads.scorers import best_cat, known_ents, knows_cats
 from ..heads.tagger import Tagger
 from ..heads.textcat import TextCategorizer
-from .scorers import best_cat, known_ents, knows_cats
+from ..relations import get_relations
 
 # What a score counts, after the prefix of a second head.
 KIND = re.compile(

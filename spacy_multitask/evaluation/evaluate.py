@@ -13,9 +13,9 @@ from spacy.language import Language
 from spacy.training import Example
 
 from ..corpus.reader import CORPUS_KEY, make_multi_corpus
+from ..heads.scorers import is_task_score
 from ..progress import progress
 from .bootstrap import count_correct, interval, score_labels
-from .scorers import is_task_score
 
 # One number per task, as papers report it, in the order of the table. A second head's has a prefix.
 MAIN_SCORES = (

@@ -27,8 +27,8 @@ from ..encoder.component import link
 from ..encoder.listener import EncoderListener
 from ..layers.classifier import Classifier
 from ..layers.shim import TorchShim
+from ..plan import PLAN
 from ..safe_files import MANIFEST_FILE, check_manifest, manifest
-from ..training.plan import PLAN
 
 UNKNOWN = -1
 # Names of our heads' models, and of what makes them.

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from spacy.language import Language
-from spacy.tokens import Doc, Span
+from spacy.tokens import Doc
 from spacy.training import Example
 from spacy.util import registry
 from spacy.vocab import Vocab
@@ -15,14 +15,13 @@ from thinc.api import Config, Model
 from torch import Tensor, nn
 
 from ..encoder.batch import PackedBatch
-from ..evaluation.scorers import prefixed
 from ..layers.pairs import PairClassifier
 from ..layers.shim import TorchShim
 from ..registering import with_types
+from ..relations import KEY, get_relations, plain
 from .base import Head
+from .scorers import prefixed
 
-# Plain lists under this key of doc.user_data, so that they survive DocBin and to_bytes.
-KEY = "spacy_multitask_relations"
 NONE = 0  # index of "no relation"
 CANDIDATES = ("gold", "predicted")
 PAIRS = 1 << 20  # of a doc's entities whose distance is looked at in one go
@@ -34,49 +33,6 @@ DEFAULT_RELATION_MODEL = Config().from_str("""
 [model.tok2vec]
 @architectures = "spacy_multitask.EncoderListener.v1"
 """)["model"]
-
-
-class Relation(NamedTuple):
-    """A directed relation.
-
-    head, tail (Span): Entities.
-    label (str): What the head is to the tail.
-    probability (float): From 0 to 1; 1 in gold.
-    """
-
-    head: Span
-    tail: Span
-    label: str
-    probability: float
-
-
-def get_relations(doc: Doc) -> list[Relation]:
-    """RETURNS (List[Relation]): What `doc._.relations` gives; empty where nothing is known."""
-    return [
-        Relation(
-            Span(doc, head[0], head[1], label=head[2]),
-            Span(doc, tail[0], tail[1], label=tail[2]),
-            label,
-            probability,
-        )
-        for head, tail, label, probability in doc.user_data.get(KEY, [])
-    ]
-
-
-def set_relations(doc: Doc, relations: Iterable[tuple[Span, Span, str, float]]) -> None:
-    """Set `doc._.relations`. An empty list says that there are none; before, nothing is known."""
-    doc.user_data[KEY] = [
-        [_plain(head), _plain(tail), label, float(probability)]
-        for head, tail, label, probability in relations
-    ]
-
-
-def _plain(span: Span) -> list:
-    return [span.start, span.end, span.label_]
-
-
-if not Doc.has_extension("relations"):
-    Doc.set_extension("relations", getter=get_relations, setter=set_relations)
 
 
 @registry.architectures("spacy_multitask.RelationClassifier.v1")
@@ -289,7 +245,7 @@ class RelationExtractor(Head):
             if relations is not None:
                 entities.update(dict.fromkeys(aligned_entities(example)))
                 if self.candidates == "predicted":
-                    entities.update(dict.fromkeys(map(tuple, map(_plain, example.predicted.ents))))
+                    entities.update(dict.fromkeys(map(tuple, map(plain, example.predicted.ents))))
                 for head, tail, label in relations:
                     if head == tail:
                         self.warn_once(
@@ -336,7 +292,7 @@ class RelationExtractor(Head):
     def predict(self, docs: Iterable[Doc]) -> tuple[Pairs, np.ndarray, np.ndarray]:
         """RETURNS (tuple): The pairs, the label of each and its probability, (n_pairs,) each."""
         docs = list(docs)
-        entities = [[tuple(_plain(ent)) for ent in doc.ents] for doc in docs]
+        entities = [[tuple(plain(ent)) for ent in doc.ents] for doc in docs]
         pairs = self._pairs(entities, [len(doc) for doc in docs])
         batch = self.packed(docs)  # without pairs, too: the encoder counts who has read it
         if not len(pairs.pairs):
@@ -355,7 +311,7 @@ class RelationExtractor(Head):
         for doc in docs:
             found: list[list] = []
             doc.user_data[KEY] = found
-            owners.extend((found, _plain(ent)) for ent in doc.ents)
+            owners.extend((found, plain(ent)) for ent in doc.ents)
         for k in np.flatnonzero(labels != NONE).tolist():
             head, tail = pairs.pairs[k].tolist()
             found, entity = owners[head]
@@ -435,7 +391,7 @@ def score_relations(examples: Iterable[Example], **kwargs: Any) -> dict[str, Any
         gold = set(aligned_relations(example) or [])
         cut = len(example.reference.user_data[KEY]) - len(aligned_relations(example) or [])
         own = {
-            (tuple(_plain(r.head)), tuple(_plain(r.tail)), r.label)
+            (tuple(plain(r.head)), tuple(plain(r.tail)), r.label)
             for r in get_relations(example.predicted)
         }
         for relations, place in ((gold & own, 0), (own, 1), (gold, 2)):

@@ -28,9 +28,9 @@ from ..evaluation.evaluate import (
     score_corpus,
 )
 from ..heads.base import Head
-from ..heads.relations import KEY as RELATIONS
 from ..layers.shim import TorchShim
 from ..progress import progress
+from ..relations import KEY as RELATIONS
 from .charts import line_chart
 from .visualize import LAYERS, draw
 

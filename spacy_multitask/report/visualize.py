@@ -12,7 +12,7 @@ from spacy.displacy.render import DEFAULT_LABEL_COLORS
 from spacy.tokens import Doc
 from spacy.util import is_in_jupyter
 
-from ..heads.relations import get_relations
+from ..relations import get_relations
 
 LAYERS = ("tags", "chunks", "entities", "relations", "cats")
 COLORS = {"tags": "#e3e8ee", "chunks": "#c9e4de", "entities": "#feca74", "relations": "#b9c6f5"}

@@ -10,8 +10,8 @@ from spacy.training import Example
 from spacy.util import registry
 
 from ..gone import NO_HOMOGENEOUS, refuse_gone
+from ..plan import PLAN, Reading
 from ..registering import with_types
-from .plan import PLAN, Reading
 
 
 @registry.batchers("spacy_multitask.batch_by_words.v1")

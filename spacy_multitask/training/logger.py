@@ -17,17 +17,17 @@ from thinc.api import Config
 from tqdm import tqdm
 from wasabi import row, table
 
-from ..composing.estimate import (
+from ..corpus.reader import MultiCorpus
+from ..heads.scorers import is_task_score
+from ..plan import PLAN
+from ..registering import with_types
+from .forecast import (
     ALIGNS,
     HEADER,
     dependents,
     describe_spoiled,
     describe_training,
 )
-from ..corpus.reader import MultiCorpus
-from ..evaluation.scorers import is_task_score
-from ..registering import with_types
-from .plan import PLAN
 
 BATCHER = "spacy_multitask.batch_by_words.v1"
 READER = "spacy_multitask.MultiCorpus.v1"

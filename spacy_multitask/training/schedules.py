@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from spacy.util import registry
 
+from ..plan import PLAN
 from ..registering import with_types
-from .plan import PLAN
 
 
 @registry.schedules("spacy_multitask.warmup_linear.v1")

@@ -15,8 +15,9 @@ from typer.testing import CliRunner
 import spacy_multitask
 from spacy_multitask.cli import app
 from spacy_multitask.composing.config import Composition, compose, parse_task, write
-from spacy_multitask.composing.estimate import describe, describe_training, estimate
-from spacy_multitask.composing.survey import find_parts, survey
+from spacy_multitask.composing.estimate import describe, estimate
+from spacy_multitask.corpus.survey import find_parts, survey
+from spacy_multitask.training.forecast import describe_training
 from spacy_multitask.training.logger import make_logger
 from tests.conftest import example
 from tests.integration.conftest import write_corpora

@@ -9,10 +9,10 @@ from spacy.tokens import Doc, DocBin
 from typer.testing import CliRunner
 
 from spacy_multitask.cli import app
-from spacy_multitask.composing.survey import survey
 from spacy_multitask.corpus.files import load_doc_bin
 from spacy_multitask.corpus.leaks import check_leaks
 from spacy_multitask.corpus.reader import make_multi_corpus
+from spacy_multitask.corpus.survey import survey
 
 MESSAGE = r"part\.spacy is damaged, cut short, or no \.spacy file\. Convert its corpus again"
 

@@ -10,8 +10,8 @@ from spacy.tokens import Doc, DocBin
 from spacy.training.loop import create_train_batches
 
 from spacy_multitask.corpus.reader import corpus_of, make_multi_corpus
+from spacy_multitask.plan import PLAN
 from spacy_multitask.training.batching import make_batcher
-from spacy_multitask.training.plan import PLAN
 from spacy_multitask.training.schedules import warmup_linear
 
 

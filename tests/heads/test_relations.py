@@ -11,8 +11,9 @@ from spacy.util import fix_random_seed
 from spacy_multitask.converters import ConversionError, convert
 from spacy_multitask.evaluation.bootstrap import count_correct
 from spacy_multitask.heads import relations
-from spacy_multitask.heads.relations import get_relations, score_relations, set_relations
+from spacy_multitask.heads.relations import score_relations
 from spacy_multitask.layers.pairs import PairClassifier, pool_max
+from spacy_multitask.relations import get_relations, set_relations
 from tests.conftest import make_nlp
 
 TEXT = "Anna Brown works for IBM in New York".split()

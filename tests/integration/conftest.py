@@ -8,7 +8,7 @@ from spacy.language import Language
 from spacy.tokens import Doc, DocBin
 from spacy.util import load_config
 
-from spacy_multitask.heads.relations import set_relations
+from spacy_multitask.relations import set_relations
 from tests.conftest import corpus
 
 ROOT = Path(__file__).parents[2]

@@ -20,7 +20,7 @@ from tests.conftest import write_encoder
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
     [
-        "spacy_multitask.composing.training",
+        "spacy_multitask.training.from_python",
         "spacy_multitask.encoder.component",
         "spacy_multitask.heads.textcat",
         "transformers.models.bert.modeling_bert",
@@ -39,7 +39,7 @@ def train_in_child(folder: Path, output: Path, kill: tuple[str, int, bool] | Non
     """
     import torch
 
-    from spacy_multitask.composing.training import train
+    from spacy_multitask.training.from_python import train
 
     torch.set_num_threads(1)
     if kill is not None:

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 import spacy_multitask
 from spacy_multitask.cli import app
-from spacy_multitask.heads.relations import set_relations
+from spacy_multitask.relations import set_relations
 from spacy_multitask.report.page import _curves, _mistakes, known_layers
 from spacy_multitask.report.visualize import BETWEEN, COLORS, ENTITY_COLORS, LAYERS, draw
 from tests.conftest import corpus, example

@@ -11,10 +11,10 @@ from spacy.training.loop import train
 from spacy.util import load_config
 
 from spacy_multitask.corpus.reader import corpus_of
-from spacy_multitask.evaluation.scorers import is_task_score, main_score, score_tasks
+from spacy_multitask.heads.scorers import is_task_score, main_score, score_tasks
+from spacy_multitask.plan import PLAN
 from spacy_multitask.training.batching import make_batcher
 from spacy_multitask.training.logger import make_logger
-from spacy_multitask.training.plan import PLAN
 from tests.conftest import corpus, make_nlp
 from tests.integration.conftest import project  # noqa: F401  a fixture
 

@@ -13,9 +13,9 @@ from spacy.training.loop import train as spacy_train
 from spacy.util import load_config, registry
 from thinc.api import Config
 
-from spacy_multitask.composing.training import train
 from spacy_multitask.safe_files import SavingError
 from spacy_multitask.training import loop
+from spacy_multitask.training.from_python import train
 from tests.conftest import PARSER_MODEL, write_encoder
 from tests.integration.conftest import write_corpora
 from tests.training.test_craft_options import OPTIONS

@@ -16,9 +16,9 @@ from transformers import AutoModel
 
 from spacy_multitask.corpus.reader import CORPUS_KEY
 from spacy_multitask.layers.network import TransformerNetwork
+from spacy_multitask.plan import PLAN
 from spacy_multitask.training.batching import make_batcher
 from spacy_multitask.training.optimizer import clip_gradients, make_adamw
-from spacy_multitask.training.plan import PLAN
 from spacy_multitask.training.schedules import warmup_linear
 
 

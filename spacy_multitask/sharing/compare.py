@@ -20,12 +20,12 @@ from thinc.api import Config
 
 from ..corpus.leaks import paths_of
 from ..corpus.reader import MultiCorpus, make_multi_corpus
+from ..corpus.survey import Survey, survey, survey_docs
 from ..evaluation.bootstrap import Difference, count_correct, paired_difference
 from ..evaluation.evaluate import check_gold, predict_corpus
-from ..evaluation.scorers import main_score
-from ..training.conflict import gradient_cosines
-from .estimate import Learner, learners_of
-from .survey import Survey, survey, survey_docs
+from ..heads.scorers import main_score
+from ..training.forecast import Learner, learners_of
+from .conflict import gradient_cosines
 
 KINDS = ("alone", "all", "without")
 # Docs of each training corpus whose gradients are compared.

@@ -5,7 +5,7 @@ import spacy
 import torch
 from spacy.util import fix_random_seed
 
-from spacy_multitask.training.conflict import gradient_cosines
+from spacy_multitask.sharing.conflict import gradient_cosines
 from tests.conftest import ALL_HEADS, corpus, make_nlp
 from tests.encoder.test_gradients import (
     assert_stepped,

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..encoder.component import MultitaskTransformer, link
 from ..layers.shim import TorchShim
-from .batching import group_by_words
+from ..training.batching import group_by_words
 
 
 def gradient_cosines(

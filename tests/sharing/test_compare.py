@@ -11,9 +11,9 @@ from spacy.vocab import Vocab
 from typer.testing import CliRunner
 
 from spacy_multitask.cli import app
-from spacy_multitask.composing.compare import Comparison, Run, effects
 from spacy_multitask.corpus.reader import MIXINGS
 from spacy_multitask.evaluation.bootstrap import paired_difference
+from spacy_multitask.sharing.compare import Comparison, Run, effects
 from tests.integration.conftest import ROOT, project  # noqa: F401  a fixture
 
 

@@ -12,9 +12,9 @@ from spacy.tokens import Doc
 from spacy.training.corpus import FILE_TYPE, walk_corpus
 from spacy.vocab import Vocab
 
-from ..corpus.files import load_doc_bin
-from ..heads.relations import KEY as RELATIONS
 from ..progress import progress
+from ..relations import KEY as RELATIONS
+from .files import load_doc_bin
 
 
 def _words_with(*attrs: int) -> Callable[[Doc], int | None]:

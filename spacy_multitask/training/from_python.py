@@ -9,7 +9,7 @@ from spacy.language import Language
 from spacy.training.initialize import init_nlp
 from thinc.api import Config
 
-from ..training.loop import train as run_training
+from .loop import train as run_training
 
 
 def train(
