@@ -11,17 +11,16 @@ from spacy.tokens import Doc
 from spacy.training import Example, validate_examples
 from spacy.vocab import Vocab
 from thinc.api import Config, Model, Optimizer, torch2xp
-from torch import Tensor
 
 from ..corpus.reader import corpus_of
 from ..gone import NO_SURGERY, refuse_gone
 from ..layers.network import PRECISIONS
 from ..registering import with_types
-from .batch import PackedBatch, columns_of
+from .batch import PackedBatch
 from .files import read_folder, write_folder
 from .gradients import Round
 from .kept import Kept
-from .listener import EncoderListener, Projection
+from .listener import EncoderListener
 from .shim import EncoderShim
 from .wiring import Listened, Wiring, link
 
@@ -199,38 +198,19 @@ class MultitaskTransformer(Listened, TrainablePipe):
         self, docs: list[Doc], listeners: list[EncoderListener], *, keep_words: bool = False
     ) -> PackedBatch:
         self.settle()
-        layers = self.wiring.layers
-        # While a pipeline is initialised, spaCy's heads predict before later heads have weights.
-        projections = {
-            id(m): self._of_layer(m, m.projection, layers)
-            for m in listeners
-            if m.projection is not None and m.projection.is_ready
-        }
         return self.shim.encoder.encode(
             docs,
             is_train=False,
             precision=self.precision,
             budget=self.max_batch_pieces,
-            layers=layers,
-            projections=projections,
+            layers=self.wiring.layers,
+            projections=self.wiring.projections(listeners),
             # With neither listener nor tensor the vectors are what the caller came for.
             keep_words=keep_words
             or self.keep_vectors
             or any(m.needs_words for m in listeners)
             or not listeners,
         )
-
-    def _of_layer(
-        self, listener: EncoderListener, projection: Projection, layers: tuple[int, ...]
-    ) -> Callable[[Tensor], Tensor]:
-        """RETURNS (Callable): The projection, of vectors with the columns of all layers."""
-        encoder = self.shim.encoder
-        layers = encoder.layers_given(layers)
-        if not layers:
-            return projection
-        place = self.wiring.place(listener, self.wiring.component_of(listener))
-        at = columns_of(place, layers, encoder.width * (1 + len(layers)))
-        return lambda X: projection(X[:, at])
 
     # Training
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import warnings
 import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from spacy.language import Language
 from spacy.pipeline import TrainablePipe
 from thinc.api import Model
+from torch import Tensor
 
-from .listener import EncoderListener, Source
+from .batch import columns_of
+from .listener import EncoderListener, Projection, Source
 
 
 class Listened:
@@ -223,6 +226,24 @@ class Wiring:
         except ValueError as error:
             raise ValueError(f"The component {component_name!r}: {error}") from error
 
+    def projections(
+        self, listeners: list[EncoderListener]
+    ) -> dict[int, Callable[[Tensor], Tensor]]:
+        """RETURNS (Dict[int, Callable]): By listener id, what its head applies to words' vectors, as
+        the encoder gives them: with the columns of all layers."""
+        # While a pipeline is initialised, spaCy's heads predict before later heads have weights.
+        ready = [(m, m.projection) for m in listeners if m.projection and m.projection.is_ready]
+        encoder = self.owner.shim.encoder
+        layers = encoder.layers_given(self.layers)
+        if not layers:
+            return {id(m): projection for m, projection in ready}
+        found = {}
+        for m, projection in ready:
+            place = self.place(m, self.component_of(m))
+            at = columns_of(place, layers, encoder.width * (1 + len(layers)))
+            found[id(m)] = partial(_project_columns, projection, at)
+        return found
+
     # Warnings
 
     def check_heads(self) -> None:
@@ -254,6 +275,10 @@ class Wiring:
             '(replace_listeners = ["model.tok2vec"]), or train it on.',
             stacklevel=2,
         )
+
+
+def _project_columns(projection: Projection, at: slice, X: Tensor) -> Tensor:
+    return projection(X[:, at])
 
 
 def wiring_of(component: Any) -> Wiring | None:
