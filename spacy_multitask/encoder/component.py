@@ -1,5 +1,6 @@
 """The pipeline component that owns the shared encoder."""
 
+import copyreg
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -121,9 +122,9 @@ class MultitaskTransformer(Listened, TrainablePipe):
         # The base class, made by Cython, would pickle what threads keep, too.
         self.settle()
         state = {name: value for name, value in self.__dict__.items() if name != "_kept"}
-        for name in ("vocab", "model", "name", "cfg", "scorer"):
-            state[name] = getattr(self, name)
-        return _bare, (type(self),), state
+        own = ("vocab", "model", "name", "cfg", "scorer")  # in the base class, not in __dict__
+        state.update({name: getattr(self, name) for name in own})
+        return copyreg.__newobj__, (type(self),), state  # type: ignore[attr-defined]
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         for name, value in state.items():
@@ -179,7 +180,7 @@ class MultitaskTransformer(Listened, TrainablePipe):
         if batch is None and is_train:
             batch = self._kept.find_frozen(docs, self._version)
             if batch is None:
-                batch = self._encode(docs, [], keep_words=True)
+                batch = self._encode(docs, [])
                 self._kept.keep_frozen(batch, self._version)
         elif batch is None:
             batch = self._kept.find(docs, listener, layer, self._version)
@@ -194,9 +195,7 @@ class MultitaskTransformer(Listened, TrainablePipe):
         current = self._kept.round
         return None if current is None else current.part(docs, is_train=is_train)
 
-    def _encode(
-        self, docs: list[Doc], listeners: list[EncoderListener], *, keep_words: bool = False
-    ) -> PackedBatch:
+    def _encode(self, docs: list[Doc], listeners: list[EncoderListener]) -> PackedBatch:
         self.settle()
         return self.shim.encoder.encode(
             docs,
@@ -206,10 +205,7 @@ class MultitaskTransformer(Listened, TrainablePipe):
             layers=self.wiring.layers,
             projections=self.wiring.projections(listeners),
             # With neither listener nor tensor the vectors are what the caller came for.
-            keep_words=keep_words
-            or self.keep_vectors
-            or any(m.needs_words for m in listeners)
-            or not listeners,
+            keep_words=not listeners or self.keep_vectors or any(m.needs_words for m in listeners),
         )
 
     # Training
@@ -357,7 +353,3 @@ class MultitaskTransformer(Listened, TrainablePipe):
             self.shim.encoder.check_precision(self.precision)
             self.model.set_dim("nO", self.shim.encoder.width, force=True)
             self.wiring.fit()
-
-
-def _bare(cls: type[MultitaskTransformer]) -> MultitaskTransformer:
-    return cls.__new__(cls)

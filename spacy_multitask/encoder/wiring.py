@@ -6,7 +6,7 @@ import warnings
 import weakref
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from spacy.language import Language
 from spacy.pipeline import TrainablePipe
@@ -229,15 +229,15 @@ class Wiring:
     def projections(
         self, listeners: list[EncoderListener]
     ) -> dict[int, Callable[[Tensor], Tensor]]:
-        """RETURNS (Dict[int, Callable]): By listener id, what its head applies to words' vectors, as
-        the encoder gives them: with the columns of all layers."""
+        """RETURNS (Dict[int, Callable]): By listener id, what its head applies to words' vectors,
+        which come with the columns of all layers."""
         # While a pipeline is initialised, spaCy's heads predict before later heads have weights.
         ready = [(m, m.projection) for m in listeners if m.projection and m.projection.is_ready]
         encoder = self.owner.shim.encoder
         layers = encoder.layers_given(self.layers)
         if not layers:
-            return {id(m): projection for m, projection in ready}
-        found = {}
+            return {id(m): cast(Any, projection) for m, projection in ready}
+        found: dict[int, Callable[[Tensor], Tensor]] = {}
         for m, projection in ready:
             place = self.place(m, self.component_of(m))
             at = columns_of(place, layers, encoder.width * (1 + len(layers)))
