@@ -1,7 +1,5 @@
 """The heads' models: a tok2vec layer and a trained layer on top of it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -14,16 +12,33 @@ from torch import Tensor
 
 from ..encoder.adapter import listen_without_words, pack
 from ..layers.classifier import Classifier
+from ..layers.pairs import PairClassifier
 from ..layers.shim import TorchShim
-from ..registering import with_types
-from .base import link_word_projection
+from ..registering import refuse_quoted_numbers
 
+# Names of our heads' models, and of what makes them.
+ARCHITECTURES = {
+    "token_classifier": "TokenClassifier",
+    "doc_classifier": "DocClassifier",
+    "relation_classifier": "RelationClassifier",
+}
 # In names of thinc's layers that turn logits into probabilities.
 PROBABILITIES = ("softmax", "logistic", "sigmoid", "clipped_linear")
 
 
+def default_model(architecture: str) -> dict[str, Any]:
+    """RETURNS (Dict[str, Any]): Config of a head's model that listens to the shared encoder.
+
+    architecture (str): Such as "TokenClassifier".
+    """
+    return {
+        "@architectures": f"spacy_multitask.{architecture}.v1",
+        "tok2vec": {"@architectures": "spacy_multitask.EncoderListener.v1"},
+    }
+
+
 @registry.architectures("spacy_multitask.TokenClassifier.v1")
-@with_types
+@refuse_quoted_numbers
 def build_token_classifier(tok2vec: Model[list[Doc], list[Floats2d]]) -> Model[list[Doc], Floats2d]:
     """Build the model of a head that labels tokens.
 
@@ -32,12 +47,12 @@ def build_token_classifier(tok2vec: Model[list[Doc], list[Floats2d]]) -> Model[l
     RETURNS (Model): Maps docs to logits, shape (n_words, nO), all words end to end.
     """
     model = _build("token_classifier", tok2vec, "words")
-    link_word_projection(model)
+    _link_word_projection(model)
     return model
 
 
 @registry.architectures("spacy_multitask.DocClassifier.v1")
-@with_types
+@refuse_quoted_numbers
 def build_doc_classifier(
     tok2vec: Model[list[Doc], list[Floats2d]],
     linear_model: Model[list[Doc], Floats2d] | None = None,
@@ -72,6 +87,28 @@ def build_doc_classifier(
         model.set_ref("linear_model", linear_model)
         model.attrs["linear_weight"] = linear_weight
     return model
+
+
+@registry.architectures("spacy_multitask.RelationClassifier.v1")
+@refuse_quoted_numbers
+def build_relation_classifier(tok2vec: Model) -> Model:
+    """Build the model of a head that labels pairs of spans.
+
+    tok2vec (Model): As for `spacy_multitask.TokenClassifier.v1`.
+    RETURNS (Model): Only the head itself can run it, which knows the pairs.
+    """
+    return Model(
+        "relation_classifier",
+        _refuse,
+        dims={"nO": None},
+        layers=[tok2vec],
+        refs={"tok2vec": tok2vec},
+        shims=[TorchShim(build=PairClassifier.from_state)],
+    )
+
+
+def _refuse(model: Model, docs: list[Doc], is_train: bool) -> Any:
+    raise NotImplementedError("This layer scores pairs of entities; call the component instead.")
 
 
 def _build(name: str, tok2vec: Model, source: str) -> Model:
@@ -125,3 +162,35 @@ def add_linear_logits(
     index = torch.tensor(rows, device=logits.device)
     added = weight * xp2torch(linear, device=logits.device)
     return logits.index_add(0, index, added), lambda d_logits: backprop(weight * d_logits[rows])
+
+
+def check_model(model: Model, name: str, wanted: str) -> None:
+    """RAISES (ValueError): If the model is not what a head needs."""
+    is_ours = model.shims and isinstance(model.shims[0], TorchShim) and model.has_ref("tok2vec")
+    is_of_another = model.name in ARCHITECTURES and model.name != wanted
+    if is_of_another or not is_ours:
+        architecture = f"spacy_multitask.{ARCHITECTURES[wanted]}.v1"
+        raise ValueError(
+            f"The model of {name!r} is a {model.name!r}, which it can't use. Set "
+            f'[components.{name}.model] @architectures = "{architecture}".'
+        )
+
+
+def _link_word_projection(model: Model) -> None:
+    """Let the encoder compute a token head's logits while it has a micro-batch in hand."""
+    shim = cast(TorchShim, model.shims[0])
+    listen_without_words(model.get_ref("tok2vec"), _Projection(shim))
+
+
+class _Projection:
+    """Looks the module up at each call: it is replaced when a pipeline is loaded."""
+
+    def __init__(self, shim: TorchShim):
+        self.shim = shim
+
+    @property
+    def is_ready(self) -> bool:
+        return self.shim.has_module
+
+    def __call__(self, X: Tensor) -> Tensor:
+        return cast(Classifier, self.shim.module).project(X)

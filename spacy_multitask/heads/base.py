@@ -1,53 +1,36 @@
-"""What all heads share: training on known gold only, prediction, labels, saving."""
+"""What all heads share: training on known gold only, prediction, labels."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain, islice
-from pathlib import Path
+from itertools import islice
 from typing import Any, Literal, cast
 
 import numpy as np
 import torch
-from spacy.attrs import ORTH
 from spacy.language import Language
-from spacy.pipeline import TrainablePipe
 from spacy.tokens import Doc
 from spacy.training import Example, validate_examples, validate_get_examples
 from spacy.vocab import Vocab
-from thinc.api import Config, Model, Optimizer, set_dropout_rate
+from thinc.api import Model, Optimizer, set_dropout_rate
 from torch import Tensor, nn
 
 from ..corpus.leaks import paths_of
 from ..corpus.reader import corpus_of
-from ..encoder.adapter import listen_without_words, pack, touch
+from ..encoder.adapter import pack, touch
 from ..encoder.batch import PackedBatch
 from ..encoder.component import link
 from ..encoder.listener import EncoderListener
 from ..layers.classifier import Classifier
 from ..layers.shim import TorchShim
-from ..plan import PLAN
-from ..safe_files import MANIFEST_FILE, check_manifest, manifest
-
-UNKNOWN = -1
-# Names of our heads' models, and of what makes them.
-ARCHITECTURES = {
-    "token_classifier": "TokenClassifier",
-    "doc_classifier": "DocClassifier",
-    "relation_classifier": "RelationClassifier",
-}
-
-DEFAULT_TOKEN_MODEL = Config().from_str("""
-[model]
-@architectures = "spacy_multitask.TokenClassifier.v1"
-
-[model.tok2vec]
-@architectures = "spacy_multitask.EncoderListener.v1"
-""")["model"]
+from .architectures import check_model
+from .gold import all_examples
+from .options import HeadOptions
+from .saving import SavedPipe
 
 
-class Head(TrainablePipe):
+class Head(SavedPipe):
     """A component with one trained layer on top of vectors that it shares with others.
 
     A doc without gold for the head's task is unknown, not negative: it costs no work, gives no
@@ -65,39 +48,22 @@ class Head(TrainablePipe):
         vocab: Vocab,
         model: Model,
         name: str,
-        *,
-        loss_weight: float,
-        balance: nn.Module | None,
-        label_smoothing: float,
-        class_weights: dict[str, float] | None,
-        abstain: float,
-        corpora: list[str] | None,
-        scorer: Callable | None,
+        options: HeadOptions,
     ):
-        _check_model(model, name, self.model_name)
-        if loss_weight < 0:
-            raise ValueError(f"loss_weight = {loss_weight} of {name!r} must not be negative.")
-        if not 0 <= label_smoothing < 1:
-            raise ValueError(f"label_smoothing = {label_smoothing} of {name!r} must be in [0, 1).")
-        for label, weight in (class_weights or {}).items():
-            if weight <= 0:
-                raise ValueError(
-                    f"class_weights of {name!r}: {weight} for {label!r} must be greater than 0."
-                )
-        if not 0 <= abstain < 1:
-            raise ValueError(f"abstain = {abstain} of {name!r} must be in [0, 1).")
-        if balance is not None:
+        check_model(model, name, self.model_name)
+        options.check(name)
+        if options.balance is not None:
             # A shim of its own, so that the optimizer steps and clips it apart, and it is saved.
-            model.shims.append(TorchShim(balance))
+            model.shims.append(TorchShim(options.balance))
         self.vocab = vocab
         self.model = model
         self.name = name
-        self.loss_weight = loss_weight
-        self.label_smoothing = label_smoothing
-        self.class_weights = class_weights or {}
-        self.abstain = abstain
-        self.corpora = None if corpora is None else frozenset(corpora)
-        self.scorer = scorer
+        self.loss_weight = options.loss_weight
+        self.label_smoothing = options.label_smoothing
+        self.class_weights = options.class_weights or {}
+        self.abstain = options.abstain
+        self.corpora = None if options.corpora is None else frozenset(options.corpora)
+        self.scorer = options.scorer
         self.cfg: dict[str, Any] = {}
         self._warned: set[str] = set()
 
@@ -426,7 +392,7 @@ class Head(TrainablePipe):
         """
         raise NotImplementedError
 
-    # Labels and saving
+    # Labels
 
     @property
     def label_data(self) -> dict[str, list[str]]:
@@ -443,41 +409,6 @@ class Head(TrainablePipe):
             "`spacy init labels` or set [initialize.components] labels."
         )
 
-    def to_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> None:
-        """Write labels and weights into a folder, with a manifest that tells if they belong
-        together: spaCy writes one file after the other over the old ones."""
-        super().to_disk(path, exclude=exclude)
-        Path(path, MANIFEST_FILE).write_bytes(manifest(self._own_files(path, exclude)))
-
-    def _own_files(self, path: str | Path, exclude: Iterable[str]) -> dict[str, bytes]:
-        files = {name: Path(path, name) for name in ("cfg", "model") if name not in exclude}
-        return {name: file.read_bytes() for name, file in files.items() if file.is_file()}
-
-    def from_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> Head:
-        """Load what `to_disk` wrote.
-
-        RAISES (ValueError): If the folder is incomplete or damaged.
-        """
-        try:
-            file = Path(path, MANIFEST_FILE)
-            if file.is_file() and not {"cfg", "model"} & set(exclude):
-                files = self._own_files(path, exclude)
-                check_manifest({**files, MANIFEST_FILE: file.read_bytes()}, str(path))
-            super().from_disk(path, exclude=exclude)
-        except (ValueError, EOFError, KeyError, TypeError, FileNotFoundError) as error:
-            raise ValueError(
-                f"Can't load the component {self.name!r} from {path}: {str(error).rstrip('.')}. "
-                "The folder is "
-                "incomplete or damaged; copy or train it again."
-            ) from error
-        self._settle_in()
-        return self
-
-    def from_bytes(self, bytes_data: bytes, *, exclude: Iterable[str] = ()) -> Head:
-        super().from_bytes(bytes_data, exclude=exclude)
-        self._settle_in()
-        return self
-
     def _settle_in(self) -> None:
         if isinstance(self.tok2vec, EncoderListener):
             self.tok2vec.home = self.tok2vec.encoder
@@ -492,64 +423,3 @@ class Head(TrainablePipe):
     def score_options(self) -> dict[str, Any]:
         """RETURNS (Dict[str, Any]): What the scorer must know of this head."""
         return {}
-
-
-def _check_model(model: Model, name: str, wanted: str) -> None:
-    """RAISES (ValueError): If the model is not what a head needs."""
-    is_ours = model.shims and isinstance(model.shims[0], TorchShim) and model.has_ref("tok2vec")
-    is_of_another = model.name in ARCHITECTURES and model.name != wanted
-    if is_of_another or not is_ours:
-        architecture = f"spacy_multitask.{ARCHITECTURES[wanted]}.v1"
-        raise ValueError(
-            f"The model of {name!r} is a {model.name!r}, which it can't use. Set "
-            f'[components.{name}.model] @architectures = "{architecture}".'
-        )
-
-
-def link_word_projection(model: Model) -> None:
-    """Let the encoder compute a token head's logits while it has a micro-batch in hand."""
-    shim = cast(TorchShim, model.shims[0])
-    listen_without_words(model.get_ref("tok2vec"), _Projection(shim))
-
-
-class _Projection:
-    """Looks the module up at each call: it is replaced when a pipeline is loaded."""
-
-    def __init__(self, shim: TorchShim):
-        self.shim = shim
-
-    @property
-    def is_ready(self) -> bool:
-        return self.shim.has_module
-
-    def __call__(self, X: Tensor) -> Tensor:
-        return cast(Classifier, self.shim.module).project(X)
-
-
-def all_examples(get_examples: Callable[[], Iterable[Example]]) -> Iterable[Example]:
-    """RETURNS (Iterable[Example]): Those that it gives; but if a `MultiCorpus` has drawn them, or
-    they are the beginning of its stream, each example that there is."""
-    examples = iter(get_examples())
-    beginning = list(islice(examples, 1))
-    reading = PLAN.reading_of(beginning)
-    if reading is not None and reading.all is not None:
-        return reading.all()
-    return chain(beginning, examples)
-
-
-def same_tokens(example: Example) -> bool:
-    """RETURNS (bool): Whether predicted and reference doc have the same tokens."""
-    x, y = example.predicted, example.reference
-    return len(x) == len(y) and bool(np.array_equal(x.to_array(ORTH), y.to_array(ORTH)))
-
-
-def pack_targets(parts: Iterator[np.ndarray]) -> tuple[np.ndarray, np.ndarray] | None:
-    """Join the docs' targets.
-
-    parts (Iterator[ndarray]): Class index or UNKNOWN per token of each doc.
-    RETURNS (Optional[Tuple[ndarray, ndarray]]): Rows with gold and their classes, both int64
-        (n_gold,); None if there are none.
-    """
-    targets = np.concatenate(list(parts))
-    rows = np.flatnonzero(targets != UNKNOWN)
-    return (rows, targets[rows]) if len(rows) else None

@@ -1,7 +1,5 @@
 """Relations between the entities of a doc: `doc._.relations`."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -11,67 +9,32 @@ from spacy.tokens import Doc
 from spacy.training import Example
 from spacy.util import registry
 from spacy.vocab import Vocab
-from thinc.api import Config, Model
-from torch import Tensor, nn
+from thinc.api import Model
+from torch import Tensor
 
 from ..encoder.batch import PackedBatch
 from ..layers.pairs import PairClassifier
-from ..layers.shim import TorchShim
-from ..registering import with_types
+from ..registering import refuse_quoted_numbers
 from ..relations import KEY, get_relations, plain
+from .architectures import default_model
 from .base import Head
+from .options import HeadOptions, head_factory
 from .scorers import prefixed
 
 NONE = 0  # index of "no relation"
 CANDIDATES = ("gold", "predicted")
 PAIRS = 1 << 20  # of a doc's entities whose distance is looked at in one go
 
-DEFAULT_RELATION_MODEL = Config().from_str("""
-[model]
-@architectures = "spacy_multitask.RelationClassifier.v1"
 
-[model.tok2vec]
-@architectures = "spacy_multitask.EncoderListener.v1"
-""")["model"]
-
-
-@registry.architectures("spacy_multitask.RelationClassifier.v1")
-@with_types
-def build_relation_classifier(tok2vec: Model) -> Model:
-    """Build the model of a head that labels pairs of spans.
-
-    tok2vec (Model): As for `spacy_multitask.TokenClassifier.v1`.
-    RETURNS (Model): Only the head itself can run it, which knows the pairs.
-    """
-    return Model(
-        "relation_classifier",
-        _forward,
-        dims={"nO": None},
-        layers=[tok2vec],
-        refs={"tok2vec": tok2vec},
-        shims=[TorchShim(build=PairClassifier.from_state)],
-    )
-
-
-def _forward(model: Model, docs: list[Doc], is_train: bool) -> Any:
-    raise NotImplementedError("This layer scores pairs of entities; call the component instead.")
-
-
-@Language.factory(
+@head_factory(
     "multitask_relations",
     requires=["doc.ents"],
     assigns=["doc._.relations"],
     default_config={
-        "model": DEFAULT_RELATION_MODEL,
+        "model": default_model("RelationClassifier"),
         "candidates": "gold",
         "max_distance": 100,
         "hidden_width": 256,
-        "loss_weight": 1.0,
-        "balance": None,
-        "label_smoothing": 0.0,
-        "class_weights": None,
-        "abstain": 0.0,
-        "corpora": None,
         "scorer": {"@scorers": "spacy_multitask.relation_scorer.v1"},
     },
     default_score_weights={
@@ -82,22 +45,15 @@ def _forward(model: Model, docs: list[Doc], is_train: bool) -> Any:
         "rels_per_type": None,
     },
 )
-@with_types
 def make_relations(
     nlp: Language,
     name: str,
     model: Model,
+    options: HeadOptions,
     candidates: str,
     max_distance: int,
     hidden_width: int,
-    loss_weight: float,
-    balance: nn.Module | None,
-    label_smoothing: float,
-    class_weights: dict[str, float] | None,
-    abstain: float,
-    corpora: list[str] | None,
-    scorer: Callable | None,
-) -> RelationExtractor:
+) -> "RelationExtractor":
     """Create a relation extractor that writes `doc._.relations`. It reads `doc.ents`.
 
     model (Model): See `spacy_multitask.RelationClassifier.v1`.
@@ -106,31 +62,16 @@ def make_relations(
         [training] annotating_components).
     max_distance (int): Most tokens between head and tail.
     hidden_width (int): Width of the hidden layer.
-    loss_weight (float): Factor on this head's loss.
-    balance (Optional[Module]): What learns a factor on this head's loss besides, such as
-        `spacy_multitask.uncertainty_weight.v1`.
-    label_smoothing (float): Probability mass spread over all labels in training.
-    class_weights (Optional[Dict[str, float]]): Factors on the loss of gold items, by label;
-        "none" is no relation. Labels that are not named have 1.
-    abstain (float): Probability below which a relation is left out.
-    corpora (Optional[List[str]]): Names of the training corpora that this head learns from and is
-        scored on, if not all: for corpora that annotate one layer after different schemes.
-    scorer (Optional[Callable]): Scores examples.
+    options (HeadOptions): What all heads take. "none" in `class_weights` is no relation.
     """
     return RelationExtractor(
         nlp.vocab,
         model,
         name,
+        options,
         candidates=candidates,
         max_distance=max_distance,
         hidden_width=hidden_width,
-        loss_weight=loss_weight,
-        balance=balance,
-        label_smoothing=label_smoothing,
-        class_weights=class_weights,
-        abstain=abstain,
-        corpora=corpora,
-        scorer=scorer,
     )
 
 
@@ -168,30 +109,13 @@ class RelationExtractor(Head):
         vocab: Vocab,
         model: Model,
         name: str,
+        options: HeadOptions,
         *,
         candidates: str,
         max_distance: int,
         hidden_width: int,
-        loss_weight: float,
-        balance: nn.Module | None,
-        label_smoothing: float,
-        class_weights: dict[str, float] | None,
-        abstain: float,
-        corpora: list[str] | None,
-        scorer: Callable | None,
     ):
-        super().__init__(
-            vocab,
-            model,
-            name,
-            loss_weight=loss_weight,
-            balance=balance,
-            label_smoothing=label_smoothing,
-            class_weights=class_weights,
-            abstain=abstain,
-            corpora=corpora,
-            scorer=scorer,
-        )
+        super().__init__(vocab, model, name, options)
         if candidates not in CANDIDATES:
             raise ValueError(f"candidates = {candidates!r} is not one of {', '.join(CANDIDATES)}.")
         if max_distance < 0 or hidden_width < 1:
@@ -369,7 +293,7 @@ def aligned_relations(example: Example) -> list[tuple[SpanTuple, SpanTuple, str]
 
 
 @registry.scorers("spacy_multitask.relation_scorer.v1")
-@with_types
+@refuse_quoted_numbers
 def make_relation_scorer(prefix: str = "") -> Callable:
     return prefixed(score_relations, prefix)
 

@@ -3,8 +3,6 @@
 Counting is spaCy's; these scorers choose what it may count.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -16,7 +14,7 @@ from spacy.tokens import Doc, Span
 from spacy.training import Example
 from spacy.util import registry
 
-from ..registering import with_types
+from ..registering import refuse_quoted_numbers
 
 # How a score ends that sums up a head.
 TASK_SCORE = re.compile(
@@ -32,7 +30,7 @@ def is_task_score(name: str) -> bool:
 
 
 @registry.scorers("spacy_multitask.task_scorer.v1")
-@with_types
+@refuse_quoted_numbers
 def make_task_scorer() -> Callable:
     return score_tasks
 
@@ -129,25 +127,25 @@ def _score_with_prefix(
 
 
 @registry.scorers("spacy_multitask.tagger_scorer.v1")
-@with_types
+@refuse_quoted_numbers
 def make_tagger_scorer(prefix: str = "") -> Callable:
     return prefixed(score_tags, prefix)
 
 
 @registry.scorers("spacy_multitask.chunk_scorer.v1")
-@with_types
+@refuse_quoted_numbers
 def make_chunk_scorer(prefix: str = "") -> Callable:
     return prefixed(score_chunks, prefix)
 
 
 @registry.scorers("spacy_multitask.ner_scorer.v1")
-@with_types
+@refuse_quoted_numbers
 def make_ner_scorer(prefix: str = "") -> Callable:
     return prefixed(score_ents, prefix)
 
 
 @registry.scorers("spacy_multitask.textcat_scorer.v1")
-@with_types
+@refuse_quoted_numbers
 def make_textcat_scorer(prefix: str = "") -> Callable:
     return prefixed(score_cats, prefix)
 

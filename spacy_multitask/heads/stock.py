@@ -5,8 +5,6 @@ textcat, spancat and senter do not: a doc of a corpus without topics counts as a
 one without sentence boundaries as one sentence. Those are here again, with the same options.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -21,7 +19,7 @@ from spacy.pipeline.textcat_multilabel import (
 from spacy.training import Example
 from thinc.api import Model
 
-from ..registering import with_types
+from ..registering import refuse_quoted_numbers
 
 try:
     from spacy.pipeline.factories import register_factories
@@ -45,10 +43,10 @@ def _score_weights(factory: str) -> dict[str, float | None]:
     default_config=_defaults("textcat"),
     default_score_weights=_score_weights("textcat"),
 )
-@with_types
+@refuse_quoted_numbers
 def make_partial_textcat(
     nlp: Language, name: str, model: Model, threshold: float, scorer: Callable | None
-) -> PartialTextCategorizer:
+) -> "PartialTextCategorizer":
     """Create spaCy's `textcat` for training data in which some docs have no `cats`.
 
     Options are those of `textcat`, https://spacy.io/api/textcategorizer
@@ -62,10 +60,10 @@ def make_partial_textcat(
     default_config=_defaults("textcat_multilabel"),
     default_score_weights=_score_weights("textcat_multilabel"),
 )
-@with_types
+@refuse_quoted_numbers
 def make_partial_textcat_multilabel(
     nlp: Language, name: str, model: Model, threshold: float, scorer: Callable | None
-) -> PartialMultiLabelTextCategorizer:
+) -> "PartialMultiLabelTextCategorizer":
     """Create spaCy's `textcat_multilabel` for training data in which some docs have no `cats`.
 
     Options are those of `textcat_multilabel`, https://spacy.io/api/textcategorizer
@@ -81,7 +79,7 @@ def make_partial_textcat_multilabel(
     default_config=_defaults("spancat"),
     default_score_weights=_score_weights("spancat"),
 )
-@with_types
+@refuse_quoted_numbers
 def make_partial_spancat(
     nlp: Language,
     name: str,
@@ -91,7 +89,7 @@ def make_partial_spancat(
     scorer: Callable | None,
     threshold: float,
     max_positive: int | None,
-) -> PartialSpanCategorizer:
+) -> "PartialSpanCategorizer":
     """Create spaCy's `spancat` for training data in which some docs lack `doc.spans[spans_key]`.
 
     Options are those of `spancat`, https://spacy.io/api/spancategorizer
@@ -117,10 +115,10 @@ def make_partial_spancat(
     default_config=_defaults("senter"),
     default_score_weights=_score_weights("senter"),
 )
-@with_types
+@refuse_quoted_numbers
 def make_partial_senter(
     nlp: Language, name: str, model: Model, overwrite: bool, scorer: Callable | None
-) -> PartialSentenceRecognizer:
+) -> "PartialSentenceRecognizer":
     """Create spaCy's `senter` for training data in which some docs have no sentence boundaries.
 
     Options are those of `senter`, https://spacy.io/api/sentencerecognizer

@@ -1,8 +1,6 @@
 """Part-of-speech tags: `token.tag_` and `token.pos_`."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,12 +11,14 @@ from spacy.tokens import Doc, Token
 from spacy.training import Example
 from spacy.vocab import Vocab
 from thinc.api import Model
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..encoder.batch import PackedBatch
 from ..layers.classifier import Classifier
-from ..registering import with_types
-from .base import DEFAULT_TOKEN_MODEL, UNKNOWN, pack_targets, same_tokens
+from ..layers.crf import UNKNOWN
+from .architectures import default_model
+from .gold import pack_targets, same_tokens
+from .options import HeadOptions, head_factory
 from .tokens import TokenHead
 
 # cfg entry -> attribute of the doc
@@ -26,66 +26,29 @@ LAYERS = {"tags": TAG, "pos": POS}
 NO_LABEL = -1
 
 
-@Language.factory(
+@head_factory(
     "multitask_tagger",
     assigns=["token.tag", "token.pos"],
     default_config={
-        "model": DEFAULT_TOKEN_MODEL,
+        "model": default_model("TokenClassifier"),
         "extension": None,
-        "loss_weight": 1.0,
-        "balance": None,
-        "label_smoothing": 0.0,
-        "class_weights": None,
-        "abstain": 0.0,
-        "corpora": None,
         "scorer": {"@scorers": "spacy_multitask.tagger_scorer.v1"},
     },
     default_score_weights={"tag_acc": 1.0, "pos_acc": 0.0},
 )
-@with_types
 def make_tagger(
-    nlp: Language,
-    name: str,
-    model: Model,
-    extension: str | None,
-    loss_weight: float,
-    balance: nn.Module | None,
-    label_smoothing: float,
-    class_weights: dict[str, float] | None,
-    abstain: float,
-    corpora: list[str] | None,
-    scorer: Callable | None,
-) -> Tagger:
+    nlp: Language, name: str, model: Model, options: HeadOptions, extension: str | None
+) -> "Tagger":
     """Create a tagger for fine-grained tags and coarse parts of speech.
 
     model (Model): See `spacy_multitask.TokenClassifier.v1`.
     extension (Optional[str]): Write tags to this extension of tokens, `token._.EXTENSION`, in place
         of `token.tag_`: for a second tagger with other tags. It still learns from `token.tag_`, so
         name its `corpora`; and give its scorer a prefix.
-    loss_weight (float): Factor on this head's loss.
-    balance (Optional[Module]): What learns a factor on this head's loss besides, such as
-        `spacy_multitask.uncertainty_weight.v1`.
-    label_smoothing (float): Probability mass spread over all tags in training.
-    class_weights (Optional[Dict[str, float]]): Factors on the loss of gold items, by label, of tags
-        and of parts of speech. Labels that are not named have 1.
-    abstain (float): Probability below which a word gets no label of a layer: "".
-    corpora (Optional[List[str]]): Names of the training corpora that this head learns from and is
-        scored on, if not all: for corpora that annotate one layer after different schemes.
-    scorer (Optional[Callable]): Scores examples.
+    options (HeadOptions): What all heads take. A word whose label of a layer stays below `abstain`
+        gets "" for it. `class_weights` are of tags and of parts of speech.
     """
-    return Tagger(
-        nlp.vocab,
-        model,
-        name,
-        extension=extension,
-        loss_weight=loss_weight,
-        balance=balance,
-        label_smoothing=label_smoothing,
-        class_weights=class_weights,
-        abstain=abstain,
-        corpora=corpora,
-        scorer=scorer,
-    )
+    return Tagger(nlp.vocab, model, name, options, extension=extension)
 
 
 class Tagger(TokenHead):
@@ -98,32 +61,9 @@ class Tagger(TokenHead):
     labels_doc = "token.tag_ or token.pos_"
 
     def __init__(
-        self,
-        vocab: Vocab,
-        model: Model,
-        name: str,
-        *,
-        extension: str | None,
-        loss_weight: float,
-        balance: nn.Module | None,
-        label_smoothing: float,
-        class_weights: dict[str, float] | None,
-        abstain: float,
-        corpora: list[str] | None,
-        scorer: Callable | None,
+        self, vocab: Vocab, model: Model, name: str, options: HeadOptions, *, extension: str | None
     ):
-        super().__init__(
-            vocab,
-            model,
-            name,
-            loss_weight=loss_weight,
-            balance=balance,
-            label_smoothing=label_smoothing,
-            class_weights=class_weights,
-            abstain=abstain,
-            corpora=corpora,
-            scorer=scorer,
-        )
+        super().__init__(vocab, model, name, options)
         if extension == "":
             raise ValueError(
                 f"extension of {name!r} is empty. null writes token.tag_ and token.pos_; a name "

@@ -1,7 +1,5 @@
 """Topics and other labels of whole documents: `doc.cats`."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Container, Iterable
 from typing import Any
 
@@ -11,23 +9,14 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
 from spacy.vocab import Vocab
-from thinc.api import Config, Model, torch2xp, xp2torch
+from thinc.api import Model, torch2xp, xp2torch
 from torch import Tensor, nn
 
 from ..encoder.batch import PackedBatch
 from ..layers.classifier import Classifier
-from ..registering import with_types
-from .architectures import add_linear_logits
+from .architectures import add_linear_logits, default_model
 from .base import Head
-
-DEFAULT_DOC_MODEL = Config().from_str("""
-[model]
-@architectures = "spacy_multitask.DocClassifier.v1"
-
-[model.tok2vec]
-@architectures = "spacy_multitask.EncoderListener.v1"
-""")["model"]
-
+from .options import HeadOptions, head_factory
 
 ROUNDING = 1e-6  # of values in float32
 BOTH_TRUE = (
@@ -37,19 +26,13 @@ BOTH_TRUE = (
 )
 
 
-@Language.factory(
+@head_factory(
     "multitask_textcat",
     assigns=["doc.cats"],
     default_config={
-        "model": DEFAULT_DOC_MODEL,
+        "model": default_model("DocClassifier"),
         "exclusive_classes": True,
         "threshold": 0.5,
-        "loss_weight": 1.0,
-        "balance": None,
-        "label_smoothing": 0.0,
-        "class_weights": None,
-        "abstain": 0.0,
-        "corpora": None,
         "scorer": {"@scorers": "spacy_multitask.textcat_scorer.v1"},
     },
     default_score_weights={
@@ -60,53 +43,26 @@ BOTH_TRUE = (
         "cats_score_desc": None,
     },
 )
-@with_types
 def make_textcat(
     nlp: Language,
     name: str,
     model: Model,
+    options: HeadOptions,
     exclusive_classes: bool,
     threshold: float,
-    loss_weight: float,
-    balance: nn.Module | None,
-    label_smoothing: float,
-    class_weights: dict[str, float] | None,
-    abstain: float,
-    corpora: list[str] | None,
-    scorer: Callable | None,
-) -> TextCategorizer:
+) -> "TextCategorizer":
     """Create a text categorizer that writes `doc.cats`.
 
     model (Model): See `spacy_multitask.DocClassifier.v1`.
     exclusive_classes (bool): Whether exactly one label is true of each doc.
     threshold (float): Probability from which a label counts as true where several may be, if
         `spacy multitask calibrate` has not found one for the label.
-    loss_weight (float): Factor on this head's loss.
-    balance (Optional[Module]): What learns a factor on this head's loss besides, such as
-        `spacy_multitask.uncertainty_weight.v1`.
-    label_smoothing (float): Probability mass spread over all labels in training.
-    class_weights (Optional[Dict[str, float]]): Factors on the loss of gold items, by label
-        that is true. Labels that are not named have 1.
-    abstain (float): Probability below which nothing is said: with exclusive classes a doc
-        gets none of the labels in `doc.cats` if no label reaches it; else each label whose truth
-        and falsehood both stay below is left out of `doc.cats`.
-    corpora (Optional[List[str]]): Names of the training corpora that this head learns from and is
-        scored on, if not all: for corpora that annotate one layer after different schemes.
-    scorer (Optional[Callable]): Scores examples.
+    options (HeadOptions): What all heads take. With exclusive classes a doc gets none of the labels
+        in `doc.cats` if none reaches `abstain`; else each label whose truth and falsehood both stay
+        below is left out. `class_weights` are of labels that are true.
     """
     return TextCategorizer(
-        nlp.vocab,
-        model,
-        name,
-        exclusive_classes=exclusive_classes,
-        threshold=threshold,
-        loss_weight=loss_weight,
-        balance=balance,
-        label_smoothing=label_smoothing,
-        class_weights=class_weights,
-        abstain=abstain,
-        corpora=corpora,
-        scorer=scorer,
+        nlp.vocab, model, name, options, exclusive_classes=exclusive_classes, threshold=threshold
     )
 
 
@@ -125,29 +81,12 @@ class TextCategorizer(Head):
         vocab: Vocab,
         model: Model,
         name: str,
+        options: HeadOptions,
         *,
         exclusive_classes: bool,
         threshold: float,
-        loss_weight: float,
-        balance: nn.Module | None,
-        label_smoothing: float,
-        class_weights: dict[str, float] | None,
-        abstain: float,
-        corpora: list[str] | None,
-        scorer: Callable | None,
     ):
-        super().__init__(
-            vocab,
-            model,
-            name,
-            loss_weight=loss_weight,
-            balance=balance,
-            label_smoothing=label_smoothing,
-            class_weights=class_weights,
-            abstain=abstain,
-            corpora=corpora,
-            scorer=scorer,
-        )
+        super().__init__(vocab, model, name, options)
         if not 0 <= threshold <= 1:
             raise ValueError(f"threshold = {threshold} of {name!r} must be in [0, 1].")
         self.exclusive_classes = exclusive_classes
