@@ -1,16 +1,19 @@
 """The heads' models: a tok2vec layer and a trained layer on top of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 import torch
+from spacy.language import Language
 from spacy.tokens import Doc
+from spacy.training import Example
 from spacy.util import registry
 from thinc.api import Model, torch2xp, xp2torch
 from thinc.types import Floats2d
 from torch import Tensor
 
 from ..encoder.adapter import listen_without_words, pack
+from ..encoder.listener import EncoderListener
 from ..layers.classifier import Classifier
 from ..layers.pairs import PairClassifier
 from ..layers.shim import TorchShim
@@ -174,6 +177,42 @@ def check_model(model: Model, name: str, wanted: str) -> None:
             f"The model of {name!r} is a {model.name!r}, which it can't use. Set "
             f'[components.{name}.model] @architectures = "{architecture}".'
         )
+
+
+def init_tok2vec(
+    tok2vec: Model, get_examples: Callable[[], Iterable[Example]], nlp: Language | None, name: str
+) -> int:
+    """Get a head's vectors ready, before it makes its own layer.
+
+    name (str): The head's, for messages.
+    RETURNS (int): Width of the token vectors.
+    RAISES (ValueError): If there is no encoder, or it has no weights yet.
+    """
+    if isinstance(tok2vec, EncoderListener):
+        tok2vec.home = None  # it begins anew, on whatever encoder
+        encoder = tok2vec.encoder
+        if encoder is None:
+            tok2vec.packed([], False)  # says what is missing
+            raise AssertionError
+        if not tok2vec.has_dim("nO") and nlp is not None and encoder.name in nlp.disabled:
+            # It is frozen, so spaCy does not initialise it: heads learn on it as it is.
+            encoder.initialize(get_examples, nlp=nlp)
+        if not tok2vec.has_dim("nO"):
+            raise ValueError(
+                f"The encoder {tok2vec.upstream_name!r} that {name!r} listens to has no "
+                "weights yet; it must come before the head in [nlp] pipeline."
+            )
+        return tok2vec.get_dim("nO")
+    sample = []
+    for example in get_examples():
+        if len(example.x):
+            sample.append(example.x)
+        if len(sample) == 10:
+            break
+    tok2vec.initialize(X=sample)
+    if tok2vec.has_dim("nO"):
+        return tok2vec.get_dim("nO")
+    return tok2vec.predict(sample)[0].shape[1]
 
 
 def _link_word_projection(model: Model) -> None:

@@ -24,8 +24,9 @@ from ..encoder.component import link
 from ..encoder.listener import EncoderListener
 from ..layers.classifier import Classifier
 from ..layers.shim import TorchShim
-from .architectures import check_model
+from .architectures import check_model, init_tok2vec
 from .gold import all_examples
+from .kinds import HeadKind
 from .options import HeadOptions
 from .saving import SavedPipe
 
@@ -40,16 +41,10 @@ class Head(SavedPipe):
     predictions are written.
     """
 
-    labels_doc = "labels"  # what `initialize` looks for, in error messages
+    kind: HeadKind  # what the rest of the package must know of it
     model_name = "token_classifier"  # of the model that it takes
 
-    def __init__(
-        self,
-        vocab: Vocab,
-        model: Model,
-        name: str,
-        options: HeadOptions,
-    ):
+    def __init__(self, vocab: Vocab, model: Model, name: str, options: HeadOptions):
         check_model(model, name, self.model_name)
         options.check(name)
         if options.balance is not None:
@@ -88,6 +83,11 @@ class Head(SavedPipe):
         return cast(TorchShim, shims[1]).module if len(shims) > 1 else None
 
     # What a head is
+
+    @property
+    def learns_from(self) -> str:
+        """RETURNS (str): Where its gold is, in words."""
+        return self.kind.learns_from
 
     @property
     def n_out(self) -> int:
@@ -184,7 +184,7 @@ class Head(SavedPipe):
             of = f" of the corpora {', '.join(sorted(self.corpora))}" if self.corpora else ""
             raise ValueError(
                 f"No training example{of} has gold for the component {self.name!r}: it learns from "
-                f"{self.labels_doc}. Add a corpus that annotates it, or take the component out "
+                f"{self.learns_from}. Add a corpus that annotates it, or take the component out "
                 "of [nlp] pipeline."
             )
         self._warn_of_corpora(corpora, nlp)
@@ -200,7 +200,7 @@ class Head(SavedPipe):
             self.check_pipeline(nlp)
             if isinstance(self.tok2vec, EncoderListener):
                 link(nlp)
-        width = self._init_tok2vec(get_examples, nlp)
+        width = init_tok2vec(self.tok2vec, get_examples, nlp, self.name)
         self.model.set_dim("nO", self.n_out, force=True)
         self.shim.set_module(self.make_module(width))
 
@@ -236,37 +236,6 @@ class Head(SavedPipe):
             return example
         x = example.predicted
         return Example(x, Doc(x.vocab, words=[token.text for token in x]))
-
-    def _init_tok2vec(
-        self, get_examples: Callable[[], Iterable[Example]], nlp: Language | None
-    ) -> int:
-        """RETURNS (int): Width of the token vectors."""
-        tok2vec = self.tok2vec
-        if isinstance(tok2vec, EncoderListener):
-            tok2vec.home = None  # it begins anew, on whatever encoder
-            encoder = tok2vec.encoder
-            if encoder is None:
-                tok2vec.packed([], False)  # says what is missing
-                raise AssertionError
-            if not tok2vec.has_dim("nO") and nlp is not None and encoder.name in nlp.disabled:
-                # It is frozen, so spaCy does not initialise it: heads learn on it as it is.
-                encoder.initialize(get_examples, nlp=nlp)
-            if not tok2vec.has_dim("nO"):
-                raise ValueError(
-                    f"The encoder {tok2vec.upstream_name!r} that {self.name!r} listens to has no "
-                    "weights yet; it must come before the head in [nlp] pipeline."
-                )
-            return tok2vec.get_dim("nO")
-        sample = []
-        for example in get_examples():
-            if len(example.x):
-                sample.append(example.x)
-            if len(sample) == 10:
-                break
-        tok2vec.initialize(X=sample)
-        if tok2vec.has_dim("nO"):
-            return tok2vec.get_dim("nO")
-        return tok2vec.predict(sample)[0].shape[1]
 
     def update(
         self,
@@ -390,7 +359,15 @@ class Head(SavedPipe):
             items with gold, by part of the head's task. Where several labels may be true of one
             item, each of them is an item of two classes: false and true.
         """
-        raise NotImplementedError
+        return {}
+
+    def gold_values(self, examples: list[Example]) -> tuple[np.ndarray, np.ndarray] | None:
+        """Get what thresholds are found from, one per label.
+
+        RETURNS (Optional[tuple]): Logits of docs with gold for labels of which several may be true,
+            and their values, NaN where unknown, both float32 (n, n_labels); None if there are none.
+        """
+        return None
 
     # Labels
 

@@ -10,8 +10,31 @@ from spacy.vocab import Vocab
 from thinc.api import Model
 
 from .architectures import default_model
+from .items import group_items
+from .kinds import Drawing, HeadKind, Recipe, Score, register, spans_in
 from .options import HeadOptions, head_factory
 from .spans import SpanHead, SpanPredictions, SpanTuple, gold_group, set_group
+
+KEY = "np"  # of doc.spans, by default
+KIND = register(
+    HeadKind(
+        name="chunker",
+        factories=("multitask_chunker",),
+        learns_from=f'doc.spans["{KEY}"]',
+        items="chunks",
+        count=spans_in(KEY),
+        is_in_groups=True,
+        scores=(
+            Score(
+                "spans_*_f",
+                group_items,
+                drawing=Drawing("chunks", lambda doc: KEY in doc.spans, key=KEY),
+            ),
+        ),
+        place=90,
+        recipe=Recipe(spans_key=KEY),
+    )
+)
 
 
 @head_factory(
@@ -19,7 +42,7 @@ from .spans import SpanHead, SpanPredictions, SpanTuple, gold_group, set_group
     assigns=["doc.spans"],
     default_config={
         "model": default_model("TokenClassifier"),
-        "spans_key": "np",
+        "spans_key": KEY,
         "crf": False,
         "scorer": {"@scorers": "spacy_multitask.chunk_scorer.v1"},
     },
@@ -41,7 +64,7 @@ def make_chunker(
 
 
 def _chunks(doc: Doc) -> list[Span]:
-    return list(doc.spans.get("np", []))
+    return list(doc.spans.get(KEY, []))
 
 
 def _noun_chunks(doc: Doc) -> list[Span]:
@@ -61,6 +84,8 @@ class Chunker(SpanHead):
     group is empty has no chunks.
     """
 
+    kind = KIND
+
     def __init__(
         self,
         vocab: Vocab,
@@ -73,7 +98,10 @@ class Chunker(SpanHead):
     ):
         super().__init__(vocab, model, name, options, crf=crf)
         self.spans_key = spans_key
-        self.labels_doc = f'doc.spans["{spans_key}"]'
+
+    @property
+    def learns_from(self) -> str:
+        return f'doc.spans["{self.spans_key}"]'
 
     def score_options(self) -> dict[str, Any]:
         return {"spans_key": self.spans_key}

@@ -14,7 +14,10 @@ from thinc.api import Model
 
 from .architectures import default_model
 from .gold import same_tokens
+from .items import Items, group_items, span_items
+from .kinds import Drawing, HeadKind, Recipe, Score, Second, register
 from .options import HeadOptions, head_factory
+from .scorers import known_ents
 from .spans import (
     SpanHead,
     SpanPredictions,
@@ -25,6 +28,48 @@ from .spans import (
 )
 
 IOB_INSIDE, IOB_OUTSIDE, IOB_BEGIN = 1, 2, 3  # spaCy's token.ent_iob; 0 is "not known"
+
+
+def _is_known(doc: Doc) -> bool:
+    return doc.has_annotation("ENT_IOB")
+
+
+def _count(doc: Doc) -> int | None:
+    return len(doc.ents) if _is_known(doc) else None
+
+
+def _items(example: Example, head: Any, key: str) -> Items | None:
+    return _items_among(example, example.predicted.ents)
+
+
+def _second_items(example: Example, head: Any, key: str) -> Items | None:
+    """Gold is where the predictions are, or in `doc.ents`."""
+    if key in example.reference.spans:
+        return group_items(example, head, key)
+    return _items_among(example, example.predicted.spans.get(key, []))
+
+
+def _items_among(example: Example, ents: Iterable[Span]) -> Items | None:
+    if not _is_known(example.reference):
+        return None
+    return span_items(example, example.reference.ents, known_ents(example, ents))
+
+
+KIND = register(
+    HeadKind(
+        name="ner",
+        factories=("multitask_ner", "ner", "beam_ner"),
+        learns_from="doc.ents",
+        items="entities",
+        count=_count,
+        scores=(Score("ents_f", _items, drawing=Drawing("entities", _is_known)),),
+        place=70,
+        recipe=Recipe(
+            loss_weight=2.0,
+            second=Second(option="spans_key", score=Score("spans_*_f", _second_items)),
+        ),
+    )
+)
 
 
 @head_factory(
@@ -69,7 +114,7 @@ class EntityRecognizer(SpanHead):
     overlaps either is left out.
     """
 
-    labels_doc = "doc.ents"
+    kind = KIND
 
     def __init__(
         self,

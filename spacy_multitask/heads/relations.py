@@ -1,10 +1,12 @@
 """Relations between the entities of a doc: `doc._.relations`."""
 
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 from spacy.language import Language
+from spacy.scorer import PRFScore
 from spacy.tokens import Doc
 from spacy.training import Example
 from spacy.util import registry
@@ -18,12 +20,49 @@ from ..registering import refuse_quoted_numbers
 from ..relations import KEY, get_relations, plain
 from .architectures import default_model
 from .base import Head
+from .items import Items
+from .kinds import Drawing, HeadKind, Recipe, Score, register
 from .options import HeadOptions, head_factory
 from .scorers import prefixed
 
 NONE = 0  # index of "no relation"
 CANDIDATES = ("gold", "predicted")
 PAIRS = 1 << 20  # of a doc's entities whose distance is looked at in one go
+
+
+def _is_known(doc: Doc) -> bool:
+    return KEY in doc.user_data
+
+
+def _count(doc: Doc) -> int | None:
+    return len(doc.user_data[KEY]) if _is_known(doc) else None
+
+
+def _items(example: Example, head: Any, key: str) -> Items | None:
+    aligned = aligned_relations(example)
+    if aligned is None:
+        return None
+    cut = Counter(r.label for r in get_relations(example.reference))
+    cut -= Counter(label for _, _, label in aligned)
+    own = {
+        (tuple(plain(r.head)), tuple(plain(r.tail)), r.label)
+        for r in get_relations(example.predicted)
+    }
+    return Items(set(aligned), own, cut)
+
+
+KIND = register(
+    HeadKind(
+        name="relations",
+        factories=("multitask_relations",),
+        learns_from="doc._.relations",
+        items="relations",
+        count=_count,
+        scores=(Score("rels_f", _items, drawing=Drawing("relations", _is_known)),),
+        place=80,
+        recipe=Recipe(),
+    )
+)
 
 
 @head_factory(
@@ -101,7 +140,7 @@ class RelationExtractor(Head):
     learned, and of those of an entity with itself none; in the score all of them count.
     """
 
-    labels_doc = "doc._.relations"
+    kind = KIND
     model_name = "relation_classifier"
 
     def __init__(
@@ -305,42 +344,24 @@ def score_relations(examples: Iterable[Example], **kwargs: Any) -> dict[str, Any
         and the label must be right; rels_per_type; rels_boundaries_f, where types need not be.
         None where nothing is known.
     """
-    counts: dict[str, np.ndarray] = {}
-    loose = np.zeros(3)
-    known = False
-    for example in examples:
-        if KEY not in example.reference.user_data:
-            continue
-        known = True
-        gold = set(aligned_relations(example) or [])
-        cut = len(example.reference.user_data[KEY]) - len(aligned_relations(example) or [])
-        own = {
-            (tuple(plain(r.head)), tuple(plain(r.tail)), r.label)
-            for r in get_relations(example.predicted)
-        }
-        for relations, place in ((gold & own, 0), (own, 1), (gold, 2)):
-            for _, _, label in relations:
-                counts.setdefault(label, np.zeros(3))[place] += 1
-        bare_gold, bare_own = ({(h[:2], t[:2], x) for h, t, x in side} for side in (gold, own))
-        loose += len(bare_gold & bare_own), len(bare_own), len(bare_gold) + cut
-        if cut:
-            counts.setdefault("", np.zeros(3))[2] += cut
+    known = [items for eg in examples if (items := _items(eg, None, "")) is not None]
     if not known:
         return {"rels_p": None, "rels_r": None, "rels_f": None, "rels_boundaries_f": None}
-    p, r, f = _prf(sum(counts.values(), np.zeros(3)))
+    by_label: defaultdict[str, PRFScore] = defaultdict(PRFScore)
+    strict, loose = PRFScore(), PRFScore()
+    for items in known:
+        for label, (right, own, gold) in items.counts_by_label().items():
+            by_label[label] += PRFScore(tp=right, fp=own - right, fn=gold - right)
+        strict.score_set(items.own, items.gold)
+        loose.score_set(
+            *({(h[:2], t[:2], x) for h, t, x in side} for side in (items.own, items.gold))
+        )
+        strict.fn += items.cut.total()
+        loose.fn += items.cut.total()
     return {
-        "rels_p": p,
-        "rels_r": r,
-        "rels_f": f,
-        "rels_boundaries_f": _prf(loose)[2],
-        "rels_per_type": {
-            label: dict(zip("prf", _prf(count))) for label, count in sorted(counts.items()) if label
-        },
+        "rels_p": strict.precision,
+        "rels_r": strict.recall,
+        "rels_f": strict.fscore,
+        "rels_boundaries_f": loose.fscore,
+        "rels_per_type": {label: score.to_dict() for label, score in sorted(by_label.items())},
     }
-
-
-def _prf(count: np.ndarray) -> tuple[float, float, float]:
-    right, own, gold = count.tolist()
-    p = right / own if own else 0.0
-    r = right / gold if gold else 0.0
-    return p, r, (2 * p * r / (p + r) if right else 0.0)

@@ -13,17 +13,45 @@ from spacy.vocab import Vocab
 from thinc.api import Model
 from torch import Tensor
 
+from ..corpus.survey import Survey
 from ..encoder.batch import PackedBatch
 from ..layers.classifier import Classifier
 from ..layers.crf import UNKNOWN
 from .architectures import default_model
 from .gold import pack_targets, same_tokens
+from .items import token_items
+from .kinds import Drawing, HeadKind, Recipe, Score, Second, register, words_with
 from .options import HeadOptions, head_factory
 from .tokens import TokenHead
 
 # cfg entry -> attribute of the doc
-LAYERS = {"tags": TAG, "pos": POS}
+ATTRIBUTES = {"tags": TAG, "pos": POS}
 NO_LABEL = -1
+FINE = "token.tag_"
+
+
+def _scores(train: Survey, dev: Survey) -> tuple[str, ...]:
+    return ("tag_acc", "pos_acc") if dev.known[FINE] else ("pos_acc", "tag_acc")
+
+
+# Of a word with both, the drawing has the tag.
+DRAWING = Drawing("tags", lambda doc: doc.has_annotation("TAG"))
+KIND = register(
+    HeadKind(
+        name="tagger",
+        factories=("multitask_tagger", "tagger"),
+        learns_from=f"{FINE} or token.pos_",
+        items="tagged words",
+        count=words_with(TAG, POS),
+        parts={FINE: words_with(TAG)},
+        scores=(
+            Score("tag_acc", token_items("TAG"), confused="tags", drawing=DRAWING),
+            Score("pos_acc", token_items("POS"), drawing=DRAWING),
+        ),
+        place=10,
+        recipe=Recipe(scores=_scores, second=Second(option="extension", part=FINE)),
+    )
+)
 
 
 @head_factory(
@@ -58,7 +86,7 @@ class Tagger(TokenHead):
     two layers on its own. Tokens that have no counterpart in the gold tokenization, too.
     """
 
-    labels_doc = "token.tag_ or token.pos_"
+    kind = KIND
 
     def __init__(
         self, vocab: Vocab, model: Model, name: str, options: HeadOptions, *, extension: str | None
@@ -76,7 +104,7 @@ class Tagger(TokenHead):
     @property
     def layers(self) -> dict[str, int]:
         """RETURNS (Dict[str, int]): What it may learn; an extension holds one label per token."""
-        return LAYERS if self.extension is None else {"tags": TAG}
+        return ATTRIBUTES if self.extension is None else {"tags": TAG}
 
     def score_options(self) -> dict[str, Any]:
         return {"extension": self.extension}
@@ -188,7 +216,7 @@ class Tagger(TokenHead):
             self._set_extension(docs, predictions["tags"], self.extension)
             return
         strings = self.vocab.strings
-        attrs = [LAYERS[layer] for layer in predictions]
+        attrs = [ATTRIBUTES[layer] for layer in predictions]
         columns = [
             # NO_LABEL takes the last.
             np.array([*map(strings.add, self.cfg[layer]), 0], np.uint64)[best]

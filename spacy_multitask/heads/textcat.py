@@ -12,17 +12,104 @@ from spacy.vocab import Vocab
 from thinc.api import Model, torch2xp, xp2torch
 from torch import Tensor, nn
 
+from ..corpus.survey import Survey
 from ..encoder.batch import PackedBatch
 from ..layers.classifier import Classifier
 from .architectures import add_linear_logits, default_model
 from .base import Head
+from .items import Items
+from .kinds import Drawing, HeadKind, Recipe, Score, Second, register
 from .options import HeadOptions, head_factory
+from .scorers import best_cat, knows_cats
 
 ROUNDING = 1e-6  # of values in float32
 BOTH_TRUE = (
     "{both} are both true of a doc, but {name!r} takes its labels to exclude each other. Set "
     "exclusive_classes = false if several may be true; or, if they belong to two heads, tell each "
     "its labels ([initialize.components]) or its corpora."
+)
+# From so many labels on a bag of words takes more memory and time than it is worth.
+MANY_TOPICS = 50
+# As in configs/multitask.cfg.
+LINEAR_MODEL = """
+[components.{name}.model]
+@architectures = "spacy_multitask.DocClassifier.v1"
+
+[components.{name}.model.tok2vec]
+@architectures = "spacy_multitask.EncoderListener.v1"
+
+# Topics from the words alone, learned beside those from the encoder and added to them.
+[components.{name}.model.linear_model]
+@architectures = "spacy.TextCatBOW.v3"
+exclusive_classes = true
+ngram_size = 1
+no_output_layer = true
+length = 65536
+nO = null"""
+
+
+def _best_items(example: Example, head: Any, key: str) -> Items | None:
+    """The label that is most true."""
+    reference, predicted = example.reference, example.predicted
+    labels = [*reference.cats, *predicted.cats] if head is None else list(head.labels)
+    if not knows_cats(reference, labels, multi_label=False):
+        return None
+    return Items({(best_cat(reference, labels),)}, {(best_cat(predicted, labels),)})
+
+
+def _true_items(example: Example, head: Any, key: str) -> Items | None:
+    """All labels that are true, where several may be."""
+    if getattr(head, "exclusive_classes", True):
+        return None
+    cats = example.reference.cats
+    known = [label for label in head.labels if label in cats]
+    if not known:
+        return None
+    said = head.true_labels(example.predicted)
+    true = {(label,) for label in known if cats[label] > 0}  # as spaCy's Scorer
+    return Items(true, {(label,) for label in known if label in said})
+
+
+def _scores(train: Survey, dev: Survey) -> tuple[str, ...]:
+    return ("cats_acc", "cats_score") if train.exclusive else ("cats_score",)
+
+
+def _linear_model(name: str, train: Survey) -> str:
+    return LINEAR_MODEL.format(name=name) if len(train.topics) <= MANY_TOPICS else ""
+
+
+KIND = register(
+    HeadKind(
+        name="textcat",
+        factories=("multitask_textcat", "textcat", "textcat_multilabel")
+        + ("partial_textcat", "partial_textcat_multilabel"),
+        learns_from="doc.cats",
+        items="labelled docs",
+        count=lambda doc: 1 if doc.cats else None,
+        scores_unknown=True,
+        scores=(
+            Score(
+                "cats_acc",
+                _best_items,
+                drawing=Drawing("cats", lambda doc: bool(doc.cats), is_shared=True),
+            ),
+            # A mean over labels, which are scored one by one where several may be true.
+            Score(
+                "cats_score",
+                label_items=_true_items,
+                pair_items=_best_items,
+                confused="topics",
+            ),
+        ),
+        place=60,
+        recipe=Recipe(
+            loss_weight=0.5,
+            options=lambda train: {"exclusive_classes": train.exclusive},
+            sections=_linear_model,
+            scores=_scores,
+            second=Second(),
+        ),
+    )
 )
 
 
@@ -73,7 +160,7 @@ class TextCategorizer(Head):
     counts if one of its labels is true; else each label that is present, true or false, does.
     """
 
-    labels_doc = "doc.cats"
+    kind = KIND
     model_name = "doc_classifier"
 
     def __init__(
@@ -237,7 +324,7 @@ class TextCategorizer(Head):
         )
 
     def gold_logits(self, examples: list[Example]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        found = self.gold_values(examples)
+        found = self._logits_and_values(examples)
         if found is None:
             return {}
         logits, values = found
@@ -248,8 +335,9 @@ class TextCategorizer(Head):
         return {"": (np.stack([np.zeros_like(true), true], axis=1), values[known] >= 0.5)}
 
     def gold_values(self, examples: list[Example]) -> tuple[np.ndarray, np.ndarray] | None:
-        """RETURNS (Optional[tuple]): Logits of the docs with gold and their values per label, NaN
-        where unknown, both float32 (n, n_labels); None without gold."""
+        return None if self.exclusive_classes else self._logits_and_values(examples)
+
+    def _logits_and_values(self, examples: list[Example]) -> tuple[np.ndarray, np.ndarray] | None:
         gold = self.gold(list(map(self._hide_foreign_gold, examples)))
         if gold is None:
             return None
