@@ -167,6 +167,20 @@ def add_linear_logits(
     return logits.index_add(0, index, added), lambda d_logits: backprop(weight * d_logits[rows])
 
 
+def copy_of(model: Model) -> Model:
+    """RETURNS (Model): A copy whose layers stay on the device they are for, and know each other by
+    the same names. thinc's own forgets both."""
+    copied = model.copy()
+    pairs = list(zip(model.walk(), copied.walk(), strict=True))
+    places = {node.id: copy for node, copy in pairs}
+    for node, copy in pairs:
+        copy.ops = node.ops
+        for name in node.ref_names:
+            ref = node.maybe_get_ref(name)
+            copy.set_ref(name, None if ref is None else places[ref.id])
+    return copied
+
+
 def check_model(model: Model, name: str, wanted: str) -> None:
     """RAISES (ValueError): If the model is not what a head needs."""
     is_ours = model.shims and isinstance(model.shims[0], TorchShim) and model.has_ref("tok2vec")

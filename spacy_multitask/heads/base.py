@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
 from typing import Any, Literal, cast
 
 import numpy as np
 import torch
 from spacy.language import Language
 from spacy.tokens import Doc
-from spacy.training import Example, validate_examples, validate_get_examples
+from spacy.training import Example, validate_examples
 from spacy.vocab import Vocab
 from thinc.api import Model, Optimizer, set_dropout_rate
 from torch import Tensor, nn
@@ -25,7 +24,7 @@ from ..encoder.listener import EncoderListener
 from ..layers.classifier import Classifier
 from ..layers.shim import TorchShim
 from .architectures import check_model, init_tok2vec
-from .gold import all_examples
+from .gold import all_examples, check_examples
 from .kinds import HeadKind
 from .options import HeadOptions
 from .saving import SavedPipe
@@ -163,12 +162,7 @@ class Head(SavedPipe):
         """
         method = f"{type(self).__name__}.initialize"
 
-        def beginning() -> Any:
-            """All that a reader gives would be one more pass over the corpora."""
-            examples = get_examples()
-            return islice(examples, 1) if isinstance(examples, Iterator) else examples
-
-        validate_get_examples(beginning if callable(get_examples) else get_examples, method)
+        check_examples(get_examples, method)
         corpora: set[str] = set()
 
         def own() -> Iterator[Example]:

@@ -11,7 +11,7 @@ from thinc.api import Model
 
 from .architectures import default_model
 from .items import group_items
-from .kinds import Drawing, HeadKind, Recipe, Score, register, spans_in
+from .kinds import HeadKind, Recipe, Score, register, spans_in
 from .options import HeadOptions, head_factory
 from .spans import SpanHead, SpanPredictions, SpanTuple, gold_group, set_group
 
@@ -24,13 +24,7 @@ KIND = register(
         items="chunks",
         count=spans_in(KEY),
         is_in_groups=True,
-        scores=(
-            Score(
-                "spans_*_f",
-                group_items,
-                drawing=Drawing("chunks", lambda doc: KEY in doc.spans, key=KEY),
-            ),
-        ),
+        scores=(Score("spans_*_f", group_items, layer="chunks"),),
         place=90,
         recipe=Recipe(spans_key=KEY),
     )

@@ -7,10 +7,21 @@ from itertools import chain, islice
 
 import numpy as np
 from spacy.attrs import ORTH
-from spacy.training import Example
+from spacy.training import Example, validate_get_examples
 
 from ..layers.crf import UNKNOWN
 from ..plan import PLAN
+
+
+def check_examples(get_examples: Callable[[], Iterable[Example]], method: str) -> None:
+    """RAISES (TypeError or ValueError): If it does not give examples; `method` asked for them."""
+
+    def beginning() -> Iterable[Example]:
+        """All that a reader gives would be one more pass over the corpora."""
+        examples = get_examples()
+        return islice(examples, 1) if isinstance(examples, Iterator) else examples
+
+    validate_get_examples(beginning if callable(get_examples) else get_examples, method)
 
 
 def all_examples(get_examples: Callable[[], Iterable[Example]]) -> Iterable[Example]:

@@ -20,21 +20,6 @@ from ..corpus.survey import CountGold, Survey
 from .items import ReadItems
 
 
-class Drawing(NamedTuple):
-    """A layer of `visualize` that shows what a head predicts.
-
-    layer (str): Such as "tags".
-    is_known (Callable): Whether a gold doc annotates it.
-    key (str): The group of `doc.spans` that it shows, if it shows one.
-    is_shared (bool): Whether it shows what second heads predict, too.
-    """
-
-    layer: str
-    is_known: Callable[[Doc], bool]
-    key: str = ""
-    is_shared: bool = False
-
-
 @dataclass(frozen=True, eq=False)
 class Score:
     """A score that is listed in tables.
@@ -46,7 +31,7 @@ class Score:
     pair_items (Optional[ReadItems]): Reads what a matrix of labels counts, if that is something
         else.
     confused (str): What the labels of that matrix are called; "" for no matrix.
-    drawing (Optional[Drawing]): Where its mistakes can be seen.
+    layer (str): Layer of `visualize` where its mistakes can be seen; "" for none.
     is_main (bool): Whether it sums up the head, and not some aspect of it.
     """
 
@@ -55,7 +40,7 @@ class Score:
     label_items: ReadItems | None = None
     pair_items: ReadItems | None = None
     confused: str = ""
-    drawing: Drawing | None = None
+    layer: str = ""
     is_main: bool = True
 
     @cached_property
@@ -156,10 +141,12 @@ class NamedScore(NamedTuple):
 
     @property
     def layer(self) -> str:
-        """RETURNS (str): The layer of a drawing that shows it; "" if none does."""
-        drawing = self.score.drawing
-        is_shown = drawing and drawing.key == self.key and (drawing.is_shared or not self.prefix)
-        return drawing.layer if drawing and is_shown else ""
+        """RETURNS (str): The layer of a drawing that shows it; "" if it shows another head's."""
+        recipe = self.kind.recipe or Recipe()
+        # Some second heads write where the first one does.
+        is_there = recipe.second is not None and not recipe.second.option
+        is_shown = self.key == recipe.spans_key and (is_there or not self.prefix)
+        return self.score.layer if is_shown else ""
 
 
 _registry = catalogue.create("spacy_multitask", "head_kinds", entry_points=True)

@@ -15,7 +15,7 @@ from thinc.api import Model
 from .architectures import default_model
 from .gold import same_tokens
 from .items import Items, group_items, span_items
-from .kinds import Drawing, HeadKind, Recipe, Score, Second, register
+from .kinds import HeadKind, Recipe, Score, Second, register
 from .options import HeadOptions, head_factory
 from .scorers import known_ents
 from .spans import (
@@ -30,12 +30,8 @@ from .spans import (
 IOB_INSIDE, IOB_OUTSIDE, IOB_BEGIN = 1, 2, 3  # spaCy's token.ent_iob; 0 is "not known"
 
 
-def _is_known(doc: Doc) -> bool:
-    return doc.has_annotation("ENT_IOB")
-
-
 def _count(doc: Doc) -> int | None:
-    return len(doc.ents) if _is_known(doc) else None
+    return len(doc.ents) if doc.has_annotation("ENT_IOB") else None
 
 
 def _items(example: Example, head: Any, key: str) -> Items | None:
@@ -50,7 +46,7 @@ def _second_items(example: Example, head: Any, key: str) -> Items | None:
 
 
 def _items_among(example: Example, ents: Iterable[Span]) -> Items | None:
-    if not _is_known(example.reference):
+    if not example.reference.has_annotation("ENT_IOB"):
         return None
     return span_items(example, example.reference.ents, known_ents(example, ents))
 
@@ -62,7 +58,7 @@ KIND = register(
         learns_from="doc.ents",
         items="entities",
         count=_count,
-        scores=(Score("ents_f", _items, drawing=Drawing("entities", _is_known)),),
+        scores=(Score("ents_f", _items, layer="entities"),),
         place=70,
         recipe=Recipe(
             loss_weight=2.0,

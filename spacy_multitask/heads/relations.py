@@ -1,7 +1,7 @@
 """Relations between the entities of a doc: `doc._.relations`."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,33 +9,27 @@ from spacy.language import Language
 from spacy.scorer import PRFScore
 from spacy.tokens import Doc
 from spacy.training import Example
-from spacy.util import registry
 from spacy.vocab import Vocab
 from thinc.api import Model
 from torch import Tensor
 
 from ..encoder.batch import PackedBatch
 from ..layers.pairs import PairClassifier
-from ..registering import refuse_quoted_numbers
 from ..relations import KEY, get_relations, plain
 from .architectures import default_model
 from .base import Head
 from .items import Items
-from .kinds import Drawing, HeadKind, Recipe, Score, register
+from .kinds import HeadKind, Recipe, Score, register
 from .options import HeadOptions, head_factory
-from .scorers import prefixed
+from .scorers import register_scorer
 
 NONE = 0  # index of "no relation"
 CANDIDATES = ("gold", "predicted")
 PAIRS = 1 << 20  # of a doc's entities whose distance is looked at in one go
 
 
-def _is_known(doc: Doc) -> bool:
-    return KEY in doc.user_data
-
-
 def _count(doc: Doc) -> int | None:
-    return len(doc.user_data[KEY]) if _is_known(doc) else None
+    return len(doc.user_data[KEY]) if KEY in doc.user_data else None
 
 
 def _items(example: Example, head: Any, key: str) -> Items | None:
@@ -58,7 +52,7 @@ KIND = register(
         learns_from="doc._.relations",
         items="relations",
         count=_count,
-        scores=(Score("rels_f", _items, drawing=Drawing("relations", _is_known)),),
+        scores=(Score("rels_f", _items, layer="relations"),),
         place=80,
         recipe=Recipe(),
     )
@@ -331,12 +325,6 @@ def aligned_relations(example: Example) -> list[tuple[SpanTuple, SpanTuple, str]
     return found
 
 
-@registry.scorers("spacy_multitask.relation_scorer.v1")
-@refuse_quoted_numbers
-def make_relation_scorer(prefix: str = "") -> Callable:
-    return prefixed(score_relations, prefix)
-
-
 def score_relations(examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
     """Score relations over docs whose relations are known.
 
@@ -365,3 +353,6 @@ def score_relations(examples: Iterable[Example], **kwargs: Any) -> dict[str, Any
         "rels_boundaries_f": loose.fscore,
         "rels_per_type": {label: score.to_dict() for label, score in sorted(by_label.items())},
     }
+
+
+make_relation_scorer = register_scorer("relation", score_relations)

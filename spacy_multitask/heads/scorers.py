@@ -109,42 +109,26 @@ def _task_score(head: Any, examples: list[Example]) -> float | None:
     return None if name is None else scores[name]
 
 
-def prefixed(score: Callable, prefix: str) -> Callable:
-    """Tell the scores of several heads of one kind apart.
+def register_scorer(name: str, score: Callable) -> Callable:
+    """Register a scorer for configs.
 
-    prefix (str): What to put before the name of each score.
+    name (str): What stands before "_scorer.v1".
+    RETURNS (Callable): Makes the scorer; an option `prefix` stands before the name of each score,
+        which tells several heads of one kind apart.
     """
-    return partial(_score_with_prefix, score, prefix) if prefix else score
+
+    @registry.scorers(f"spacy_multitask.{name}_scorer.v1")
+    @refuse_quoted_numbers
+    def make_scorer(prefix: str = "") -> Callable:
+        return partial(_score_with_prefix, score, prefix) if prefix else score
+
+    return make_scorer
 
 
 def _score_with_prefix(
     score: Callable, prefix: str, examples: Iterable[Example], **kwargs: Any
 ) -> dict[str, Any]:
     return {prefix + name: value for name, value in score(examples, **kwargs).items()}
-
-
-@registry.scorers("spacy_multitask.tagger_scorer.v1")
-@refuse_quoted_numbers
-def make_tagger_scorer(prefix: str = "") -> Callable:
-    return prefixed(score_tags, prefix)
-
-
-@registry.scorers("spacy_multitask.chunk_scorer.v1")
-@refuse_quoted_numbers
-def make_chunk_scorer(prefix: str = "") -> Callable:
-    return prefixed(score_chunks, prefix)
-
-
-@registry.scorers("spacy_multitask.ner_scorer.v1")
-@refuse_quoted_numbers
-def make_ner_scorer(prefix: str = "") -> Callable:
-    return prefixed(score_ents, prefix)
-
-
-@registry.scorers("spacy_multitask.textcat_scorer.v1")
-@refuse_quoted_numbers
-def make_textcat_scorer(prefix: str = "") -> Callable:
-    return prefixed(score_cats, prefix)
 
 
 def score_tags(
@@ -298,3 +282,9 @@ def best_cat(doc: Doc, labels: list[str]) -> str:
     the doc has none of them."""
     own = [label for label in labels if label in doc.cats]
     return max(own, key=doc.cats.__getitem__) if own else ""
+
+
+make_tagger_scorer = register_scorer("tagger", score_tags)
+make_chunk_scorer = register_scorer("chunk", score_chunks)
+make_ner_scorer = register_scorer("ner", score_ents)
+make_textcat_scorer = register_scorer("textcat", score_cats)

@@ -130,21 +130,19 @@ SPANCAT = register(
 )
 
 
-def _defaults(factory: str) -> dict[str, Any]:
-    return dict(Language.get_factory_meta(factory).default_config or {})
+def _partial(factory: str) -> Callable:
+    """Register a factory of another name, with the options of spaCy's."""
+    meta = Language.get_factory_meta(factory)
+    register_factory = Language.factory(
+        f"partial_{factory}",
+        assigns=meta.assigns,
+        default_config=dict(meta.default_config or {}),
+        default_score_weights=dict(meta.default_score_weights or {}),
+    )
+    return lambda make: register_factory(refuse_quoted_numbers(make))
 
 
-def _score_weights(factory: str) -> dict[str, float | None]:
-    return dict(Language.get_factory_meta(factory).default_score_weights or {})
-
-
-@Language.factory(
-    "partial_textcat",
-    assigns=["doc.cats"],
-    default_config=_defaults("textcat"),
-    default_score_weights=_score_weights("textcat"),
-)
-@refuse_quoted_numbers
+@_partial("textcat")
 def make_partial_textcat(
     nlp: Language, name: str, model: Model, threshold: float, scorer: Callable | None
 ) -> "PartialTextCategorizer":
@@ -155,13 +153,7 @@ def make_partial_textcat(
     return PartialTextCategorizer(nlp.vocab, model, name, threshold=threshold, scorer=scorer)
 
 
-@Language.factory(
-    "partial_textcat_multilabel",
-    assigns=["doc.cats"],
-    default_config=_defaults("textcat_multilabel"),
-    default_score_weights=_score_weights("textcat_multilabel"),
-)
-@refuse_quoted_numbers
+@_partial("textcat_multilabel")
 def make_partial_textcat_multilabel(
     nlp: Language, name: str, model: Model, threshold: float, scorer: Callable | None
 ) -> "PartialMultiLabelTextCategorizer":
@@ -174,13 +166,7 @@ def make_partial_textcat_multilabel(
     )
 
 
-@Language.factory(
-    "partial_spancat",
-    assigns=["doc.spans"],
-    default_config=_defaults("spancat"),
-    default_score_weights=_score_weights("spancat"),
-)
-@refuse_quoted_numbers
+@_partial("spancat")
 def make_partial_spancat(
     nlp: Language,
     name: str,
@@ -210,13 +196,7 @@ def make_partial_spancat(
     )
 
 
-@Language.factory(
-    "partial_senter",
-    assigns=["token.is_sent_start"],
-    default_config=_defaults("senter"),
-    default_score_weights=_score_weights("senter"),
-)
-@refuse_quoted_numbers
+@_partial("senter")
 def make_partial_senter(
     nlp: Language, name: str, model: Model, overwrite: bool, scorer: Callable | None
 ) -> "PartialSentenceRecognizer":

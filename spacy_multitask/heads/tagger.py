@@ -20,7 +20,7 @@ from ..layers.crf import UNKNOWN
 from .architectures import default_model
 from .gold import pack_targets, same_tokens
 from .items import token_items
-from .kinds import Drawing, HeadKind, Recipe, Score, Second, register, words_with
+from .kinds import HeadKind, Recipe, Score, Second, register, words_with
 from .options import HeadOptions, head_factory
 from .tokens import TokenHead
 
@@ -34,8 +34,6 @@ def _scores(train: Survey, dev: Survey) -> tuple[str, ...]:
     return ("tag_acc", "pos_acc") if dev.known[FINE] else ("pos_acc", "tag_acc")
 
 
-# Of a word with both, the drawing has the tag.
-DRAWING = Drawing("tags", lambda doc: doc.has_annotation("TAG"))
 KIND = register(
     HeadKind(
         name="tagger",
@@ -45,8 +43,8 @@ KIND = register(
         count=words_with(TAG, POS),
         parts={FINE: words_with(TAG)},
         scores=(
-            Score("tag_acc", token_items("TAG"), confused="tags", drawing=DRAWING),
-            Score("pos_acc", token_items("POS"), drawing=DRAWING),
+            Score("tag_acc", token_items("TAG"), confused="tags", layer="tags"),
+            Score("pos_acc", token_items("POS"), layer="tags"),
         ),
         place=10,
         recipe=Recipe(scores=_scores, second=Second(option="extension", part=FINE)),

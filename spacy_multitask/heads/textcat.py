@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from ..corpus.survey import Survey
 from ..encoder.batch import PackedBatch
 from ..layers.classifier import Classifier
-from .architectures import add_linear_logits, default_model
+from .architectures import add_linear_logits, copy_of, default_model
 from .base import Head
 from .items import Items
-from .kinds import Drawing, HeadKind, Recipe, Score, Second, register
+from .kinds import HeadKind, Recipe, Score, Second, register
 from .options import HeadOptions, head_factory
 from .scorers import best_cat, knows_cats
 
@@ -88,11 +88,7 @@ KIND = register(
         count=lambda doc: 1 if doc.cats else None,
         scores_unknown=True,
         scores=(
-            Score(
-                "cats_acc",
-                _best_items,
-                drawing=Drawing("cats", lambda doc: bool(doc.cats), is_shared=True),
-            ),
+            Score("cats_acc", _best_items, layer="cats"),
             # A mean over labels, which are scored one by one where several may be true.
             Score(
                 "cats_score",
@@ -380,20 +376,6 @@ class TextCategorizer(Head):
     def threshold(self, label: str) -> float:
         """RETURNS (float): Probability from which a label counts as true."""
         return self.cfg.get("thresholds", {}).get(label, self.default_threshold)
-
-
-def copy_of(model: Model) -> Model:
-    """RETURNS (Model): A copy whose layers stay on the device they are for, and know each other by
-    the same names. thinc's own forgets both."""
-    copied = model.copy()
-    pairs = list(zip(model.walk(), copied.walk(), strict=True))
-    places = {node.id: copy for node, copy in pairs}
-    for node, copy in pairs:
-        copy.ops = node.ops
-        for name in node.ref_names:
-            ref = node.maybe_get_ref(name)
-            copy.set_ref(name, None if ref is None else places[ref.id])
-    return copied
 
 
 def _give(backprop: Callable, gradient: Tensor) -> None:
