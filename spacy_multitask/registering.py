@@ -42,6 +42,32 @@ def with_types(function: F) -> F:
     return cast(F, checked)
 
 
+def refuse_quoted_numbers(function: F) -> F:
+    """Refuse a string where the function's annotation wants a number or true or false.
+
+    All releases of spaCy let "2" pass as a number, and leave it a string.
+
+    function (Callable): Its annotations are types, not strings: pydantic 1, which checks configs in
+        older releases of spaCy 3.8, finds no types for strings.
+    """
+    signature = inspect.signature(function)
+
+    @wraps(function)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        for name, value in signature.bind(*args, **kwargs).arguments.items():
+            quoted = _quoted_number(value, signature.parameters[name].annotation)
+            if quoted is not None:
+                raise ValueError(
+                    f"{name} holds {quoted!r}, but wants a number or true or false. Write it "
+                    "without quotes."
+                )
+        return function(*args, **kwargs)
+
+    # spaCy asks for the names of arguments in a way that does not look behind a wrapper.
+    cast(Any, checked).__signature__ = signature
+    return cast(F, checked)
+
+
 def _quoted_number(value: Any, annotation: Any) -> str | None:
     """RETURNS (Optional[str]): A string that stands where the type has something else; None if
     there is none."""

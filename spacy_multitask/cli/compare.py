@@ -57,7 +57,7 @@ def compare_cli(
     from spacy.util import load_config
     from wasabi import msg, table
 
-    from ..sharing.compare import KINDS, Comparison, compare
+    from ..sharing.compare import RUNS, Comparison, compare
 
     if not config_path.is_file():
         raise ValueError(f"There is no config file {config_path}.")
@@ -65,7 +65,7 @@ def compare_cli(
     config = load_config(config_path, overrides=overrides, interpolate=True)
     tests = corpus_paths(test, "--test") if test else None
     comparison = Comparison(
-        config, tasks=task or None, kinds=runs or KINDS, epochs=epochs, tests=tests
+        config, tasks=task or None, kinds=runs or RUNS, epochs=epochs, tests=tests
     )
     result = compare(comparison, seed or [0], folder=folder, gpu_id=gpu_id)
     rows = [

@@ -26,8 +26,8 @@ def init_config_cli(
             "-t",
             metavar="NAME:KIND=PATH",
             help="Task and the corpus it learns from; may be repeated. KIND is tagger, chunker, "
-            "ner, textcat or relations. PATH holds train.spacy and dev.spacy, or begins "
-            "PATH-train.spacy and PATH-dev.spacy.",
+            "ner, textcat, relations, or one that another package registers. PATH holds "
+            "train.spacy and dev.spacy, or begins PATH-train.spacy and PATH-dev.spacy.",
         ),
     ],
     gpu: Annotated[bool, typer.Option("--gpu", help="Choose sizes for a GPU.")] = False,
@@ -45,7 +45,8 @@ def init_config_cli(
     """Write a training config for any set of tasks and corpora, and say what it will take."""
     from wasabi import msg, table
 
-    from ..composing.config import Composition, Sizes, parse_task, write
+    from ..composing.composition import Composition, Sizes
+    from ..composing.config import parse_task, write
     from ..composing.estimate import describe
     from ..training.forecast import ALIGNS, HEADER
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,13 +12,14 @@ from spacy.tokens import Doc, Span, SpanGroup
 from spacy.training import Example
 from spacy.vocab import Vocab
 from thinc.api import Model
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..encoder.batch import PackedBatch
 from ..layers import bioes
 from ..layers.classifier import Classifier
-from ..layers.crf import Transitions
-from .base import UNKNOWN, pack_targets, same_tokens
+from ..layers.crf import UNKNOWN, Transitions
+from .gold import pack_targets, same_tokens
+from .options import HeadOptions
 from .tokens import TokenHead
 
 # (first token, end token, label)
@@ -44,34 +45,9 @@ class SpanHead(TokenHead):
     Tokens of gold spans that overlap are unknown.
     """
 
-    def __init__(
-        self,
-        vocab: Vocab,
-        model: Model,
-        name: str,
-        *,
-        crf: bool,
-        loss_weight: float,
-        balance: nn.Module | None,
-        label_smoothing: float,
-        class_weights: dict[str, float] | None,
-        abstain: float,
-        corpora: list[str] | None,
-        scorer: Callable | None,
-    ):
-        super().__init__(
-            vocab,
-            model,
-            name,
-            loss_weight=loss_weight,
-            balance=balance,
-            label_smoothing=label_smoothing,
-            class_weights=class_weights,
-            abstain=abstain,
-            corpora=corpora,
-            scorer=scorer,
-        )
-        if crf and (label_smoothing or class_weights):
+    def __init__(self, vocab: Vocab, model: Model, name: str, options: HeadOptions, *, crf: bool):
+        super().__init__(vocab, model, name, options)
+        if crf and (options.label_smoothing or options.class_weights):
             raise ValueError(
                 f"crf = true of {name!r} takes the loss over whole sequences, which have neither "
                 "label_smoothing nor class_weights. Leave out one or the other."

@@ -1,8 +1,6 @@
 """Part-of-speech tags: `token.tag_` and `token.pos_`."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,79 +11,70 @@ from spacy.tokens import Doc, Token
 from spacy.training import Example
 from spacy.vocab import Vocab
 from thinc.api import Model
-from torch import Tensor, nn
+from torch import Tensor
 
+from ..corpus.survey import Survey
 from ..encoder.batch import PackedBatch
 from ..layers.classifier import Classifier
-from ..registering import with_types
-from .base import DEFAULT_TOKEN_MODEL, UNKNOWN, pack_targets, same_tokens
+from ..layers.crf import UNKNOWN
+from .architectures import default_model
+from .gold import pack_targets, same_tokens
+from .items import token_items
+from .kinds import HeadKind, Recipe, Score, Second, register, words_with
+from .options import HeadOptions, head_factory
 from .tokens import TokenHead
 
 # cfg entry -> attribute of the doc
-LAYERS = {"tags": TAG, "pos": POS}
+ATTRIBUTES = {"tags": TAG, "pos": POS}
 NO_LABEL = -1
+FINE = "token.tag_"
 
 
-@Language.factory(
+def _scores(train: Survey, dev: Survey) -> tuple[str, ...]:
+    return ("tag_acc", "pos_acc") if dev.known[FINE] else ("pos_acc", "tag_acc")
+
+
+KIND = register(
+    HeadKind(
+        name="tagger",
+        factories=("multitask_tagger", "tagger"),
+        learns_from=f"{FINE} or token.pos_",
+        items="tagged words",
+        count=words_with(TAG, POS),
+        parts={FINE: words_with(TAG)},
+        scores=(
+            Score("tag_acc", token_items("TAG"), confused="tags", layer="tags"),
+            Score("pos_acc", token_items("POS"), layer="tags"),
+        ),
+        place=10,
+        recipe=Recipe(scores=_scores, second=Second(option="extension", part=FINE)),
+    )
+)
+
+
+@head_factory(
     "multitask_tagger",
     assigns=["token.tag", "token.pos"],
     default_config={
-        "model": DEFAULT_TOKEN_MODEL,
+        "model": default_model("TokenClassifier"),
         "extension": None,
-        "loss_weight": 1.0,
-        "balance": None,
-        "label_smoothing": 0.0,
-        "class_weights": None,
-        "abstain": 0.0,
-        "corpora": None,
         "scorer": {"@scorers": "spacy_multitask.tagger_scorer.v1"},
     },
     default_score_weights={"tag_acc": 1.0, "pos_acc": 0.0},
 )
-@with_types
 def make_tagger(
-    nlp: Language,
-    name: str,
-    model: Model,
-    extension: str | None,
-    loss_weight: float,
-    balance: nn.Module | None,
-    label_smoothing: float,
-    class_weights: dict[str, float] | None,
-    abstain: float,
-    corpora: list[str] | None,
-    scorer: Callable | None,
-) -> Tagger:
+    nlp: Language, name: str, model: Model, options: HeadOptions, extension: str | None
+) -> "Tagger":
     """Create a tagger for fine-grained tags and coarse parts of speech.
 
     model (Model): See `spacy_multitask.TokenClassifier.v1`.
     extension (Optional[str]): Write tags to this extension of tokens, `token._.EXTENSION`, in place
         of `token.tag_`: for a second tagger with other tags. It still learns from `token.tag_`, so
         name its `corpora`; and give its scorer a prefix.
-    loss_weight (float): Factor on this head's loss.
-    balance (Optional[Module]): What learns a factor on this head's loss besides, such as
-        `spacy_multitask.uncertainty_weight.v1`.
-    label_smoothing (float): Probability mass spread over all tags in training.
-    class_weights (Optional[Dict[str, float]]): Factors on the loss of gold items, by label, of tags
-        and of parts of speech. Labels that are not named have 1.
-    abstain (float): Probability below which a word gets no label of a layer: "".
-    corpora (Optional[List[str]]): Names of the training corpora that this head learns from and is
-        scored on, if not all: for corpora that annotate one layer after different schemes.
-    scorer (Optional[Callable]): Scores examples.
+    options (HeadOptions): What all heads take. A word whose label of a layer stays below `abstain`
+        gets "" for it. `class_weights` are of tags and of parts of speech.
     """
-    return Tagger(
-        nlp.vocab,
-        model,
-        name,
-        extension=extension,
-        loss_weight=loss_weight,
-        balance=balance,
-        label_smoothing=label_smoothing,
-        class_weights=class_weights,
-        abstain=abstain,
-        corpora=corpora,
-        scorer=scorer,
-    )
+    return Tagger(nlp.vocab, model, name, options, extension=extension)
 
 
 class Tagger(TokenHead):
@@ -95,35 +84,12 @@ class Tagger(TokenHead):
     two layers on its own. Tokens that have no counterpart in the gold tokenization, too.
     """
 
-    labels_doc = "token.tag_ or token.pos_"
+    kind = KIND
 
     def __init__(
-        self,
-        vocab: Vocab,
-        model: Model,
-        name: str,
-        *,
-        extension: str | None,
-        loss_weight: float,
-        balance: nn.Module | None,
-        label_smoothing: float,
-        class_weights: dict[str, float] | None,
-        abstain: float,
-        corpora: list[str] | None,
-        scorer: Callable | None,
+        self, vocab: Vocab, model: Model, name: str, options: HeadOptions, *, extension: str | None
     ):
-        super().__init__(
-            vocab,
-            model,
-            name,
-            loss_weight=loss_weight,
-            balance=balance,
-            label_smoothing=label_smoothing,
-            class_weights=class_weights,
-            abstain=abstain,
-            corpora=corpora,
-            scorer=scorer,
-        )
+        super().__init__(vocab, model, name, options)
         if extension == "":
             raise ValueError(
                 f"extension of {name!r} is empty. null writes token.tag_ and token.pos_; a name "
@@ -136,7 +102,7 @@ class Tagger(TokenHead):
     @property
     def layers(self) -> dict[str, int]:
         """RETURNS (Dict[str, int]): What it may learn; an extension holds one label per token."""
-        return LAYERS if self.extension is None else {"tags": TAG}
+        return ATTRIBUTES if self.extension is None else {"tags": TAG}
 
     def score_options(self) -> dict[str, Any]:
         return {"extension": self.extension}
@@ -248,7 +214,7 @@ class Tagger(TokenHead):
             self._set_extension(docs, predictions["tags"], self.extension)
             return
         strings = self.vocab.strings
-        attrs = [LAYERS[layer] for layer in predictions]
+        attrs = [ATTRIBUTES[layer] for layer in predictions]
         columns = [
             # NO_LABEL takes the last.
             np.array([*map(strings.add, self.cfg[layer]), 0], np.uint64)[best]

@@ -18,9 +18,10 @@ from ..corpus.reader import unannotated
 from ..encoder.batch import PackedBatch
 from ..encoder.listener import EncoderListener
 from ..progress import progress
-from .base import Head, all_examples
+from .base import Head
+from .gold import all_examples
 
-CHUNK = 256  # docs that a teacher looks at together
+TOGETHER = 256  # docs that a teacher looks at
 
 
 class TokenHead(Head):
@@ -193,10 +194,10 @@ class Teacher:
         """Keep what it says of docs."""
         new = {_key(doc): doc for doc in docs}
         keys = list(new)
-        starts = range(0, len(keys), CHUNK)
-        for start in progress(starts, f"Teacher: {self.name}", unit="chunk"):
-            chunk = keys[start : start + CHUNK]
-            self._said.update(zip(chunk, self._ask([new[key] for key in chunk])))
+        starts = range(0, len(keys), TOGETHER)
+        for start in progress(starts, f"Teacher: {self.name}", unit="part"):
+            part = keys[start : start + TOGETHER]
+            self._said.update(zip(part, self._ask([new[key] for key in part])))
 
     def probs(self, docs: list[Doc]) -> Tensor:
         """RETURNS (Tensor): Probabilities, float32 (n_words, nO), on the CPU."""

@@ -23,11 +23,12 @@ from ..corpus.reader import MultiCorpus, make_multi_corpus
 from ..corpus.survey import Survey, survey, survey_docs
 from ..evaluation.bootstrap import Difference, count_correct, paired_difference
 from ..evaluation.evaluate import check_gold, predict_corpus
+from ..heads.kinds import gold_counts
 from ..heads.scorers import main_score
 from ..training.forecast import Learner, learners_of
 from .conflict import gradient_cosines
 
-KINDS = ("alone", "all", "without")
+RUNS = ("alone", "all", "without")
 # Docs of each training corpus whose gradients are compared.
 CONFLICT_DOCS = 100
 
@@ -63,7 +64,7 @@ class Comparison:
         config: Config,
         *,
         tasks: list[str] | None = None,
-        kinds: Iterable[str] = KINDS,
+        kinds: Iterable[str] = RUNS,
         epochs: int | None = None,
         tests: dict[str, str] | None = None,
     ):
@@ -74,8 +75,8 @@ class Comparison:
             config = Config({**config, section: filled[section]})
         self.config = config
         self.kinds = list(kinds)
-        if not self.kinds or set(self.kinds) - set(KINDS):
-            raise ValueError(f"Runs are {', '.join(KINDS)}, not {', '.join(self.kinds) or 'none'}.")
+        if not self.kinds or set(self.kinds) - set(RUNS):
+            raise ValueError(f"Runs are {', '.join(RUNS)}, not {', '.join(self.kinds) or 'none'}.")
         self.epochs = epochs or config["training"]["max_epochs"]
         if self.epochs < 1:
             raise ValueError(
@@ -97,13 +98,15 @@ class Comparison:
         self.reader = _resolve(config, "train_corpus")
         self.reader.held_out |= self._held_out()
         self.reader.find_leaks(nlp)
-        self.surveys = {name: survey_docs(self.reader.docs(name)) for name in self.reader.corpora}
+        counts = gold_counts()
+        docs = {name: self.reader.docs(name) for name in self.reader.corpora}
+        self.surveys = {name: survey_docs(found, counts) for name, found in docs.items()}
         # Where mixing weighs corpora against each other, that is done with all of them, once.
         self.shares: dict[str, int] | None = None
         if self.reader.mixing != "proportional" or self.reader.given_shares is not None:
             self.shares = self.reader.shares({n: found.docs for n, found in self.surveys.items()})
-        self.test_surveys = {name: survey(path) for name, path in self.tests.items()}
-        self.dev_surveys = {name: survey(path) for name, path in self.dev.items()}
+        self.test_surveys = {name: survey(path, counts) for name, path in self.tests.items()}
+        self.dev_surveys = {name: survey(path, counts) for name, path in self.dev.items()}
         self.tested = {
             corpus: [name for name in self.learners if self._is_tested(name, corpus)]
             for corpus in self.tests

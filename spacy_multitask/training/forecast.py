@@ -18,8 +18,9 @@ from spacy.util import dot_to_object, registry
 from thinc.api import Config, get_current_ops
 
 from ..corpus.reader import MultiCorpus
-from ..corpus.survey import ITEMS, Survey, survey_docs
+from ..corpus.survey import Survey, survey_docs
 from ..encoder.component import MultitaskTransformer
+from ..heads.kinds import HeadKind, gold_counts, kind_of
 from ..layers.network import TransformerNetwork
 from ..progress import progress
 
@@ -54,13 +55,13 @@ class Learner(NamedTuple):
     """A head, and where it looks for gold.
 
     name (str): Of the task or the component.
-    kind (str): Such as "tagger".
+    kind (HeadKind): What is known of such heads.
     layers (Tuple[str]): Entries of `Survey.known`; of each corpus the first that it has counts.
     corpora (Optional[Container[str]]): The only ones that it learns from; None for all.
     """
 
     name: str
-    kind: str
+    kind: HeadKind
     layers: tuple[str, ...]
     corpora: frozenset[str] | None
 
@@ -148,7 +149,7 @@ def describe_training(nlp: Language) -> tuple[list[Row], str] | None:
         return None
     reader.find_leaks(nlp)
     surveys = {
-        name: survey_docs(progress(reader.docs(name), f"Looking into {name}"))
+        name: survey_docs(progress(reader.docs(name), f"Looking into {name}"), gold_counts())
         for name in reader.corpora
     }
     shares = reader.shares({name: found.docs for name, found in surveys.items()})
@@ -195,15 +196,10 @@ def learners_of(nlp: Language, frozen: list[str]) -> list[Learner]:
     """RETURNS (List[Learner]): Heads that learn, in the order of the pipeline."""
     found = []
     for name, pipe in nlp.pipeline:
-        factory = nlp.get_pipe_meta(name).factory
-        kind = factory.removeprefix("multitask_").removeprefix("partial_")
-        kind = kind.removesuffix("_multilabel")
-        key = getattr(pipe, "spans_key", None) or getattr(pipe, "key", None)
-        layers = [f"spans:{key}"] if key else []
-        if kind in ITEMS and kind != "chunker":
-            layers.append(kind)
-        if layers and name not in frozen:
-            found.append(Learner(name, kind, tuple(layers), getattr(pipe, "corpora", None)))
+        kind = kind_of(pipe, nlp.get_pipe_meta(name).factory)
+        if kind is not None and name not in frozen:
+            corpora = getattr(pipe, "corpora", None)
+            found.append(Learner(name, kind, kind.layers_of(pipe), corpora))
     return found
 
 
@@ -262,11 +258,11 @@ def rows_of(
             rows.append(
                 (
                     learner.name,
-                    learner.kind,
+                    learner.kind.name,
                     corpus,
                     f"{found.known[layer]:,}",
                     f"{found.words:,}",
-                    f"{found.items[layer]:,} {ITEMS.get(learner.kind, 'spans')}",
+                    f"{found.items[layer]:,} {learner.kind.items}",
                     f"{passes[corpus]:.3g}",
                 )
             )
