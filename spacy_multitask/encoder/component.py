@@ -21,7 +21,6 @@ from torch import Tensor
 from ..corpus.reader import corpus_of
 from ..gone import NO_SURGERY, refuse_gone
 from ..layers.network import PRECISIONS
-from ..plan import PLAN
 from ..registering import with_types
 from ..safe_files import MANIFEST_FILE, check_manifest, last_good, manifest, new_folder
 from .batch import PackedBatch, Projection, columns_of
@@ -312,7 +311,7 @@ class MultitaskTransformer(TrainablePipe):
             return {}
         pipeline = self._pipeline()
         nlp = self._nlp()
-        weights: Any = PLAN.score_weights
+        weights: Any = {}
         frozen: list[str] = []
         if pipeline is not None and nlp is not None:
             training = nlp.config.get("training", {})

@@ -21,13 +21,13 @@ from torch import Tensor, nn
 
 from ..corpus.leaks import paths_of
 from ..corpus.reader import corpus_of
+from ..corpus.reading import reading_of
 from ..encoder.adapter import listen_without_words, pack, touch
 from ..encoder.batch import PackedBatch
 from ..encoder.component import link
 from ..encoder.listener import EncoderListener
 from ..layers.classifier import Classifier
 from ..layers.shim import TorchShim
-from ..plan import PLAN
 from ..safe_files import MANIFEST_FILE, check_manifest, manifest
 
 UNKNOWN = -1
@@ -531,8 +531,8 @@ def all_examples(get_examples: Callable[[], Iterable[Example]]) -> Iterable[Exam
     they are the beginning of its stream, each example that there is."""
     examples = iter(get_examples())
     beginning = list(islice(examples, 1))
-    reading = PLAN.reading_of(beginning)
-    if reading is not None and reading.all is not None:
+    reading = reading_of(beginning)
+    if reading is not None and reading.lacks_some:
         return reading.all()
     return chain(beginning, examples)
 
