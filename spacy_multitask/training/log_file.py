@@ -24,8 +24,7 @@ class LogFile:
 
     def write(self, line: dict[str, Any]) -> None:
         """Write a line, which is whole on disk before the next step, whatever happens then."""
-        if self.path is None:
-            return
+        assert self.path is not None
         if self.file is None:
             self.file = self.path.open("w", encoding="utf8")
         self.file.write(srsly.json_dumps(line) + "\n")

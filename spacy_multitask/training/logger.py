@@ -215,7 +215,8 @@ class LogPrinter:
             self._warn_of_untaught()
         weights = {name: head.weight for name, head in self.balanced.items()}
         self._print_line(info, losses, weights)
-        self._write_line(info, losses, weights)
+        if self.file.path is not None:
+            self._write_line(info, losses, weights)
         if self.patience and self._is_at_an_end(info["other_scores"]):
             self._say_end()
         elif self.shows_bar:
