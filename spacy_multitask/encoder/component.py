@@ -22,7 +22,7 @@ from ..corpus.reader import corpus_of
 from ..gone import NO_SURGERY, refuse_gone
 from ..layers.network import PRECISIONS
 from ..registering import with_types
-from ..safe_files import MANIFEST_FILE, check_manifest, last_good, manifest, new_folder
+from ..safe_files import MANIFEST_FILE, check_manifest, last_good, manifest, new_folder, write_json
 from .batch import PackedBatch, Projection, columns_of
 from .listener import EncoderListener
 from .shim import EncoderShim
@@ -598,7 +598,7 @@ class MultitaskTransformer(TrainablePipe):
         self.check_heads()  # no one could know later
         path = Path(path)
         path.mkdir(parents=True, exist_ok=True)
-        srsly.write_json(path / "cfg", self.cfg)
+        write_json(path / "cfg", self.cfg)
         if "model" not in exclude:
             files = self.shim.to_files()
             with new_folder(path / "model") as folder:

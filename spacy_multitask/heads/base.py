@@ -28,7 +28,7 @@ from ..encoder.component import link
 from ..encoder.listener import EncoderListener
 from ..layers.classifier import Classifier
 from ..layers.shim import TorchShim
-from ..safe_files import MANIFEST_FILE, check_manifest, manifest
+from ..safe_files import MANIFEST_FILE, check_manifest, manifest, write_bytes
 
 UNKNOWN = -1
 # Names of our heads' models, and of what makes them.
@@ -447,7 +447,7 @@ class Head(TrainablePipe):
         """Write labels and weights into a folder, with a manifest that tells if they belong
         together: spaCy writes one file after the other over the old ones."""
         super().to_disk(path, exclude=exclude)
-        Path(path, MANIFEST_FILE).write_bytes(manifest(self._own_files(path, exclude)))
+        write_bytes(Path(path, MANIFEST_FILE), manifest(self._own_files(path, exclude)))
 
     def _own_files(self, path: str | Path, exclude: Iterable[str]) -> dict[str, bytes]:
         files = {name: Path(path, name) for name in ("cfg", "model") if name not in exclude}

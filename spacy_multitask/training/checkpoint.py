@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -24,6 +23,7 @@ from thinc.shims.shim import Shim
 from torch import Tensor, nn
 
 from ..layers.shim import TorchShim
+from ..plain import plain
 from ..safe_files import new_file
 from .optimizer import AdamW
 
@@ -41,7 +41,7 @@ def write_checkpoint(path: Path, tensors: dict[str, Tensor], notes: dict[str, An
     notes (Dict[str, Any]): What JSON can hold, and NumPy's numbers.
     RAISES (SavingError): If the file can't be written.
     """
-    text = json.dumps(notes, default=_plain).encode("utf8")
+    text = json.dumps(notes, default=plain).encode("utf8")
     tensors = {**tensors, NOTES: torch.frombuffer(bytearray(text), dtype=torch.uint8)}
     seen: set[int] = set()
     for name, tensor in tensors.items():
@@ -261,12 +261,3 @@ def _checksum(tensors: dict[str, Tensor]) -> str:
         total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         total.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return total.hexdigest()
-
-
-def _plain(value: Any) -> Any:
-    """RETURNS (Any): A number for JSON in place of NumPy's or torch's."""
-    if isinstance(value, np.generic) or (torch.is_tensor(value) and value.ndim == 0):
-        return value.item()
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    raise TypeError(f"A checkpoint can't hold {value!r}.")

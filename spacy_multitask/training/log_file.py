@@ -6,8 +6,9 @@ import os
 from pathlib import Path
 from typing import IO, Any
 
-import srsly
 from spacy.util import logger
+
+from ..plain import to_json
 
 
 class LogFile:
@@ -27,7 +28,7 @@ class LogFile:
         assert self.path is not None
         if self.file is None:
             self.file = self.path.open("w", encoding="utf8")
-        self.file.write(srsly.json_dumps(line) + "\n")
+        self.file.write(to_json(line) + "\n")
         self.file.flush()
 
     def length(self) -> int:

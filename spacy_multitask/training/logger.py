@@ -260,10 +260,10 @@ class LogPrinter:
                 "step": info["step"],
                 "words": info["words"],
                 "seconds": round(time.perf_counter() - self.started, 1),
-                "losses": {k: finite(v) for k, v in losses.items()},
-                "weights": {k: finite(v) for k, v in weights.items()},
-                "scores": {k: finite(v) for k, v in scores.items() if isinstance(v, int | float)},
-                "score": finite(info["score"]),
+                "losses": losses,
+                "weights": weights,
+                "scores": {k: v for k, v in scores.items() if isinstance(v, int | float)},
+                "score": info["score"],
             }
         )
 
@@ -355,11 +355,6 @@ class LogPrinter:
 def frozen(nlp: Language) -> list[str]:
     """RETURNS (List[str]): Components that the training leaves alone."""
     return nlp.config["training"].get("frozen_components", [])
-
-
-def finite(value: Any) -> Any:
-    """RETURNS (Any): The value; None for NaN and infinity, which JSON does not have."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _percent(value: float | None) -> str:

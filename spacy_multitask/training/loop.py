@@ -39,10 +39,11 @@ from tqdm import tqdm
 from wasabi import Printer
 
 from ..encoder.component import MultitaskTransformer
+from ..plain import finite
 from ..progress import SETTINGS
 from ..safe_files import SavingError, new_folder, recover
 from .checkpoint import capture, read_checkpoint, restore, write_checkpoint
-from .logger import LogPrinter, finite
+from .logger import LogPrinter
 from .randomness import RandomState, Snapshot, random_state, set_random_state
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
