@@ -21,6 +21,7 @@ from .leaks import check_leaks, held_out_parts, paths_of
 from .mixing import Epoch
 from .reading import CORPUS_KEY, Mark, Reading
 
+READER = "spacy_multitask.MultiCorpus.v1"
 MIXINGS = ("proportional", "uniform", "temperature")
 LEAKS = ("ignore", "warn", "drop")
 # Options of one corpus, with their defaults.
@@ -33,7 +34,7 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-@registry.readers("spacy_multitask.MultiCorpus.v1")
+@registry.readers(READER)
 @refuse_quoted_numbers
 def make_multi_corpus(
     corpora: dict[str, dict[str, Any]],

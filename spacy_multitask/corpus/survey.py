@@ -96,6 +96,7 @@ class Survey:
     items (Counter): Gold items, the same way.
     exclusive (bool): Whether no doc has two topics that are true.
     topics (Set[str]): Labels of `doc.cats`.
+    lengths (List[int]): Tokens of each doc.
     """
 
     docs: int = 0
@@ -104,6 +105,7 @@ class Survey:
     items: Counter[str] = field(default_factory=Counter)
     exclusive: bool = True
     topics: set[str] = field(default_factory=set)
+    lengths: list[int] = field(default_factory=list)
 
     def add(self, doc: Doc) -> None:
         """Count a doc; an empty one is passed over."""
@@ -111,6 +113,7 @@ class Survey:
             return
         self.docs += 1
         self.words += len(doc)
+        self.lengths.append(len(doc))
         for kind, count in GOLD.items():
             n = count(doc)
             if n is not None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import takewhile
-from typing import Any
+from typing import Any, TypeVar
 
 from spacy.training import Example
 from spacy.util import registry
@@ -12,11 +12,15 @@ from ..gone import NO_HOMOGENEOUS, refuse_gone
 from ..plan import join
 from ..registering import refuse_quoted_numbers
 
+BATCHER = "spacy_multitask.batch_by_words.v1"
+MAX_WORDS, MAX_DOCS = 400, 32
+Item = TypeVar("Item")
 
-@registry.batchers("spacy_multitask.batch_by_words.v1")
+
+@registry.batchers(BATCHER)
 @refuse_quoted_numbers
 def make_batcher(
-    max_words: int = 400, max_docs: int = 32, homogeneous: Any = False
+    max_words: int = MAX_WORDS, max_docs: int = MAX_DOCS, homogeneous: Any = False
 ) -> Callable[[Iterable[Example]], Iterator[list[Example]]]:
     """Group examples, in the order they come.
 
@@ -59,18 +63,31 @@ def make_batcher(
     return batches
 
 
+def _n_words(example: Example) -> int:
+    return len(example.predicted)
+
+
 def group_by_words(
-    examples: Iterable[Example], max_words: int, max_docs: int
-) -> Iterator[list[Example]]:
-    """YIELDS (List[Example]): Batches, with options as of `make_batcher`."""
-    batch: list[Example] = []
+    items: Iterable[Item],
+    max_words: int,
+    max_docs: int,
+    *,
+    length: Callable[[Any], int] = _n_words,
+) -> Iterator[list[Item]]:
+    """Group docs, with options as of `make_batcher`.
+
+    items (Iterable[Any]): Examples, or what stands for them.
+    length (Callable): Gives the number of tokens.
+    YIELDS (List[Any]): Batches.
+    """
+    batch: list[Item] = []
     n_words = 0
-    for example in examples:
-        n = len(example.predicted)
+    for item in items:
+        n = length(item)
         if batch and (n_words + n > max_words or len(batch) >= max_docs):
             yield batch
             batch, n_words = [], 0
-        batch.append(example)
+        batch.append(item)
         n_words += n
     if batch:
         yield batch

@@ -13,11 +13,12 @@ from thinc.api import Config
 from tqdm import tqdm
 from wasabi import row, table
 
-from ..corpus.reader import MultiCorpus
+from ..corpus.reader import READER, MultiCorpus
 from ..encoder.component import link
 from ..heads.scorers import is_task_score
 from ..plan import Plan, join
 from ..registering import refuse_quoted_numbers
+from .batching import BATCHER
 from .forecast import (
     ALIGNS,
     HEADER,
@@ -27,8 +28,6 @@ from .forecast import (
 )
 from .log_file import LogFile
 
-BATCHER = "spacy_multitask.batch_by_words.v1"
-READER = "spacy_multitask.MultiCorpus.v1"
 Printer = Callable[[dict[str, Any] | None], None]
 
 
