@@ -10,6 +10,7 @@ from thinc.api import Model, Optimizer, get_torch_default_device, torch2xp, xp2t
 from thinc.shims.shim import Shim
 from torch import Tensor, is_tensor, nn, zeros_like
 
+from ..encoder.component import MultitaskTransformer
 from ..layers.shim import TorchShim
 from .optimizer import AdamW
 
@@ -27,6 +28,9 @@ def capture(nlp: Language, optimizer: Optimizer) -> tuple[Tensors, Notes]:
     RETURNS (Tuple[Dict[str, Tensor], Dict[str, Any]]): Arrays, some of them the very ones in use;
         and notes, for `restore`.
     """
+    for _, pipe in nlp.components:
+        if isinstance(pipe, MultitaskTransformer):
+            pipe.settle()  # a step that was put off belongs to the weights
     tensors: Tensors = {}
     notes: Notes = {"gradients": [], "sets": {}, "moments": {}, "sparse": {}}
     for name, part in parts_of(nlp):
