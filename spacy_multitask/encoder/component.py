@@ -59,7 +59,8 @@ def make_transformer(
     """Create the shared encoder.
 
     model (Model): The encoder, see `spacy_multitask.Encoder.v1`.
-    precision (str): "float32" or "bfloat16", for training and for prediction.
+    precision (str): "float32" or "bfloat16", for training and for prediction; "int8" for prediction
+        with a quantized encoder.
     max_batch_pieces (Optional[int]): Most padded pieces in a micro-batch; None chooses by device.
     keep_vectors (bool): Whether to leave each doc's token vectors in `doc.tensor`.
     scorer (Optional[Callable]): Scores what concerns all heads: each corpus where several feed a
