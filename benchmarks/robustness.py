@@ -146,7 +146,7 @@ def measure_zone(nlp: Language, args: argparse.Namespace) -> dict[str, Any]:
 
     result = stream(in_zones(), args)
     result["new_strings"] = len(nlp.vocab.strings) - strings
-    cache = nlp.get_pipe("transformer").shim.cache
+    cache = nlp.get_pipe("transformer").shim.encoder.cache
     result["cached_words"] = len(cache)
     result["cache_limit"] = cache.max_words
     return result

@@ -10,8 +10,8 @@ import torch
 from spacy.tokens import Doc
 from thinc.api import Model, torch2xp, xp2torch
 
-from .batch import PackedBatch, Projection
-from .listener import EncoderListener
+from .batch import PackedBatch
+from .listener import EncoderListener, Projection
 from .model import encode, is_encoder
 
 

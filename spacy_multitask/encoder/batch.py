@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from operator import is_
-from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -12,18 +11,8 @@ from spacy.attrs import ORTH
 from spacy.tokens import Doc
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from .listener import EncoderListener
-
-
-class Projection(Protocol):
-    """A map from word vectors (n_words, width) to a head's logits (n_words, n_labels)."""
-
-    @property
-    def is_ready(self) -> bool:
-        """RETURNS (bool): Whether the head has weights."""
-
-    def __call__(self, X: Tensor) -> Tensor: ...
+# Heads applied after the fact work through so many words at once.
+BLOCK = 1 << 16
 
 
 def words_of(doc: Doc) -> bytes:
@@ -37,10 +26,6 @@ def columns_of(layer: int | None, layers: tuple[int, ...], total_width: int) -> 
     width = total_width // (1 + len(layers))
     place = 0 if layer is None else 1 + layers.index(layer)
     return slice(place * width, (place + 1) * width)
-
-
-# Heads applied after the fact work through so many words at once.
-BLOCK = 1 << 16
 
 
 class PackedBatch:
@@ -81,27 +66,23 @@ class PackedBatch:
         self.projected = projected or {}
         self.graph = graph
         self.texts = texts
-        # The batch that this one is a part of. Not itself: a cycle would keep it until Python looks
-        # for cycles, and its vectors with it.
-        self._whole: PackedBatch | None = None
         self.ends = np.cumsum(lengths)
-        # Bookkeeping of the encoder component, see there.
-        self.version = 0
-        self.touched = False
-        # Docs that listeners have yet to read, by listener id.
-        self.waiting: dict[int, int] = {}
-        self.deferred: tuple[Any, float] | None = None
-        self.losses: dict[str, float] | None = None
-
-    @property
-    def whole(self) -> PackedBatch:
-        """RETURNS (PackedBatch): The batch that this one is a part of, or itself."""
-        return self if self._whole is None else self._whole
 
     @property
     def starts(self) -> np.ndarray:
         """RETURNS (ndarray): First row of each doc, shape (n_docs,)."""
         return self.ends - self.lengths
+
+    @property
+    def is_learned_from(self) -> bool:
+        """RETURNS (bool): Whether its vectors collect gradients."""
+        return self.doc_vectors.requires_grad
+
+    @property
+    def word_vectors(self) -> Tensor:
+        """RETURNS (Tensor): `words`, where they are known to be there."""
+        assert self.words is not None, "the batch was made without word vectors"
+        return self.words
 
     def part(self, docs: list[Doc]) -> PackedBatch | None:
         """Find docs in the batch: components may take them in smaller batches, and in an order of
@@ -127,8 +108,8 @@ class PackedBatch:
         rows = [np.arange(starts[i], ends[i]) for i in docs]
         index = torch.from_numpy(np.concatenate(rows or [np.zeros(0, np.int64)])).to(device)
         # What is done with the rows of a leaf is done with the leaf.
-        with torch.set_grad_enabled(self.doc_vectors.requires_grad):
-            part = PackedBatch(
+        with torch.set_grad_enabled(self.is_learned_from):
+            return PackedBatch(
                 [self.docs[i] for i in docs],
                 self.lengths[docs],
                 None if self.words is None else self.words[index],
@@ -138,9 +119,6 @@ class PackedBatch:
                 graph=self.graph,
                 texts=[self.texts[i] for i in docs],
             )
-        part._whole = self.whole
-        part.version = self.version
-        return part
 
     def of_layer(self, layer: int | None) -> PackedBatch:
         """RETURNS (PackedBatch): The same docs with the vectors of one layer; None is the last."""
@@ -148,8 +126,8 @@ class PackedBatch:
             return self
         at = columns_of(layer, self.layers, self.doc_vectors.shape[1])
         # As in `_rows`.
-        with torch.set_grad_enabled(self.doc_vectors.requires_grad):
-            part = PackedBatch(
+        with torch.set_grad_enabled(self.is_learned_from):
+            return PackedBatch(
                 self.docs,
                 self.lengths,
                 None if self.words is None else self.words[:, at],
@@ -158,55 +136,9 @@ class PackedBatch:
                 graph=self.graph,
                 texts=self.texts,
             )
-        part._whole = self.whole
-        part.version = self.version
-        return part
-
-    def add_gradient(self, d_words: Tensor) -> None:
-        """Collect a gradient on the word vectors, shape (n_words, width)."""
-        torch.autograd.backward(self.word_vectors, d_words, retain_graph=True)
-
-    def serves(self, listener: EncoderListener, layer: int | None) -> bool:
-        """RETURNS (bool): Whether the batch has what a listener's head reads of a layer."""
-        if layer is not None and layer not in self.layers:
-            return False
-        if self.words is not None:
-            return True
-        return not listener.needs_words and (
-            listener.projection is None or id(listener) in self.projected
-        )
-
-    @property
-    def word_vectors(self) -> Tensor:
-        """RETURNS (Tensor): `words`, where they are known to be there."""
-        assert self.words is not None, "the batch was made without word vectors"
-        return self.words
 
     def project(self, key: int, projection: Callable[[Tensor], Tensor]) -> Tensor:
         """RETURNS (Tensor): A head's logits for all words, shape (n_words, n_labels)."""
         if key in self.projected:
             return self.projected[key]
         return torch.cat([projection(block) for block in self.word_vectors.split(BLOCK)])
-
-    def backprop(self) -> float:
-        """Send the heads' summed gradient into the encoder's parameters.
-
-        RETURNS (float): Squared norm of the gradient on the vectors.
-        """
-        pairs = self._gradients()
-        self.graph = None
-        if not pairs:
-            return 0.0
-        outputs, gradients = zip(*pairs)
-        torch.autograd.backward(outputs, gradients)
-        return float(sum(g.square().sum() for g in gradients))
-
-    def _gradients(self) -> list[tuple[Tensor, Tensor]]:
-        """RETURNS (List[Tuple[Tensor, Tensor]]): Outputs of the encoder with their gradients."""
-        if self.graph is None:
-            return []
-        return [
-            (output, leaf.grad)
-            for output, leaf in zip(self.graph, (self.words, self.doc_vectors))
-            if leaf is not None and leaf.grad is not None
-        ]

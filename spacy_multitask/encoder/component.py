@@ -1,10 +1,6 @@
 """The pipeline component that owns the shared encoder."""
 
-from __future__ import annotations
-
-import threading
-import warnings
-import weakref
+import copyreg
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -16,17 +12,18 @@ from spacy.tokens import Doc
 from spacy.training import Example, validate_examples
 from spacy.vocab import Vocab
 from thinc.api import Config, Model, Optimizer, torch2xp
-from torch import Tensor
 
 from ..corpus.reader import corpus_of
 from ..gone import NO_SURGERY, refuse_gone
 from ..layers.network import PRECISIONS
-from ..plan import PLAN
 from ..registering import with_types
-from ..safe_files import MANIFEST_FILE, check_manifest, last_good, manifest, new_folder
-from .batch import PackedBatch, Projection, columns_of
+from .batch import PackedBatch
+from .files import read_folder, write_folder
+from .gradients import Round
+from .kept import Kept
 from .listener import EncoderListener
 from .shim import EncoderShim
+from .wiring import Listened, Wiring, link
 
 DEFAULT_TRANSFORMER_MODEL = Config().from_str("""
 [model]
@@ -55,12 +52,12 @@ def make_transformer(
     keep_vectors: bool,
     scorer: Callable | None,
     surgery: Any = None,
-) -> MultitaskTransformer:
+) -> "MultitaskTransformer":
     """Create the shared encoder.
 
     model (Model): The encoder, see `spacy_multitask.Encoder.v1`.
     precision (str): "float32" or "bfloat16", for training and for prediction; "int8" for prediction
-        with a quantized encoder.
+        by a quantized pipeline on a CPU.
     max_batch_pieces (Optional[int]): Most padded pieces in a micro-batch; None chooses by device.
     keep_vectors (bool): Whether to leave each doc's token vectors in `doc.tensor`.
     scorer (Optional[Callable]): Scores what concerns all heads: each corpus where several feed a
@@ -79,16 +76,15 @@ def make_transformer(
     )
 
 
-class MultitaskTransformer(TrainablePipe):
+class MultitaskTransformer(Listened, TrainablePipe):
     """Encodes each batch of docs once, and keeps the result until the last head has read it.
 
-    The result is kept per thread, outside the docs, and is matched by the docs' identity: a head
-    that sees other docs than the encoder saw last gets them encoded anew.
+    Prediction: `predict` encodes, `set_annotations` keeps the batch for this thread's heads (see
+    `Kept`), and each head asks for its docs by `batch_for`.
 
-    In training the heads' gradients add up on the batch's vectors and go back through the encoder
-    in one pass. `nlp.update(sgd=...)` calls `finish_update` on the encoder before any head has
-    run. That step is then put off until the heads are done: it is taken when the last head
-    finishes, or before the encoder is next used, looked at or saved.
+    Training: `update` opens a `Round`, the heads leave their gradients on its batch, and `settle`
+    sends them through the encoder: when the last head finishes, or before the encoder is next used
+    or saved. Whoever reads the weights in the middle of an update calls `settle` first.
     """
 
     def __init__(
@@ -110,233 +106,34 @@ class MultitaskTransformer(TrainablePipe):
         if max_batch_pieces is not None and max_batch_pieces < 1:
             raise ValueError(f"max_batch_pieces = {max_batch_pieces} must be at least 1.")
         self.vocab: Vocab = nlp.vocab
-        self._nlp: Callable[[], Language | None] = weakref.ref(nlp)
-        self._model = model
+        self.model = model
         self.name = name
         self.precision = precision
         self.max_batch_pieces = max_batch_pieces
         self.keep_vectors = keep_vectors
         self.scorer = scorer
-        # The components that listen, or did, for scoring.
-        self._heads: dict[str, Any] = {}
         self.cfg: dict[str, Any] = {}
-        self.listener_map: dict[str, list[EncoderListener]] = {}
+        self.wiring = Wiring(self, nlp)
+        # Counts changes of the weights: what was encoded before one is stale.
         self._version = 0
-        self._local = threading.local()
+        self._kept = Kept()
 
     def __reduce__(self) -> tuple:
-        # The base class, made by Cython, would pickle threads' state and the pipeline, too.
-        self._settle(force=True)
-        state = self.__dict__.copy()
-        del state["_local"], state["_nlp"], state["_heads"]
-        state.update(vocab=self.vocab, name=self.name, cfg=self.cfg, scorer=self.scorer)
-        return _bare, (type(self),), state
+        # The base class, made by Cython, would pickle what threads keep, too.
+        self.settle()
+        state = {name: value for name, value in self.__dict__.items() if name != "_kept"}
+        own = ("vocab", "model", "name", "cfg", "scorer")  # in the base class, not in __dict__
+        state.update({name: getattr(self, name) for name in own})
+        return copyreg.__newobj__, (type(self),), state  # type: ignore[attr-defined]
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         for name, value in state.items():
             setattr(self, name, value)
-        self._local = threading.local()
-        self._nlp = lambda: None
-        self._heads = {}
-
-    @property
-    def model(self) -> Model:
-        """RETURNS (Model): The encoder, with every step taken that the heads call for."""
-        self._settle()
-        return self._model
+        self._kept = Kept()
 
     @property
     def shim(self) -> EncoderShim:
-        return cast(EncoderShim, self._model.shims[0])
-
-    # Listeners
-
-    @property
-    def listeners(self) -> list[EncoderListener]:
-        return [m for listeners in self.listener_map.values() for m in listeners]
-
-    @property
-    def listening_components(self) -> list[str]:
-        return list(self.listener_map)
-
-    def add_listener(self, listener: EncoderListener, component_name: str) -> None:
-        listeners = self.listener_map.setdefault(component_name, [])
-        if not any(listener is other for other in listeners):
-            listeners.append(listener)
-        listener.encoder = self
-        if self.shim.has_module:
-            listener.set_dim("nO", self.shim.width, force=True)
-
-    def _fit_listeners(self) -> None:
-        """Tell the listeners how wide the vectors are, now that there is a network.
-
-        RAISES (ValueError): If it does not have the layer that one of them reads.
-        """
-        for name, listeners in self.listener_map.items():
-            for listener in listeners:
-                listener.set_dim("nO", self.shim.width, force=True)
-                self._place(listener, name)
-
-    @property
-    def layers(self) -> tuple[int, ...]:
-        """RETURNS (Tuple[int, ...]): Places of the layers that listeners read, besides the last.
-        RAISES (ValueError): If the encoder does not have one.
-        """
-        found = {
-            self._place(listener, name)
-            for name, listeners in self.listener_map.items()
-            for listener in listeners
-        }
-        return tuple(sorted(place for place in found if place is not None))
-
-    def _place(self, listener: EncoderListener, component_name: str) -> int | None:
-        """RETURNS (Optional[int]): Place of the layer that a listener reads; None for the last."""
-        if listener.layer is None:
-            return None
-        try:
-            return self.shim.module.place_of(listener.layer)
-        except ValueError as error:
-            raise ValueError(f"The component {component_name!r}: {error}") from error
-
-    def _link_enabled(self) -> None:
-        """Find the listeners of components that were disabled when spaCy looked for them."""
-        for name, pipe in self._pipeline() or ():
-            if name not in self.listener_map and self._heads.get(name) is pipe:
-                for listener in listeners_in(pipe):
-                    if listener.encoder is self:
-                        self.add_listener(listener, name)
-
-    def remove_listener(self, listener: EncoderListener, component_name: str) -> bool:
-        listeners = self.listener_map.get(component_name, [])
-        if not any(listener is other for other in listeners):
-            return False
-        listeners[:] = [other for other in listeners if other is not listener]
-        if not listeners:
-            del self.listener_map[component_name]
-        listener.encoder = None
-        return True
-
-    def find_listeners(self, component: Any) -> None:
-        """Connect the listeners in a component after this one. A listener for "*" goes to the
-        nearest encoder before it."""
-        if component is self:
-            return
-        nearest = self._nearest(component)
-        for node in listeners_in(component):
-            if node.upstream_name == self.name or (
-                node.upstream_name == "*" and nearest in (self, None)
-            ):
-                if node.encoder is not None and node.encoder is not self:
-                    node.encoder.remove_listener(node, component.name)
-                self.add_listener(node, component.name)
-                self._heads[component.name] = component
-
-    def _nearest(self, component: Any) -> MultitaskTransformer | None:
-        """RETURNS (Optional[MultitaskTransformer]): The last encoder before a component, disabled
-        or not; None if the pipeline is not known: then the last to look for it has it."""
-        nlp = self._nlp()
-        pipes = [] if nlp is None else [pipe for _, pipe in nlp.components]
-        if not any(pipe is self for pipe in pipes):
-            return None
-        nearest = None
-        for pipe in pipes:
-            if pipe is component:
-                return nearest
-            if isinstance(pipe, MultitaskTransformer):
-                nearest = pipe
-        return None
-
-    def check_heads(self) -> None:
-        """Warn of heads that come from an encoder with other weights, and of those that stand
-        before this one: once saved and loaded they would not find it."""
-        nlp = self._nlp()
-        names = [] if nlp is None else nlp.component_names
-        for name, listeners in self.listener_map.items():
-            for listener in listeners:
-                self._warn_of_move(listener, name)
-            if name in names and self.name in names[names.index(name) :]:
-                warnings.warn(
-                    f"The component {name!r} comes before the encoder {self.name!r} that it "
-                    "listens to. The pipeline can't be used once it is saved and loaded: put the "
-                    "head after the encoder.",
-                    stacklevel=2,
-                )
-
-    def _warn_of_move(self, listener: EncoderListener, component_name: str) -> None:
-        """Say once that a head comes from another encoder, if it does."""
-        home, listener.home = listener.home, self
-        if home is not None and home is not self and self.shim.differs_from(home.shim):
-            warnings.warn(
-                f"The component {component_name!r} comes from a pipeline whose encoder has other "
-                f"weights than {self.name!r} here: what it has learned does not hold for these. "
-                "Combine heads that were trained on one frozen encoder, give this one its own "
-                '(replace_listeners = ["model.tok2vec"]), or train it on.',
-                stacklevel=2,
-            )
-
-    def _component_of(self, listener: EncoderListener) -> str:
-        """RETURNS (str): Name of the component that a listener is in."""
-        for name, listeners in self.listener_map.items():
-            if any(listener is other for other in listeners):
-                return name
-        # It was disabled when spaCy had listeners looked for.
-        names = (name for name, head in self._heads.items() if listener in listeners_in(head))
-        name = next(names, "")
-        self.add_listener(listener, name)
-        return name
-
-    def set_pipeline(self, nlp: Language) -> None:
-        """Say which pipeline the encoder is in: if it is sourced, not the one that made it."""
-        self._nlp = weakref.ref(nlp)
-
-    def _pipeline(self) -> list[tuple[str, Any]] | None:
-        """RETURNS (Optional[List[Tuple[str, Callable]]]): Components that are not disabled, of the
-        pipeline that this one is in, if it is known."""
-        nlp = self._nlp()
-        if nlp is None or not any(pipe is self for _, pipe in nlp.components):
-            return None
-        return nlp.pipeline
-
-    def _active(self, first: EncoderListener | None = None) -> list[EncoderListener]:
-        """RETURNS (List[EncoderListener]): Those that are not disabled, in order, from `first`
-        on."""
-        pipeline = self._pipeline()
-        names = list(self.listener_map) if pipeline is None else [name for name, _ in pipeline]
-        found = [m for name in names for m in self.listener_map.get(name, ())]
-        places = [i for i, listener in enumerate(found) if listener is first]
-        return found[places[0] :] if places else found
-
-    def score(self, examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
-        """RETURNS (Dict[str, Any]): What the scorer says of the pipeline's heads, or of those that
-        listen if the pipeline is not known."""
-        if self.scorer is None:
-            return {}
-        pipeline = self._pipeline()
-        nlp = self._nlp()
-        weights: Any = PLAN.score_weights
-        frozen: list[str] = []
-        if pipeline is not None and nlp is not None:
-            training = nlp.config.get("training", {})
-            weights = training.get("score_weights", {})
-            frozen = training.get("frozen_components", [])
-        if pipeline is None:
-            heads = {n: self._heads[n] for n in self.listening_components if n in self._heads}
-        else:
-            # Those that do not listen are tasks, too, unless they can't get any better.
-            heads = {
-                name: pipe
-                for name, pipe in pipeline
-                if isinstance(pipe, TrainablePipe)
-                and not isinstance(pipe, MultitaskTransformer)
-                and (name not in frozen or listeners_in(pipe))
-            }
-        return self.scorer(
-            examples,
-            heads={name: head for name, head in heads.items() if hasattr(head, "score")},
-            worst_task=bool(weights.get("worst_task")),
-            corpus_of=corpus_of,
-            **kwargs,
-        )
+        return cast(EncoderShim, self.model.shims[0])
 
     # Prediction
 
@@ -346,62 +143,17 @@ class MultitaskTransformer(TrainablePipe):
         RETURNS (PackedBatch): Vectors, and the logits of the heads that listen.
         """
         docs = list(docs)
-        if self._held("frozen", docs) is None:
-            self._local.frozen = None
-        return self._encode(docs, self._active())
-
-    def _encode(
-        self, docs: list[Doc], listeners: list[EncoderListener], *, keep_words: bool = False
-    ) -> PackedBatch:
-        training = self._training
-        part = None if training is None else training.part(docs)
+        part = self._of_round(docs, is_train=False)
         if part is not None:
             return part  # annotating in mid-update: the heads have yet to learn from it
-        self._settle(force=True)
-        layers = self.layers
-        # While a pipeline is initialised, spaCy's heads predict before later heads have weights.
-        projections = {
-            id(m): self._of_layer(m, m.projection, layers)
-            for m in listeners
-            if m.projection is not None and m.projection.is_ready
-        }
-        batch = self.shim.encode(
-            docs,
-            is_train=False,
-            precision=self.precision,
-            budget=self._budget(),
-            layers=layers,
-            projections=projections,
-            # With neither listener nor tensor the vectors are what the caller came for.
-            keep_words=keep_words
-            or self.keep_vectors
-            or any(m.needs_words for m in listeners)
-            or not listeners,
-        )
-        batch.version = self._version
-        return batch
-
-    def _of_layer(
-        self, listener: EncoderListener, projection: Projection, layers: tuple[int, ...]
-    ) -> Callable[[Tensor], Tensor]:
-        """RETURNS (Callable): The projection, of vectors with the columns of all layers."""
-        layers = self.shim.layers_given(layers)
-        if not layers:
-            return projection
-        place = self._place(listener, self._component_of(listener))
-        at = columns_of(place, layers, self.shim.width * (1 + len(layers)))
-        return lambda X: projection(X[:, at])
-
-    def _budget(self, *, is_train: bool = False) -> int:
-        return self.max_batch_pieces or self.shim.budget(is_train=is_train)
+        self._kept.forget_others(docs, self._version)
+        return self._encode(docs, self.wiring.active())
 
     def set_annotations(self, docs: Iterable[Doc], batch: PackedBatch) -> None:
-        """Hold the batch for the heads; put vectors on the docs only if asked to."""
-        docs = list(docs)
-        if batch.whole is self._training:
+        """Keep the batch for the heads; put vectors on the docs only if asked to."""
+        if batch.is_learned_from:
             return
-        batch.waiting = {id(listener): len(docs) for listener in self._active()}
-        self._local.predicted = batch if batch.waiting else None
+        self._kept.keep(batch, self._version, self.wiring.active())
         if self.keep_vectors:
             array: Any = torch2xp(batch.of_layer(None).word_vectors)
             for doc, start, end in zip(docs, batch.starts, batch.ends):
@@ -420,63 +172,43 @@ class MultitaskTransformer(TrainablePipe):
         RETURNS (PackedBatch): The batch held for these docs, or a new one; with the vectors of the
             layer that the head reads.
         """
-        name = self._component_of(listener)
+        name = self.wiring.component_of(listener)
         if listener.home is not self:
-            self._warn_of_move(listener, name)
-        layer = self._place(listener, name)
-        return self._batch_for(docs, listener, name, layer, is_train=is_train).of_layer(layer)
+            self.wiring.warn_of_move(listener, name)
+        layer = self.wiring.place(listener, name)
+        batch = self._of_round(docs, is_train=is_train)
+        if batch is None and is_train:
+            batch = self._kept.find_frozen(docs, self._version)
+            if batch is None:
+                batch = self._encode(docs, [])
+                self._kept.keep_frozen(batch, self._version)
+        elif batch is None:
+            batch = self._kept.find(docs, listener, layer, self._version)
+            if batch is None:
+                listeners = self.wiring.active_from(listener)
+                self._kept.keep(self._encode(docs, listeners), self._version, listeners)
+                batch = self._kept.find(docs, listener, layer, self._version)
+        assert batch is not None
+        return batch.of_layer(layer)
 
-    def _batch_for(
-        self,
-        docs: list[Doc],
-        listener: EncoderListener,
-        name: str,
-        layer: int | None,
-        *,
-        is_train: bool,
-    ) -> PackedBatch:
-        training = self._training
-        part = None if training is None else training.part(docs)
-        if training is not None and part is not None:
-            # A head that annotates while others learn reads the same vectors that they read.
-            training.touched = training.touched or is_train
-            return part
-        if is_train:
-            part = self._held("frozen", docs)
-            if part is None:
-                part = self._local.frozen = self._encode(docs, [], keep_words=True)
-            return part
-        part = self._held("predicted", docs)
-        if part is None or not part.serves(listener, layer):
-            frozen = self._held("frozen", docs)
-            if frozen is not None:
-                return frozen
-            listeners = self._active(listener)
-            if not any(other is listener for other in listeners):  # a head that is disabled
-                listeners = [listener]
-            part = self._encode(docs, listeners)
-            part.waiting = {id(m): len(docs) for m in listeners}
-            self._local.predicted = part
-        waiting = part.whole.waiting
-        left = waiting.pop(id(listener), 0) - len(docs)
-        if left > 0:
-            waiting[id(listener)] = left
-        if not waiting:
-            self._local.predicted = None
-        return part
+    def _of_round(self, docs: list[Doc], *, is_train: bool) -> PackedBatch | None:
+        current = self._kept.round
+        return None if current is None else current.part(docs, is_train=is_train)
 
-    def _held(self, name: str, docs: list[Doc]) -> PackedBatch | None:
-        batch = getattr(self._local, name, None)
-        if batch is None or batch.version != self._version:
-            return None
-        part: PackedBatch | None = batch.part(docs)
-        return part
+    def _encode(self, docs: list[Doc], listeners: list[EncoderListener]) -> PackedBatch:
+        self.settle()
+        return self.shim.encoder.encode(
+            docs,
+            is_train=False,
+            precision=self.precision,
+            budget=self.max_batch_pieces,
+            layers=self.wiring.layers,
+            projections=self.wiring.projections(listeners),
+            # With neither listener nor tensor the vectors are what the caller came for.
+            keep_words=not listeners or self.keep_vectors or any(m.needs_words for m in listeners),
+        )
 
     # Training
-
-    @property
-    def _training(self) -> PackedBatch | None:
-        return getattr(self._local, "training", None)
 
     def update(
         self,
@@ -495,99 +227,86 @@ class MultitaskTransformer(TrainablePipe):
         losses.setdefault(self.name, 0.0)
         examples = list(examples)
         validate_examples(examples, "MultitaskTransformer.update")
-        self._settle(force=True)
-        self._local.predicted = self._local.frozen = None
+        self.settle()
+        self._kept.forget()
         docs = [eg.predicted for eg in examples]
         if not any(map(len, docs)):
             return losses
-        self._link_enabled()
-        batch = self.shim.encode(
+        self.wiring.find_enabled()
+        batch = self.shim.encoder.encode(
             docs,
             is_train=True,
             precision=self.precision,
-            budget=self._budget(is_train=True),
-            layers=self.layers,
+            budget=self.max_batch_pieces,
+            layers=self.wiring.layers,
         )
-        batch.losses = losses
-        self._local.training = batch
+        self._kept.round = Round(batch, losses)
         if sgd is not None and sgd is not False:
             self.finish_update(sgd)
         return losses
 
     def touch(self, docs: list[Doc]) -> None:
         """A head is done with this batch, and had nothing to learn from it."""
-        batch = self._training
-        if batch is not None and batch.part(docs) is not None:
-            batch.touched = True
+        self._of_round(docs, is_train=True)
 
     def finish_update(self, sgd: Optimizer) -> None:
         """Take a step with the gradients so far, or once the heads have run."""
-        batch = self._training
-        if batch is not None and not batch.touched:
-            batch.deferred = (sgd, sgd.learn_rate)
-            return
-        self._settle()
-        self._step(sgd)
+        current = self._kept.round
+        if current is None or not current.put_off(sgd):
+            self.settle()
+            self._step(sgd)
 
     def head_finished(self, name: str) -> None:
         """The component `name` has taken its own step. After the last one, take a put-off step."""
-        batch = self._training
-        if batch is not None and batch.deferred is not None:
-            pipeline = self._pipeline()
-            names = self.listening_components
-            if pipeline is not None:
-                # Some may not be in the map yet, see `_component_of`.
-                names = [name for name, pipe in pipeline if self._hears(pipe)]
-            if names and names[-1] == name:
-                self._settle()
+        current = self._kept.round
+        if current is not None and current.due is not None and self.wiring.is_last(name):
+            self.settle()
 
-    def _hears(self, component: Any) -> bool:
-        return any(listener.encoder is self for listener in listeners_in(component))
-
-    def _settle(self, *, force: bool = False) -> None:
-        """Backpropagate what the heads have left, and take a step that was put off for it.
-
-        force (bool): Also when no head has come yet. Otherwise the batch waits on: it was encoded
-            just now, and the heads are about to learn from it.
-        """
-        batch = self._training
-        if batch is None or not (batch.touched or force):
-            return
-        self._local.training = None
-        with self.shim.learning():
-            norm = batch.backprop()
-        if batch.losses is not None:
-            batch.losses[self.name] = batch.losses.get(self.name, 0.0) + norm
-        if batch.deferred is not None:
-            sgd, rate = batch.deferred
-            # The schedule may have moved on since the step was due.
-            current, sgd.learn_rate = sgd.learn_rate, rate
-            self._step(sgd)
-            sgd.learn_rate = current
+    def settle(self) -> None:
+        """End the round, if there is one: backpropagate what the heads have left, and take the step
+        that was put off for it."""
+        current, self._kept.round = self._kept.round, None
+        if current is not None:
+            current.settle(self.name, self.shim.encoder, self._step)
 
     def _step(self, sgd: Optimizer) -> None:
-        with self.shim.gate.training():
-            self._model.finish_update(sgd)
+        with self.shim.encoder.gate.training():
+            self.model.finish_update(sgd)
         self._version += 1
 
     def initialize(
         self, get_examples: Callable[[], Iterable[Example]], *, nlp: Language | None = None
     ) -> None:
         """Load the pretrained weights, and tell the heads how wide the vectors are."""
-        self._settle(force=True)
-        self._model.initialize()
+        self.settle()
+        self.model.initialize()
         self._version += 1
         if nlp is not None:
             link(nlp)
-        self._fit_listeners()
+        self.wiring.fit()
 
     def use_params(self, params: dict) -> Iterator[None]:
         """Swap in other weights until the iterator goes on: spaCy takes no context manager here."""
-        self._settle(force=True)
+        self.settle()
         self._version += 1  # what was encoded before is stale now, and again afterwards
-        with self._model.use_params(params):
+        with self.model.use_params(params):
             yield
         self._version += 1
+
+    def score(self, examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
+        """RETURNS (Dict[str, Any]): What the scorer says of the pipeline's heads, or of those that
+        listen if the pipeline is not known."""
+        if self.scorer is None:
+            return {}
+        nlp = self.wiring.nlp
+        weights = {} if nlp is None else nlp.config.get("training", {}).get("score_weights", {})
+        return self.scorer(
+            examples,
+            heads=self.wiring.tasks(),
+            worst_task=bool(weights.get("worst_task")),
+            corpus_of=corpus_of,
+            **kwargs,
+        )
 
     # Saving and loading
 
@@ -596,48 +315,31 @@ class MultitaskTransformer(TrainablePipe):
 
         RAISES (SavingError): If they can't be written; what was there before stays.
         """
-        self._settle(force=True)
-        self.check_heads()  # no one could know later
+        self.settle()
+        self.wiring.check_heads()  # no one could know later
         path = Path(path)
         path.mkdir(parents=True, exist_ok=True)
         srsly.write_json(path / "cfg", self.cfg)
         if "model" not in exclude:
-            files = self.shim.to_files()
-            with new_folder(path / "model") as folder:
-                for name, data in {**files, MANIFEST_FILE: manifest(files)}.items():
-                    file = folder / name
-                    file.parent.mkdir(parents=True, exist_ok=True)
-                    file.write_bytes(data)
+            write_folder(self.shim.to_files(), path / "model")
 
-    def from_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> MultitaskTransformer:
+    def from_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> "MultitaskTransformer":
         """Load what `to_disk` wrote.
 
         RAISES (ValueError): If a file is missing or damaged; it is named.
         """
-        path = Path(path)
         if "model" not in exclude:
-            folder = last_good(path / "model")
-            if not folder.is_dir():
-                raise ValueError(
-                    f"{folder} is missing: the weights of {self.name!r} should be there. Copy or "
-                    "train the pipeline again."
-                )
-            files = {
-                file.relative_to(folder).as_posix(): file.read_bytes()
-                for file in sorted(folder.rglob("*"))
-                if file.is_file()
-            }
-            check_manifest(files, str(folder))
-            files.pop(MANIFEST_FILE, None)
-            self._load(files, str(folder))
+            self._load(*read_folder(Path(path, "model"), self.name))
         return self
 
     def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
-        self._settle(force=True)
+        self.settle()
         files = {} if "model" in exclude else self.shim.to_files()
         return srsly.msgpack_dumps({"cfg": self.cfg, "model": files})
 
-    def from_bytes(self, bytes_data: bytes, *, exclude: Iterable[str] = ()) -> MultitaskTransformer:
+    def from_bytes(
+        self, bytes_data: bytes, *, exclude: Iterable[str] = ()
+    ) -> "MultitaskTransformer":
         data = srsly.msgpack_loads(bytes_data)
         if "model" not in exclude:
             self._load(data["model"], f"component {self.name}")
@@ -645,37 +347,9 @@ class MultitaskTransformer(TrainablePipe):
 
     def _load(self, files: dict[str, bytes], source: str) -> None:
         self.shim.from_files(files, source)
-        self.shim.check_precision(self.precision)
-        if self.shim.has_module:
-            self._model.set_dim("nO", self.shim.width, force=True)
-        self._local = threading.local()
+        self._kept = Kept()
         self._version += 1
-        self._fit_listeners()
-
-
-def link(nlp: Language) -> None:
-    """Connect all heads of a pipeline with their encoders, also those that are disabled: spaCy
-    passes over these."""
-    components = nlp.components
-    for _, pipe in components:
-        if isinstance(pipe, MultitaskTransformer):
-            pipe.set_pipeline(nlp)
-    nlp._link_components()
-    for i, (_, pipe) in enumerate(components):
-        if isinstance(pipe, MultitaskTransformer):
-            for _, later in components[i + 1 :]:
-                pipe.find_listeners(later)
-
-
-def listeners_in(component: Any) -> list[EncoderListener]:
-    """RETURNS (List[EncoderListener]): By which a component reads an encoder of ours."""
-    if isinstance(component, MultitaskTransformer):  # whose model is not to be asked for lightly
-        return []
-    model = getattr(component, "model", None)
-    if not isinstance(model, Model):
-        return []
-    return [node for node in model.walk() if isinstance(node, EncoderListener)]
-
-
-def _bare(cls: type[MultitaskTransformer]) -> MultitaskTransformer:
-    return cls.__new__(cls)
+        if self.shim.has_module:
+            self.shim.encoder.check_precision(self.precision)
+            self.model.set_dim("nO", self.shim.encoder.width, force=True)
+            self.wiring.fit()

@@ -1,26 +1,49 @@
 """The layer by which a head reads the shared encoder."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from typing import Any, Protocol, cast
 
 import torch
 from spacy.tokens import Doc
 from spacy.util import registry
 from thinc.api import Model, torch2xp, xp2torch
 from thinc.types import Floats2d
+from torch import Tensor
 
 from ..registering import with_types
-from .batch import PackedBatch, Projection
+from .batch import PackedBatch
 
-if TYPE_CHECKING:
-    from .component import MultitaskTransformer
+
+class Projection(Protocol):
+    """A map from word vectors (n_words, width) to a head's logits (n_words, n_labels)."""
+
+    @property
+    def is_ready(self) -> bool:
+        """RETURNS (bool): Whether the head has weights."""
+
+    def __call__(self, X: Tensor) -> Tensor: ...
+
+
+class Source(Protocol):
+    """What a listener must know of the component that it listens to."""
+
+    name: str
+    shim: Any
+
+    def batch_for(
+        self, docs: list[Doc], listener: "EncoderListener", *, is_train: bool
+    ) -> PackedBatch: ...
+
+    def touch(self, docs: list[Doc]) -> None: ...
+
+    def initialize(self, get_examples: Callable, *, nlp: Any = None) -> None: ...
+
+    def head_finished(self, name: str) -> None: ...
 
 
 @registry.architectures("spacy_multitask.EncoderListener.v1")
 @with_types
-def build_listener(upstream: str = "*", layer: int | None = None) -> EncoderListener:
+def build_listener(upstream: str = "*", layer: int | None = None) -> "EncoderListener":
     """Build the layer that connects a head to the `multitask_transformer` before it.
 
     upstream (str): Name of the encoder component, or "*" for any. Where several encoders come
@@ -45,10 +68,10 @@ class EncoderListener(Model):
         super().__init__(self.name, forward, dims={"nO": None})
         self.upstream_name = upstream
         self.layer = layer
-        self.encoder: MultitaskTransformer | None = None
+        self.encoder: Source | None = None
         # The encoder that the head was loaded or last used with. It may since have been put into a
         # pipeline with another one.
-        self.home: MultitaskTransformer | None = None
+        self.home: Source | None = None
         # Heads that take less than the word vectors in prediction say so here.
         self.needs_words = True
         self.projection: Projection | None = None
@@ -80,18 +103,23 @@ def forward(
         width = model.get_dim("nO") if model.has_dim("nO") else 0
         return [model.ops.alloc2f(len(doc), width) for doc in docs], lambda d: []
     batch = model.packed(docs, is_train)
-    vectors = _split(batch, batch.word_vectors.detach())
 
     def backprop(d_vectors: list[Floats2d]) -> list[Doc]:
         if batch.graph is not None:
-            words = batch.word_vectors
-            d_words = xp2torch(model.ops.xp.concatenate(d_vectors), device=words.device)
-            batch.add_gradient(d_words)
+            add_gradient(batch, d_vectors, model.ops)
         return []
 
-    return vectors, backprop
+    return split_words(batch), backprop
 
 
-def _split(batch: PackedBatch, words: torch.Tensor) -> list[Floats2d]:
-    array = cast(Floats2d, torch2xp(words.contiguous()))
+def split_words(batch: PackedBatch) -> list[Floats2d]:
+    """RETURNS (List[Floats2d]): The word vectors of each doc, shape (n_tokens, width)."""
+    array = cast(Floats2d, torch2xp(batch.word_vectors.detach().contiguous()))
     return [array[start:end] for start, end in zip(batch.starts, batch.ends)]
+
+
+def add_gradient(batch: PackedBatch, d_vectors: list[Floats2d], ops: Any) -> None:
+    """Collect a gradient on the word vectors, one array (n_tokens, width) per doc."""
+    words = batch.word_vectors
+    d_words = xp2torch(ops.xp.concatenate(d_vectors), device=words.device)
+    torch.autograd.backward(words, d_words, retain_graph=True)

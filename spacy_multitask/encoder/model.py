@@ -1,20 +1,21 @@
 """The encoder as a thinc model."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, cast
 
 from spacy.tokens import Doc
 from spacy.util import registry
-from thinc.api import Model, torch2xp, xp2torch
+from thinc.api import Model
 from thinc.types import Floats2d
 
 from ..registering import with_types
 from .batch import PackedBatch
-from .component import MultitaskTransformer
-from .listener import EncoderListener
-from .shim import DOC_POOLINGS, POOLINGS, EncoderShim
+from .encode import EncoderOptions
+from .gradients import backprop
+from .listener import EncoderListener, add_gradient, split_words
+from .pooling import DOC_POOLINGS, POOLINGS
+from .shim import EncoderShim
+from .wiring import wiring_of
 
 
 @registry.architectures("spacy_multitask.Encoder.v1")
@@ -58,8 +59,7 @@ def build_encoder(
         raise ValueError(f"dropout = {dropout} must be at least 0 and less than 1.")
     if not 0 <= overlap < window:
         raise ValueError(f"overlap = {overlap} must be at least 0 and less than window = {window}.")
-    shim = EncoderShim(
-        name,
+    options = EncoderOptions(
         pooling=pooling,
         doc_pooling=doc_pooling,
         layers=layers,
@@ -75,7 +75,7 @@ def build_encoder(
         forward,
         init=init,
         dims={"nO": None},
-        shims=[shim],
+        shims=[EncoderShim(name, options)],
         attrs={
             # How to run it as a layer of its own. A component has options of that name for itself.
             "precision": "float32",
@@ -89,7 +89,7 @@ def build_encoder(
 def replace_listener(copy: Model, listener: Model, owner: Any) -> Model:
     """Let the copy that takes a listener's place run as the component that owns the encoder does.
     spaCy's config of the head has no room for these options; they are saved with the weights."""
-    if isinstance(owner, MultitaskTransformer):  # and not spaCy's tok2vec with our encoder in it
+    if wiring_of(owner) is not None:  # and not spaCy's tok2vec with our encoder in it
         copy.attrs.update(
             precision=owner.precision,
             max_batch_pieces=owner.max_batch_pieces,
@@ -102,7 +102,7 @@ def init(model: Model, X: list[Doc] | None = None, Y: None = None) -> None:
     shim = cast(EncoderShim, model.shims[0])
     if not shim.has_module:
         shim.load_pretrained()
-    model.set_dim("nO", shim.width, force=True)
+    model.set_dim("nO", shim.encoder.width, force=True)
 
 
 def is_encoder(model: Model) -> bool:
@@ -118,19 +118,19 @@ def encode(
     RETURNS (Tuple[PackedBatch, Callable]): The batch, and what to call once the gradients of
         `words` and `doc_vectors` are there.
     """
-    shim = cast(EncoderShim, model.shims[0])
-    layer = shim.module.place_of(model.attrs["layer"])
-    batch = shim.encode(
+    encoder = cast(EncoderShim, model.shims[0]).encoder
+    layer = encoder.network.place_of(model.attrs["layer"])
+    batch = encoder.encode(
         docs,
         is_train=is_train,
         layers=() if layer is None else (layer,),
         precision=model.attrs["precision"],
-        budget=model.attrs["max_batch_pieces"] or shim.budget(is_train=is_train),
+        budget=model.attrs["max_batch_pieces"],
     )
 
     def finish() -> None:
-        with shim.learning():
-            batch.backprop()
+        with encoder.learning():
+            backprop(batch)
 
     return batch.of_layer(layer), finish
 
@@ -140,12 +140,10 @@ def forward(
 ) -> tuple[list[Floats2d], Callable[[list[Floats2d]], list[Doc]]]:
     """As a thinc layer, for spaCy's heads; ours take the packed batch."""
     batch, finish = encode(model, docs, is_train=is_train)
-    words = batch.word_vectors
-    array = cast(Floats2d, torch2xp(words.detach().contiguous()))
 
     def backprop(d_vectors: list[Floats2d]) -> list[Doc]:
-        batch.add_gradient(xp2torch(model.ops.xp.concatenate(d_vectors), device=words.device))
+        add_gradient(batch, d_vectors, model.ops)
         finish()
         return []
 
-    return [array[start:end] for start, end in zip(batch.starts, batch.ends)], backprop
+    return split_words(batch), backprop

@@ -137,6 +137,16 @@ def load_tokenizer(name: str, **kwargs: Any) -> Any:
     return tokenizer
 
 
+def special_pieces(tokenizer: Any) -> tuple[np.ndarray, np.ndarray]:
+    """RETURNS (Tuple[ndarray, ndarray]): Ids the tokenizer puts before and after a text."""
+    arguments = {"is_split_into_words": True}
+    with tokenizers_without_threads():
+        bare = tokenizer(["a"], add_special_tokens=False, **arguments)["input_ids"]
+        full = tokenizer(["a"], add_special_tokens=True, **arguments)["input_ids"]
+    at = next(i for i in range(len(full)) if full[i : i + len(bare)] == bare)
+    return np.array(full[:at], np.int64), np.array(full[at + len(bare) :], np.int64)
+
+
 def is_uncased(tokenizer: Any) -> bool:
     """RETURNS (bool): Whether the tokenizer loses letter case."""
 

@@ -32,10 +32,10 @@ def quantize(model: str | Path, output: str | Path, **options: Any) -> tuple[int
         raise ValueError(f"{model} has no component multitask_transformer to quantize.")
     sizes = [0, 0]
     for name, component in found:
-        if component.shim.is_quantized:
+        if component.shim.encoder.is_quantized:
             raise ValueError(f"The component {name!r} of {model} is quantized already.")
         sizes[0] += sum(map(len, component.shim.to_files().values()))
-        component.shim.quantize(component.layers, **options)
+        component.shim.quantize(component.wiring.layers, **options)
         sizes[1] += sum(map(len, component.shim.to_files().values()))
         component.precision = "int8"
         nlp.get_pipe_config(name)["precision"] = "int8"

@@ -14,8 +14,6 @@ from thinc.api import Optimizer, get_torch_default_device, torch2xp, xp2torch
 from thinc.shims.shim import Shim
 from torch import nn
 
-from ..training.optimizer import AdamW
-
 
 class TorchShim(Shim):
     """Holds a torch module that may not exist yet: its shape is known only from data or a file.
@@ -70,8 +68,9 @@ class TorchShim(Shim):
 
     def finish_update(self, optimizer: Optimizer) -> None:
         """Take one optimizer step with the accumulated gradients, then clear them."""
-        if isinstance(optimizer, AdamW):
-            optimizer.step_module(self.id, self.module)
+        step_module = getattr(optimizer, "step_module", None)  # of our AdamW
+        if step_module is not None:
+            step_module(self.id, self.module)
             return
         for name, parameter in self.module.named_parameters():
             if parameter.grad is None:

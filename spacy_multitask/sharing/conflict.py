@@ -12,7 +12,8 @@ from spacy.training import Example
 from thinc.api import Model
 from torch import Tensor
 
-from ..encoder.component import MultitaskTransformer, link
+from ..encoder.component import MultitaskTransformer
+from ..encoder.wiring import link
 from ..layers.shim import TorchShim
 from ..training.batching import group_by_words
 
@@ -69,12 +70,12 @@ def _gradient_of(
         for batch in batches:
             encoder.update(batch)
             head.update(batch)
-    model = encoder.model  # settles: what the head has left goes back through the encoder
+    encoder.settle()
     flat = [
         (torch.zeros_like(p) if p.grad is None else p.grad.to_dense()).detach().double().flatten()
         for p in encoder.shim.module.parameters()
     ]
-    for trained in (model, head.model):
+    for trained in (encoder.model, head.model):
         _drop_gradients(trained)
     return torch.cat(flat)
 

@@ -118,7 +118,7 @@ def train(
             stdout.write(msg.warn(line) + "\n")
     for _, pipe in nlp.components:
         if isinstance(pipe, MultitaskTransformer):
-            pipe.check_heads()  # before a checkpoint puts other weights in
+            pipe.wiring.check_heads()  # before a checkpoint puts other weights in
     run = Run(nlp, optimizer, past)
     evaluate = create_evaluation_callback(nlp, dev_corpus, T["score_weights"])
     steps = train_while_improving(

@@ -32,7 +32,9 @@ def docs_of(nlp, texts):
 
 def test_every_token_owns_a_row(nlp):
     encoder = nlp.get_pipe("transformer")
-    batch = encoder.shim.encode(docs_of(nlp, ODD), is_train=False, precision="float32", budget=100)
+    batch = encoder.shim.encoder.encode(
+        docs_of(nlp, ODD), is_train=False, precision="float32", budget=100
+    )
     assert batch.words.shape == (sum(map(len, ODD)), 32)
     assert batch.doc_vectors.shape == (len(ODD), 32)
     assert bool(batch.words.isfinite().all())
@@ -55,7 +57,9 @@ def test_poolings_agree_with_the_plain_transformer(encoder_path, pooling):
     nlp.initialize(lambda: corpus(nlp))
     words = ["Unaffability", "playoffs", "of", "Lyonnais", "won", "."]
     shim = nlp.get_pipe("transformer").shim
-    batch = shim.encode(docs_of(nlp, [words]), is_train=False, precision="float32", budget=100)
+    batch = shim.encoder.encode(
+        docs_of(nlp, [words]), is_train=False, precision="float32", budget=100
+    )
     encoding = AutoTokenizer.from_pretrained(encoder_path)(
         words, is_split_into_words=True, return_tensors="pt"
     )
@@ -89,7 +93,9 @@ def test_long_documents_get_each_word_with_context_from_both_sides(nlp):
     for a document however it starts."""
     shim = nlp.get_pipe("transformer").shim
     words = ["Smith"] * 200
-    batch = shim.encode(docs_of(nlp, [words]), is_train=False, precision="float32", budget=1000)
+    batch = shim.encoder.encode(
+        docs_of(nlp, [words]), is_train=False, precision="float32", budget=1000
+    )
     assert len(batch.words) == 200
     assert bool((batch.words.abs().sum(1) > 0).all())
 
@@ -97,8 +103,8 @@ def test_long_documents_get_each_word_with_context_from_both_sides(nlp):
 def test_the_encoder_runs_once_per_batch(trained, monkeypatch):
     calls = []
     shim = trained.get_pipe("transformer").shim
-    encode = shim.encode
-    monkeypatch.setattr(shim, "encode", lambda *a, **k: calls.append(1) or encode(*a, **k))
+    encode = shim.encoder.encode
+    monkeypatch.setattr(shim.encoder, "encode", lambda *a, **k: calls.append(1) or encode(*a, **k))
     list(trained.pipe(["Mr Smith loves New York"] * 10, batch_size=4))
     assert len(calls) == 3
 
@@ -106,7 +112,7 @@ def test_the_encoder_runs_once_per_batch(trained, monkeypatch):
 def test_no_vectors_stay_behind(trained):
     encoder = trained.get_pipe("transformer")
     docs = list(trained.pipe(["Mr Smith loves New York"] * 3))
-    assert encoder._local.predicted is None
+    assert encoder._kept._predicted is None
     assert all(doc.tensor.size == 0 and not doc.user_data for doc in docs)
 
 
@@ -114,7 +120,7 @@ def test_no_vectors_stay_behind_when_a_head_is_disabled(trained):
     encoder = trained.get_pipe("transformer")
     with trained.select_pipes(disable=["textcat"]):
         trained("Mr Smith loves New York")
-    assert encoder._local.predicted is None
+    assert encoder._kept._predicted is None
 
 
 def test_vectors_are_kept_if_asked_for(encoder_path):
@@ -173,9 +179,9 @@ def count_encodings(nlp, monkeypatch):
     """RETURNS (List[int]): Gets the docs of each run of the encoder."""
     calls = []
     shim = nlp.get_pipe("transformer").shim
-    encode = shim.encode
+    encode = shim.encoder.encode
     monkeypatch.setattr(
-        shim, "encode", lambda docs, **k: calls.append(len(docs)) or encode(docs, **k)
+        shim.encoder, "encode", lambda docs, **k: calls.append(len(docs)) or encode(docs, **k)
     )
     return calls
 
@@ -204,7 +210,7 @@ def test_a_component_that_sorts_docs_by_length_is_served_from_the_batch(
     calls = count_encodings(nlp, monkeypatch)
     assert predictions(nlp.pipe(TEXTS)) == expected
     assert calls == [12]
-    assert nlp.get_pipe("transformer")._local.predicted is None
+    assert nlp.get_pipe("transformer")._kept._predicted is None
 
 
 def test_spacys_parser_reads_the_batch_that_is_there(encoder_path, monkeypatch):
@@ -217,7 +223,7 @@ def test_spacys_parser_reads_the_batch_that_is_there(encoder_path, monkeypatch):
     list(nlp.pipe(TEXTS))
     list(nlp.pipe(TEXTS, batch_size=4))
     assert calls == [12, 4, 4, 4]
-    assert nlp.get_pipe("transformer")._local.predicted is None
+    assert nlp.get_pipe("transformer")._kept._predicted is None
 
 
 def test_a_head_that_was_disabled_when_loaded_predicts(trained, tmp_path, monkeypatch):
@@ -239,7 +245,7 @@ def test_a_disabled_head_predicts_when_it_is_asked(trained):
         docs = list(trained.pipe(TEXTS))
         found = list(trained.get_pipe("ner").pipe(docs))
         assert [[t.ent_type_ for t in doc] for doc in found] == expected
-    assert trained.get_pipe("transformer")._local.predicted is None
+    assert trained.get_pipe("transformer")._kept._predicted is None
 
 
 def test_a_batch_is_gone_with_its_last_reader(trained):
@@ -250,8 +256,12 @@ def test_a_batch_is_gone_with_its_last_reader(trained):
     try:
         batch = weakref.ref(encoder.predict(docs))
         assert batch() is None
-        part = encoder.predict(docs).part(docs[::-1])
-        assert part.whole is not part and part.part(docs).whole is part.whole
+        batch = encoder.predict(docs)
+        assert batch.part(docs) is batch
+        part = batch.part(docs[::-1])
+        whole = weakref.ref(batch)
+        del batch
+        assert part is not None and whole() is None
     finally:
         gc.enable()
 
@@ -259,14 +269,14 @@ def test_a_batch_is_gone_with_its_last_reader(trained):
 def test_after_training_with_a_frozen_encoder_no_vectors_stay_behind(nlp):
     nlp.update(corpus(nlp), exclude=["transformer"])
     nlp("Mr Smith loves New York")
-    assert nlp.get_pipe("transformer")._local.frozen is None
+    assert nlp.get_pipe("transformer")._kept._frozen is None
 
 
 def test_a_batch_waits_for_heads_after_the_one_that_asked(trained, encoder_path):
     nlp = make_nlp(encoder_path).from_bytes(trained.to_bytes())
     nlp.add_pipe("merge_first_two", after="tagger")
     nlp("Mr Smith loves New York")
-    assert nlp.get_pipe("transformer")._local.predicted is None
+    assert nlp.get_pipe("transformer")._kept._predicted is None
 
 
 def test_an_encoder_that_is_pickled_scores_its_tasks(trained):
@@ -285,7 +295,7 @@ def test_bfloat16_is_close_to_float32(trained, encoder_path):
     nlp = make_nlp(encoder_path, precision="bfloat16").from_bytes(trained.to_bytes())
     docs = [eg.predicted for eg in corpus(trained)]
     exact, rough = (
-        pipeline.get_pipe("transformer").shim.encode(
+        pipeline.get_pipe("transformer").shim.encoder.encode(
             docs, is_train=False, precision=precision, budget=100
         )
         for pipeline, precision in ((trained, "float32"), (nlp, "bfloat16"))

@@ -35,7 +35,7 @@ def reference_gradients(nlp, batches, heads):
         parameter.grad = None
     for examples in batches:
         docs = [eg.predicted for eg in examples]
-        batch = encoder.shim.encode(docs, is_train=True, precision="float32", budget=10_000)
+        batch = encoder.shim.encoder.encode(docs, is_train=True, precision="float32", budget=10_000)
         batch.words, batch.doc_vectors = batch.graph
         losses = []
         for name in heads:
@@ -58,7 +58,9 @@ def reference_gradients(nlp, batches, heads):
 
 
 def weights(nlp):
-    network = nlp.get_pipe("transformer").model.shims[0].module
+    encoder = nlp.get_pipe("transformer")
+    encoder.settle()
+    network = encoder.shim.module
     return {name: p.detach().clone() for name, p in network.named_parameters()}
 
 

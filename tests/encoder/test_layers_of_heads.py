@@ -100,7 +100,7 @@ def test_update_steps_by_the_sum_of_gradients(layered, exclude):
         # Each head with an encoder run of its own, which gives its layer alone.
         layer = LAYERS[name]
         layers = () if layer is None else (layer,)
-        batch = encoder.shim.encode(
+        batch = encoder.shim.encoder.encode(
             docs, is_train=True, precision="float32", budget=10_000, layers=layers
         )
         batch.words, batch.doc_vectors = batch.graph
@@ -216,7 +216,7 @@ def test_in_int8(learned, encoder_path, tmp_path):
     same = {"chunker": 1, "tagger": -2, "ner": -1}
     config = {f"components.{head}.model.tok2vec.layer": layer for head, layer in same.items()}
     assert predictions(spacy.load(tmp_path / "int8", config=config).pipe(texts)) == found
-    assert nlp.get_pipe("transformer").layers == (0, 1)
+    assert nlp.get_pipe("transformer").wiring.layers == (0, 1)
     config = {"components.textcat.model.tok2vec.layer": None}
     assert spacy.load(tmp_path / "int8", config=config)(texts[0]).cats
     files = tmp_path / "int8" / "transformer" / "model"
@@ -274,7 +274,7 @@ def test_a_mistake_is_forgotten_once_the_head_is_gone(encoder_path):
     nlp = build(encoder_path, {"tagger": 1, "chunker": None})
     nlp.initialize(lambda: corpus(nlp))
     encoder = nlp.get_pipe("transformer")
-    assert encoder.layers == (1,)
+    assert encoder.wiring.layers == (1,)
     model = {"@architectures": "spacy_multitask.TokenClassifier.v1", "tok2vec": listener(9)}
     nlp.add_pipe("multitask_ner", name="ner", config={"model": model})
     with pytest.raises(ValueError, match="'ner': Can't read layer 9"):
@@ -283,7 +283,7 @@ def test_a_mistake_is_forgotten_once_the_head_is_gone(encoder_path):
     nlp(TEXTS[0])
     nlp.remove_pipe("tagger")
     nlp(TEXTS[0])
-    assert encoder.layers == ()
+    assert encoder.wiring.layers == ()
 
 
 def test_the_nearest_of_two_encoders_has_the_layer(encoder_path):
@@ -294,9 +294,9 @@ def test_the_nearest_of_two_encoders_has_the_layer(encoder_path):
     head = {"@architectures": "spacy_multitask.TokenClassifier.v1", "tok2vec": listener(-1)}
     nlp.add_pipe("multitask_ner", name="ner", config={"model": head})
     nlp.initialize(lambda: corpus(nlp))
-    assert nlp.get_pipe("transformer").layers == ()
+    assert nlp.get_pipe("transformer").wiring.layers == ()
     # Where the encoder gives a mix, the last layer is one that stands beside it.
-    assert nlp.get_pipe("second").layers == (2,)
+    assert nlp.get_pipe("second").wiring.layers == (2,)
     nlp.update(corpus(nlp), sgd=plain_sgd())
     nlp(TEXTS[0])
 
@@ -313,9 +313,9 @@ def test_a_head_that_is_enabled_later_learns(learned):
 
 
 def test_threads_wait_where_transformers_can_not_serve_several(learned, monkeypatch):
-    from spacy_multitask.encoder import shim
+    from spacy_multitask.encoder import encode
 
-    monkeypatch.setattr(shim, "sees_hidden_states_in_threads", lambda: False)
+    monkeypatch.setattr(encode, "sees_hidden_states_in_threads", lambda: False)
     encoder = learned.get_pipe("transformer")
     forward, inside, most = encoder.shim.module._encode, [], []
 

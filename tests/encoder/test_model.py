@@ -6,6 +6,7 @@ import spacy
 import torch
 from spacy.util import fix_random_seed
 
+from spacy_multitask.encoder.encode import Encoder
 from spacy_multitask.encoder.shim import EncoderShim
 from spacy_multitask.training.optimizer import make_adamw
 from tests.conftest import ALL_HEADS, TEXTS, corpus, make_nlp
@@ -78,7 +79,7 @@ def test_a_replaced_listener_gets_the_gradient_that_the_shared_encoder_got(build
     nlp = build()
     nlp.update(corpus(nlp), sgd=False, exclude=others)
     shared = nlp.get_pipe("transformer")
-    shared._settle(force=True)
+    shared.settle()
     expected = gradients(shared.shim)
     nlp = build()
     replace(nlp)
@@ -94,7 +95,7 @@ def test_without_gold_a_copy_costs_no_work(build, monkeypatch):
     nlp = build()
     replace(nlp)
     calls = []
-    monkeypatch.setattr(EncoderShim, "encode", lambda *args, **kwargs: calls.append(args))
+    monkeypatch.setattr(Encoder, "encode", lambda *args, **kwargs: calls.append(args))
     nlp.update([corpus(nlp)[-1]], sgd=False, exclude=["transformer"])
     assert not calls
 

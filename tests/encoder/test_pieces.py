@@ -75,7 +75,7 @@ def test_a_batch_of_more_words_than_fit_is_looked_up_whole():
 
 def test_the_cache_is_not_saved(trained, tmp_path):
     list(trained.pipe(["Mr Smith loves New York"]))
-    assert len(trained.get_pipe("transformer").shim.cache)
+    assert len(trained.get_pipe("transformer").shim.encoder.cache)
     trained.to_disk(tmp_path / "before")
     list(trained.pipe(["words unheard so far"]))
     trained.to_disk(tmp_path / "after")
@@ -84,14 +84,14 @@ def test_the_cache_is_not_saved(trained, tmp_path):
     assert names == {path.relative_to(after) for path in after.rglob("*") if path.is_file()}
     for name in names:
         assert (before / name).read_bytes() == (after / name).read_bytes()
-    assert not len(spacy.load(tmp_path / "after").get_pipe("transformer").shim.cache)
-    assert not len(pickle.loads(pickle.dumps(trained.get_pipe("transformer").shim.cache)))
+    assert not len(spacy.load(tmp_path / "after").get_pipe("transformer").shim.encoder.cache)
+    assert not len(pickle.loads(pickle.dumps(trained.get_pipe("transformer").shim.encoder.cache)))
 
 
 def test_another_tokenizer_does_not_get_the_pieces_of_the_last(trained, encoder_path):
     nlp = make_nlp(encoder_path).from_bytes(trained.to_bytes())
     shim = nlp.get_pipe("transformer").shim
-    before = lookup(shim.cache, [["Smith"]])
+    before = lookup(shim.encoder.cache, [["Smith"]])
     files = shim.to_files()
     tokenizer = json.loads(files["tokenizer.json"])
     vocab = tokenizer["model"]["vocab"]
@@ -100,8 +100,8 @@ def test_another_tokenizer_does_not_get_the_pieces_of_the_last(trained, encoder_
     tokenizer["model"]["vocab"] = swapped
     files["tokenizer.json"] = json.dumps(tokenizer).encode("utf8")
     shim.from_files(files, "test")
-    (after,) = lookup(shim.cache, [["Smith"]])
-    assert after == shim.tokenizer("Smith", add_special_tokens=False)["input_ids"]
+    (after,) = lookup(shim.encoder.cache, [["Smith"]])
+    assert after == shim.encoder.tokenizer("Smith", add_special_tokens=False)["input_ids"]
     assert [after] != before
 
 

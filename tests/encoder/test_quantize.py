@@ -75,9 +75,9 @@ def test_threads_that_share_the_work_change_nothing(folders, threads):
     found = []
     for n in (1, 3):
         threads(n)
-        found.append(shim.encode(docs, is_train=False, precision="int8", budget=24))
+        found.append(shim.encoder.encode(docs, is_train=False, precision="int8", budget=24))
     one, three = found
-    assert one.words.shape == (sum(map(len, docs)), shim.width)
+    assert one.words.shape == (sum(map(len, docs)), shim.encoder.width)
     assert torch.equal(one.words, three.words)
     assert torch.equal(one.doc_vectors, three.doc_vectors)
 

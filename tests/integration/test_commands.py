@@ -189,7 +189,7 @@ def test_other_processes_predict_the_same(model, method, tmp_path):
                     for doc in docs
                 ]
             here = seen(nlp.pipe(texts, batch_size=2))
-            print(nlp.get_pipe("transformer").shim.device, flush=True)
+            print(nlp.get_pipe("transformer").shim.encoder.device, flush=True)
             there = seen(nlp.pipe(texts, n_process=2, batch_size=2))
             assert here == there, (here, there)
             print("same")

@@ -1,0 +1,295 @@
+"""The encoder: docs to pieces, to windows, to the network, to one packed batch of vectors."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from spacy.attrs import ORTH
+from spacy.tokens import Doc
+from thinc.api import get_torch_default_device
+from torch import Tensor
+
+from ..layers.network import TransformerNetwork, sees_hidden_states_in_threads
+from ..layers.onnx import Inputs, OnnxNetwork
+from .batch import PackedBatch
+from .forks import use_one_thread_if_forked
+from .gate import Gate
+from .heap import MANY_WORDS, give_back_memory
+from .pieces import PieceCache, Pieces, special_pieces
+from .pooling import Pooling
+from .shapes import NO_WORD
+from .windows import Windows, cut_windows, micro_batches
+
+NO_WORDS = np.zeros(0, np.uint64)
+# Padded pieces in a micro-batch: what keeps the caches of a CPU, or the units of a GPU, busy. A
+# training batch is small and its docs differ in length, so that smaller groups pad less.
+BUDGETS = {"cpu": 2048, "cuda": 65536, "int8": 448}
+TRAINING_BUDGETS = {"cpu": 768, "cuda": 65536}
+# Micro-batches of ONNX Runtime that torch pools at a time: after each time its idle threads keep
+# cores busy for a while, which ONNX Runtime could use.
+TURN = 64
+
+Network = TransformerNetwork | OnnxNetwork
+
+
+@dataclass(frozen=True)
+class EncoderOptions:
+    """Options of an encoder's model; `spacy_multitask.Encoder.v1` says what they mean."""
+
+    pooling: str
+    doc_pooling: str
+    layers: list[int] | None
+    window: int
+    overlap: int
+    word_shapes: bool | None
+    dropout: float | None
+    gradient_checkpointing: bool
+    compile: bool
+
+
+class Encoder:
+    """A network with its tokenizer.
+
+    network (TransformerNetwork | OnnxNetwork): What gives the pieces their vectors.
+    tokenizer (PreTrainedTokenizerBase): Its tokenizer.
+    longest_input (int): Most pieces that the network takes at once, special ones included.
+    RAISES (ValueError): If these are too few for windows that overlap as the options say.
+    """
+
+    def __init__(
+        self, network: Network, tokenizer: Any, longest_input: int, options: EncoderOptions
+    ):
+        self.network: Network = network.eval()
+        self.tokenizer = tokenizer
+        self.longest_input = longest_input
+        self.options = options
+        self.prefix, self.suffix = special_pieces(tokenizer)
+        self.pad = int(tokenizer.pad_token_id or 0)
+        limit = min(options.window, longest_input)
+        self.capacity = limit - len(self.prefix) - len(self.suffix)
+        if self.capacity <= options.overlap:
+            raise ValueError(
+                f"The encoder takes {limit} pieces at once, too few for windows that overlap by "
+                f"{options.overlap}. Lower components.transformer.model.overlap."
+            )
+        self.cache = PieceCache(tokenizer, max_word_pieces=self.capacity - options.overlap)
+        self.gate = Gate()
+        self.words_since_trim = 0
+
+    @property
+    def is_quantized(self) -> bool:
+        """RETURNS (bool): Whether it holds an int8 graph in place of weights."""
+        return isinstance(self.network, OnnxNetwork)
+
+    @property
+    def width(self) -> int:
+        return self.network.width
+
+    @property
+    def device(self) -> torch.device:
+        parameter = next(self.network.parameters(), None)
+        return get_torch_default_device() if parameter is None else parameter.device
+
+    def check_precision(self, precision: str) -> None:
+        """RAISES (ValueError): If the weights that are here can't be run so."""
+        if self.is_quantized != (precision == "int8"):
+            raise ValueError(
+                f"precision = {precision!r}, but this pipeline holds an int8 graph and no weights. "
+                "Use the pipeline that it was made from."
+                if self.is_quantized
+                else "precision = 'int8' needs a quantized pipeline. Make one with "
+                "`spacy multitask quantize MODEL OUT` and load that."
+            )
+
+    def layers_given(self, wanted: tuple[int, ...]) -> tuple[int, ...]:
+        """RETURNS (Tuple[int, ...]): Layers in a batch besides the last, if these are wanted. A
+        graph gives all that it has."""
+        return self.network.layers if isinstance(self.network, OnnxNetwork) else wanted
+
+    def budget(self, *, is_train: bool) -> int:
+        """RETURNS (int): Padded pieces in a micro-batch, which suit the device."""
+        budgets = TRAINING_BUDGETS if is_train else BUDGETS
+        kind = "int8" if self.is_quantized else self.device.type
+        return budgets.get(kind, budgets["cuda"])
+
+    @contextmanager
+    def learning(self) -> Iterator[None]:
+        """Let no other thread use the network, and put it into the state of training."""
+        with self.gate.training():
+            self.network.train()
+            try:
+                yield
+            finally:
+                self.network.eval()
+
+    def _predicting(self, layers: tuple[int, ...]) -> AbstractContextManager[None]:
+        """RETURNS (ContextManager): Lets other threads use the network, too, if they may."""
+        needs_hidden = isinstance(self.network, TransformerNetwork) and (
+            layers or self.network.mixed
+        )
+        if needs_hidden and not sees_hidden_states_in_threads():
+            return self.gate.training()
+        return self.gate.predicting()
+
+    def encode(
+        self,
+        docs: list[Doc],
+        *,
+        is_train: bool,
+        precision: str,
+        budget: int | None = None,
+        layers: tuple[int, ...] = (),
+        projections: dict[int, Callable[[Tensor], Tensor]] | None = None,
+        keep_words: bool = True,
+    ) -> PackedBatch:
+        """Encode a batch of docs in length-sorted micro-batches.
+
+        docs (List[Doc]): Any docs, empty ones too.
+        is_train (bool): Whether to keep the graph for backpropagation.
+        precision (str): "float32", "bfloat16" or, of a quantized pipeline, "int8".
+        budget (Optional[int]): Most padded pieces in a micro-batch; None chooses by device.
+        layers (Tuple[int, ...]): Places of layers that heads read, besides the last.
+        projections (Optional[Dict[int, Projection]]): Heads to apply to the words of each
+            micro-batch at once, keyed by listener; they get all columns. Prediction only.
+        keep_words (bool): Whether the batch gets word vectors besides.
+        RETURNS (PackedBatch): One row per token, in order. Tokens without pieces get zeros.
+        RAISES (ValueError): If the precision does not go with the weights, or a quantized encoder
+            is to learn.
+        """
+        self._prepare(precision, is_train)
+        layers = self.layers_given(layers)
+        lengths = np.fromiter(map(len, docs), np.int64, len(docs))
+        orths = [doc.to_array(ORTH) if n else NO_WORDS for doc, n in zip(docs, lengths)]
+        pieces = self._pieces(docs, orths)
+        windows = cut_windows(
+            pieces.starts, pieces.counts, lengths, self.capacity, self.options.overlap
+        )
+        pooled = Pooling(
+            pieces,
+            windows,
+            len(docs),
+            n_prefix=len(self.prefix),
+            words=self.options.pooling,
+            docs=self.options.doc_pooling,
+            width=self.width * (1 + len(layers)),
+            device=self.device,
+            is_train=is_train,
+            projections=projections or {},
+            keep_words=keep_words,
+        )
+        if budget is None:
+            budget = self.budget(is_train=is_train)
+        mode = self.learning() if is_train else self._predicting(layers)
+        # Around those of the micro-batches, so that weights are cast once for all of them.
+        casts = torch.autocast(self.device.type, enabled=False)
+        with mode, torch.set_grad_enabled(is_train), casts:
+            if is_train and isinstance(self.network, TransformerNetwork):
+                self.network.prepare_for_training(self.device)
+            self._run(pieces, windows, budget, precision, layers, pooled)
+            batch = pooled.batch(docs, lengths, layers, [orth.tobytes() for orth in orths])
+        self.words_since_trim += len(pieces.counts)
+        return batch
+
+    def _prepare(self, precision: str, is_train: bool) -> None:
+        use_one_thread_if_forked()
+        self.check_precision(precision)
+        if is_train and self.is_quantized:
+            raise ValueError(
+                "A quantized pipeline can't be trained. Train the one that it was made from, "
+                "or freeze its encoder and annotate with it."
+            )
+        if self.words_since_trim > MANY_WORDS and not is_train:
+            # What earlier batches were made of is free by now, if their caller has let go of them.
+            give_back_memory()
+            self.words_since_trim = 0
+
+    def _pieces(self, docs: list[Doc], orths: list[np.ndarray]) -> Pieces:
+        if any(map(len, orths)):
+            return self.cache.lookup(np.concatenate(orths), docs[0].vocab.strings)
+        empty = np.zeros(0, np.int64)
+        return Pieces(empty, empty, empty, empty)
+
+    def _run(
+        self,
+        pieces: Pieces,
+        windows: Windows,
+        budget: int,
+        precision: str,
+        layers: tuple[int, ...],
+        pooled: Pooling,
+    ) -> None:
+        """Take all windows through the network, micro-batch by micro-batch, and pool."""
+        groups = list(micro_batches(windows.size, len(self.prefix) + len(self.suffix), budget))
+        shapes = np.repeat(pieces.shapes, pieces.counts)
+        masks: deque[np.ndarray | None] = deque()
+
+        def inputs() -> Iterator[Inputs]:
+            for group in groups:
+                ids, own_shapes, mask = self._inputs(pieces.ids, shapes, windows, group)
+                masks.append(mask)
+                yield (
+                    torch.from_numpy(ids).to(self.device, non_blocking=True),
+                    torch.from_numpy(own_shapes).to(self.device, non_blocking=True),
+                    None if mask is None else torch.from_numpy(mask).to(self.device),
+                )
+
+        held: list[tuple[Tensor, np.ndarray | None, np.ndarray]] = []
+        n_held = TURN if self.is_quantized else 1
+        outputs = self._outputs(inputs(), len(groups), precision, layers)
+        for group, hidden in zip(groups, outputs, strict=True):
+            held.append((hidden, masks.popleft(), group))
+            if len(held) == n_held:
+                _pool_all(held, pooled)
+        _pool_all(held, pooled)
+
+    def _outputs(
+        self, inputs: Iterable[Inputs], n_inputs: int, precision: str, layers: tuple[int, ...]
+    ) -> Iterator[Tensor]:
+        """YIELDS (Tensor): Piece vectors of each micro-batch, (n_windows, n_pieces, n_columns)."""
+        network = self.network
+        if isinstance(network, OnnxNetwork):
+            yield from network.forward_all(inputs, n_inputs)
+            return
+        for values in inputs:
+            with torch.autocast(
+                self.device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"
+            ):
+                hidden = network(*values, layers)
+            yield hidden.float()
+
+    def _inputs(
+        self, ids: np.ndarray, shapes: np.ndarray, windows: Windows, group: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """RETURNS (tuple): ids, shapes and mask (None if nothing is padded), all int64 of shape
+        (n_windows, n_pieces with special ones)."""
+        sizes, starts = windows.size[group], windows.start[group]
+        n_prefix, n_suffix = len(self.prefix), len(self.suffix)
+        longest = int(sizes[0])
+        columns = np.arange(longest)
+        inside = columns < sizes[:, None]
+        places = np.where(inside, starts[:, None] + columns, 0)
+        total = longest + n_prefix + n_suffix
+        out = np.full((len(group), total), self.pad, np.int64)
+        out_shapes = np.full((len(group), total), NO_WORD, np.int64)
+        out[:, :n_prefix] = self.prefix
+        body = slice(n_prefix, n_prefix + longest)
+        out[:, body] = np.where(inside, ids[places], self.pad)
+        out_shapes[:, body] = np.where(inside, shapes[places], NO_WORD)
+        at = (n_prefix + sizes)[:, None] + np.arange(n_suffix)
+        np.put_along_axis(out, at, np.broadcast_to(self.suffix, at.shape), axis=1)
+        if sizes[-1] == longest:
+            return out, out_shapes, None
+        mask = (np.arange(total) < (sizes + n_prefix + n_suffix)[:, None]).astype(np.int64)
+        return out, out_shapes, mask
+
+
+def _pool_all(held: list[tuple[Tensor, np.ndarray | None, np.ndarray]], pooled: Pooling) -> None:
+    for hidden, mask, group in held:
+        pooled.add(hidden, mask, group)
+    held.clear()

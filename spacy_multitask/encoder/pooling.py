@@ -1,0 +1,168 @@
+"""Piece vectors of micro-batches to the vectors of words and docs, put back into order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from spacy.tokens import Doc
+from torch import Tensor
+
+from .batch import PackedBatch
+from .pieces import Pieces
+from .windows import Windows
+
+POOLINGS = ("first", "last", "mean")
+DOC_POOLINGS = ("mean", "cls")
+
+
+class Pooling:
+    """Collects what the network gives for micro-batches, which come sorted by length.
+
+    pieces, windows: Of the whole batch.
+    n_prefix (int): Special pieces before those of a window.
+    words, docs (str): One of POOLINGS, of DOC_POOLINGS.
+    width (int): Columns of a piece's vector, those of all layers.
+    is_train (bool): Whether vectors keep their graph.
+    projections (Dict[int, Projection]): Heads to apply to the words at once, keyed by listener.
+        Prediction only.
+    keep_words (bool): Whether the batch gets word vectors besides.
+    """
+
+    def __init__(
+        self,
+        pieces: Pieces,
+        windows: Windows,
+        n_docs: int,
+        *,
+        n_prefix: int,
+        words: str,
+        docs: str,
+        width: int,
+        device: torch.device,
+        is_train: bool,
+        projections: dict[int, Callable[[Tensor], Tensor]],
+        keep_words: bool,
+    ):
+        self.pieces, self.windows, self.n_prefix = pieces, windows, n_prefix
+        self.word_pooling, self.doc_pooling = words, docs
+        self.n_words, self.n_docs = len(pieces.counts), n_docs
+        self.width, self.device = width, device
+        self.is_train = is_train
+        self.projections = projections
+        self.projected: dict[int, Tensor] = {}
+        self.words: Tensor | None = None
+        self.parts: list[Tensor] = []
+        self.rows: list[np.ndarray] = []
+        self.sums: list[Tensor] = []
+        self.docs: list[np.ndarray] = []
+        self.weights = np.zeros(n_docs)
+        if is_train:
+            return
+        if keep_words:
+            self.words = torch.zeros(self.n_words, width, device=device)
+        with torch.no_grad():
+            nothing = torch.zeros(1, width, device=device)
+            for key, projection in projections.items():
+                # Words without pieces have a zero vector; the head sees that, too.
+                self.projected[key] = projection(nothing).float().repeat(self.n_words, 1)
+
+    def add(self, hidden: Tensor, mask: np.ndarray | None, group: np.ndarray) -> None:
+        """Take in a micro-batch.
+
+        hidden (Tensor): Piece vectors, shape (n_windows, n_pieces, width).
+        mask (Optional[ndarray]): 1 for pieces, 0 for padding, shape (n_windows, n_pieces); None
+            where nothing is padded.
+        group (ndarray): Which windows these are, shape (n_windows,).
+        """
+        self._add_docs(hidden, mask, self.windows.doc[group])
+        rows, vectors = self._words_of(hidden, group)
+        if self.is_train:
+            self.parts.append(vectors)
+            self.rows.append(rows)
+            return
+        index = torch.from_numpy(rows).to(self.device)
+        if self.words is not None:
+            self.words.index_copy_(0, index, vectors)
+        for key, projection in self.projections.items():
+            self.projected[key].index_copy_(0, index, projection(vectors).float())
+
+    def _words_of(self, hidden: Tensor, group: np.ndarray) -> tuple[np.ndarray, Tensor]:
+        """RETURNS (Tuple[ndarray, Tensor]): Rows of the words with pieces that the windows own, and
+        their vectors (n_words, width)."""
+        windows, n_columns = self.windows, hidden.shape[1]
+        rows, window_of_row = _ranges(windows.own_start[group], windows.own_end[group])
+        counts = self.pieces.counts[rows]
+        if not counts.all():
+            rows, window_of_row, counts = (a[counts > 0] for a in (rows, window_of_row, counts))
+        column = self.pieces.starts[rows] - windows.start[group][window_of_row] + self.n_prefix
+        place = window_of_row * n_columns + column
+        flat = hidden.reshape(-1, self.width)
+        if self.word_pooling == "mean":
+            ranges = _ranges(place, place + counts)
+            every, word = (torch.from_numpy(a).to(self.device) for a in ranges)
+            sums = flat.new_zeros(len(rows), self.width).index_add(0, word, flat[every])
+            return rows, sums / torch.from_numpy(counts).to(self.device)[:, None]
+        if self.word_pooling == "last":
+            place = place + counts - 1
+        return rows, flat[torch.from_numpy(place).to(self.device)]
+
+    def _add_docs(self, hidden: Tensor, mask: np.ndarray | None, docs: np.ndarray) -> None:
+        n_windows, n_columns, _ = hidden.shape
+        if self.doc_pooling == "cls":
+            sums = hidden[:, 0]
+            weights = np.ones(n_windows)
+        elif mask is None:
+            sums = hidden.sum(1)
+            weights = np.full(n_windows, n_columns)
+        else:
+            factors = torch.from_numpy(mask).to(self.device, hidden.dtype)
+            sums = torch.bmm(factors[:, None], hidden)[:, 0]
+            weights = mask.sum(1)
+        np.add.at(self.weights, docs, weights)
+        self.sums.append(sums)
+        self.docs.append(docs)
+
+    def batch(
+        self, docs: list[Doc], lengths: np.ndarray, layers: tuple[int, ...], texts: list[bytes]
+    ) -> PackedBatch:
+        """RETURNS (PackedBatch): All of it, in the order of the docs; arguments as there."""
+        doc_vectors = self._doc_vectors()
+        if not self.is_train:
+            return PackedBatch(
+                docs,
+                lengths,
+                self.words,
+                doc_vectors,
+                layers=layers,
+                projected=self.projected,
+                texts=texts,
+            )
+        # Row of each word among the parts; words without pieces take the row of zeros at the end.
+        zeros = torch.zeros(1, self.width, device=self.device)
+        n_rows = sum(map(len, self.rows))
+        source = np.full(self.n_words, n_rows, np.int64)
+        if self.rows:
+            source[np.concatenate(self.rows)] = np.arange(n_rows)
+        words = torch.cat([*self.parts, zeros])[torch.from_numpy(source).to(self.device)]
+        leaves = [t.detach().requires_grad_() for t in (words, doc_vectors)]
+        graph = (words, doc_vectors) if words.requires_grad and n_rows else None
+        return PackedBatch(docs, lengths, *leaves, layers=layers, graph=graph, texts=texts)
+
+    def _doc_vectors(self) -> Tensor:
+        vectors = torch.zeros(self.n_docs, self.width, device=self.device)
+        if not self.docs:
+            return vectors
+        index = torch.from_numpy(np.concatenate(self.docs)).to(self.device)
+        weights = torch.from_numpy(np.maximum(self.weights, 1.0)).to(self.device)
+        return vectors.index_add(0, index, torch.cat(self.sums)) / weights[:, None].float()
+
+
+def _ranges(starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """RETURNS (Tuple[ndarray, ndarray]): All integers of the ranges [start, end), end to end, and
+    for each the index of its range."""
+    sizes = ends - starts
+    which = np.repeat(np.arange(len(sizes)), sizes)
+    before = np.cumsum(sizes) - sizes
+    return np.arange(len(which)) - before[which] + starts[which], which
