@@ -84,7 +84,7 @@ def convert(
     path = check_is_file(input)
     output = check_output(output, [path, *(v for v in options.values() if isinstance(v, Path))])
     report = ConversionReport()
-    # Only annotations are stored: user data would need pickling when docs are made elsewhere.
+    # Relations are in the docs' user data.
     doc_bin = DocBin(store_user_data=True)
     rng = random.Random(seed)
     docs = FORMATS[format](path, make_blank(lang), report, **options)
