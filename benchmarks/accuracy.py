@@ -192,6 +192,21 @@ def run_flair(python: str, script: Path, example: str, options: tuple) -> dict[s
     return {"seconds": round(found["fit_seconds"], 1), **scores}
 
 
+def passes(epochs: int | None = None, flair_epochs: int = 3) -> dict[str, dict[str, float]]:
+    """RETURNS (Dict[str, Dict[str, float]]): Passes over the docs of each task, by system.
+
+    epochs (Optional[int]): Of ours; None: as the example says.
+    """
+    found: dict[str, dict[str, float]] = {"flair": dict.fromkeys(TASKS, flair_epochs)}
+    for example in EXAMPLES.values():
+        for system, own in example["epochs"].items():
+            overrides = {**example["overrides"], **example.get(system.removeprefix("ours_"), {})}
+            for task in example["tasks"]:
+                share = overrides.get(f"corpora.train.corpora.{task}.sample", 1)
+                found.setdefault(system, {})[task] = round((epochs or own) * share, 2)
+    return found
+
+
 def best_rate(runs: dict, example: str, rates: list[float], seed: int) -> float:
     """RETURNS (float): The learning rate with which Flair has the best mean score on test."""
     found = runs["flair"][example]
@@ -251,7 +266,8 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     encoder = args.encoder or packaged_encoder()
     rates = args.flair_learn_rates
-    runs = Runs(args.json, lambda found: summarize(found, rates, args.seeds))
+    done = passes(args.epochs, args.flair_epochs)
+    runs = Runs(args.json, lambda r: {"passes": done, **summarize(r, rates, args.seeds)})
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         convert_samples(args.samples, folder)

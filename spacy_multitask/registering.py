@@ -11,51 +11,18 @@ from typing import Any, TypeVar, Union, cast, get_args, get_origin
 F = TypeVar("F", bound=Callable)
 
 
-def with_types(function: F) -> F:
-    """Put types in the place of annotations that are strings, but for what is returned, and refuse
-    numbers in quotes.
+def refuse_quoted_numbers(function: F) -> F:
+    """Refuse a string where an argument's type has a number: all releases of spaCy let "2" pass as
+    one, and leave it a string.
 
-    Configs are checked against the annotations. In older releases of spaCy 3.8 pydantic 1 does
-    that, which finds no types for strings. All releases let "2" pass as a number, and leave it a
-    string.
+    The function's annotations must be types, and not strings: configs are checked against them.
     """
-    function.__annotations__ = {
-        name: eval(annotation, function.__globals__) if isinstance(annotation, str) else annotation
-        for name, annotation in function.__annotations__.items()
-        if name != "return"
-    }
     signature = inspect.signature(function)
 
     @wraps(function)
     def checked(*args: Any, **kwargs: Any) -> Any:
         for name, value in signature.bind(*args, **kwargs).arguments.items():
             quoted = _quoted_number(value, function.__annotations__.get(name))
-            if quoted is not None:
-                raise ValueError(
-                    f"{name} holds {quoted!r}, but wants a number or true or false. Write it "
-                    "without quotes."
-                )
-        return function(*args, **kwargs)
-
-    # spaCy asks for the names of arguments in a way that does not look behind a wrapper.
-    cast(Any, checked).__signature__ = signature
-    return cast(F, checked)
-
-
-def refuse_quoted_numbers(function: F) -> F:
-    """Refuse a string where the function's annotation wants a number or true or false.
-
-    All releases of spaCy let "2" pass as a number, and leave it a string.
-
-    function (Callable): Its annotations are types, not strings: pydantic 1, which checks configs in
-        older releases of spaCy 3.8, finds no types for strings.
-    """
-    signature = inspect.signature(function)
-
-    @wraps(function)
-    def checked(*args: Any, **kwargs: Any) -> Any:
-        for name, value in signature.bind(*args, **kwargs).arguments.items():
-            quoted = _quoted_number(value, signature.parameters[name].annotation)
             if quoted is not None:
                 raise ValueError(
                     f"{name} holds {quoted!r}, but wants a number or true or false. Write it "

@@ -12,6 +12,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from .plain import to_json
 
 # Sizes and checksums of the files beside it.
 MANIFEST_FILE = "manifest.json"
@@ -31,9 +34,12 @@ def new_file(path: Path) -> Iterator[Path]:
     """Write a file aside. It takes the place of `path` once it is complete and on disk.
 
     path (Path): The file; its folder is made if need be.
-    YIELDS (Path): Where to write, in a folder of its own.
+    YIELDS (Path): Where to write, in a folder of its own; of a device or a pipe, itself.
     RAISES (SavingError): If it can't be written; `path` is then as it was.
     """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        yield path
+        return
     path = Path(os.path.realpath(path))  # through links, rather than in their place
     aside = path.with_name(f".{path.name}.new")
     with _reported(path, aside):
@@ -43,6 +49,22 @@ def new_file(path: Path) -> Iterator[Path]:
         os.replace(aside / path.name, path)
         _sync(path.parent)
         shutil.rmtree(aside)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file by way of `new_file`."""
+    with new_file(path) as aside:
+        aside.write_bytes(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file in UTF-8 by way of `new_file`."""
+    write_bytes(path, text.encode("utf8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file by way of `new_file`, with null for what is not a number."""
+    write_text(path, to_json(value, indent=2) + "\n")
 
 
 @contextmanager

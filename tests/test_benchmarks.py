@@ -63,6 +63,14 @@ def test_flair_gets_the_learning_rate_that_suits_it_best():
     assert "ner" not in found["flair"], "one of the rates has yet to be tried"
 
 
+def test_passes_are_over_the_docs_of_each_task():
+    found = accuracy.passes()
+    assert found["ours"] == {"pos": 5, "chunk": 5, "ner": 7, "topic": 3.5}
+    assert found["ours_in_a_third"]["topic"] == pytest.approx(3 * 0.4)
+    assert set(found["flair"].values()) == {3}
+    assert accuracy.passes(epochs=2)["ours"]["topic"] == 1
+
+
 def test_a_setting_is_compared_with_models_apart():
     runs = {
         "apart": {"0": {"dev_pos": 0.90, "pos": 0.8, "seconds": 4.0}, "1": {"dev_pos": 0.92}},

@@ -2,26 +2,33 @@
 
 import ast
 import inspect
+import itertools
 import random
 import re
 import shlex
 from concurrent.futures import ThreadPoolExecutor
+from configparser import ConfigParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import spacy
+import srsly
 import typer
 from spacy.cli._util import app as spacy_app
 from spacy.language import Language
 from spacy.util import registry
 from thinc.api import Config
 
-import spacy_multitask.cli  # noqa: F401  adds its commands to spaCy's
+import spacy_multitask
+import spacy_multitask.cli  # adds its commands to spaCy's
+from spacy_multitask import compose
 from spacy_multitask.cli import app
+from spacy_multitask.composing.config import WORDS_TO_SEE, Composition
 from tests.integration.conftest import write_corpora
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)( no-test)?\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -127,6 +134,39 @@ def test_config_sections_parse():
     assert n
 
 
+@pytest.mark.parametrize(("encoder", "row"), [("tiny", "width up to 384"), ("no/such", "wider")])
+def test_rates_of_the_guide_are_those_of_composed_configs(encoder, row, encoder_path, tmp_path):
+    write_corpora(tmp_path)
+    encoder = encoder_path if encoder == "tiny" else encoder
+    tasks = {"pos": ("tagger", tmp_path / "pos")}
+    rates = []
+    for gpu in (False, True):
+        optimizer = compose(encoder, tasks, gpu=gpu)["training"]["optimizer"]
+        rates.append(optimizer["learn_rate"]["learn_rate"])
+    rates.append(optimizer["head_learn_rate"]["learn_rate"])
+    text = (ROOT / "docs" / "training.md").read_text(encoding="utf8")
+    (line,) = (line for line in text.splitlines() if line.startswith(f"| {row}"))
+    assert [float(cell) for cell in line.strip("| ").split(" | ")[1:]] == rates
+
+
+def test_passes_of_the_guide_are_those_of_composed_configs():
+    text = (ROOT / "docs" / "training.md").read_text(encoding="utf8")
+    assert f"some {WORDS_TO_SEE:,} words, with at least 3 passes and at most 20" in text
+    for words, epochs in ((1, 20), (WORDS_TO_SEE / 10, 10), (10**9, 3)):
+        assert Composition._epochs(SimpleNamespace(words=words)) == epochs
+
+
+def test_bullets_are_short():
+    """Four lines at most: what is longer is a section."""
+    n = 0
+    for page in PAGES:
+        text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf8"), flags=re.M | re.S)
+        for bullet in re.findall(r"^ *- .*(?:\n +[^-\s].*)*", text, flags=re.MULTILINE):
+            assert bullet.count("\n") < 4, f"{page.name}: {bullet}"
+            n += 1
+    assert n > 50
+
+
 def test_files_that_are_named_are_there():
     for page in PAGES:
         text = page.read_text(encoding="utf8")
@@ -138,8 +178,51 @@ def test_files_that_are_named_are_there():
 
 def test_every_page_is_linked():
     text = PAGES[0].read_text(encoding="utf8")
-    for page in PAGES[1:]:
-        assert f"docs/{page.name}" in text
+    for page in (*PAGES[1:], ROOT / "CHANGELOG.md"):
+        assert f"({page.relative_to(ROOT).as_posix()})" in text
+
+
+def test_the_readme_is_short():
+    assert len(PAGES[0].read_text(encoding="utf8").splitlines()) < 190
+
+
+def test_the_version_is_one():
+    setup = ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf8")
+    citation = srsly.read_yaml(ROOT / "CITATION.cff")
+    versions = {setup["metadata"]["version"], citation["version"], spacy_multitask.__version__}
+    assert len(versions) == 1, versions
+
+
+def make_targets() -> set[str]:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf8")
+    return set(re.findall(r"^(\w+):", makefile, flags=re.MULTILINE))
+
+
+def test_workflows_run_what_is_there():
+    n_targets = n_scripts = 0
+    for path in (ROOT / ".github" / "workflows").glob("*.yml"):
+        text = path.read_text(encoding="utf8")
+        jobs = srsly.yaml_loads(text)["jobs"]
+        assert all(job["steps"] for job in jobs.values())
+        for targets in re.findall(r"- run: make ([a-z ]+)", text):
+            assert set(targets.split()) <= make_targets(), path.name
+            n_targets += 1
+        for versions in re.findall(r"versions: \[(.*)\]", text):
+            noxfile = (ROOT / "noxfile.py").read_text(encoding="utf8")
+            assert all(f'"{name}": [' in noxfile for name in versions.split(", ")), path.name
+            n_scripts += 1
+    assert n_targets and n_scripts
+
+
+def test_make_targets_that_pages_name_are_there():
+    n = 0
+    for page in PAGES:
+        text = page.read_text(encoding="utf8")
+        for targets in re.findall(r"(?:^|`)make ([a-z]+(?: [a-z]+)*)(?=`| +#|$)", text, re.M):
+            assert set(targets.split()) <= make_targets(), f"{page.name}: make {targets}"
+            n += 1
+    assert n > 5
 
 
 def test_the_server_of_the_page_answers(trained, tmp_path, monkeypatch):
@@ -181,3 +264,53 @@ def test_every_option_is_documented():
             if f"`{option}`" not in text and f"`model.{option}`" not in text:
                 missing.append(f"{option} of {name}")
     assert not missing, f"docs/configs.md does not mention {missing}"
+
+
+def defaults_in(text: str) -> dict[str, object]:
+    """RETURNS (Dict[str, object]): What the first table of a text says are an option's defaults."""
+    rows = itertools.takewhile(
+        lambda line: line.startswith("|"),
+        itertools.dropwhile(lambda line: not line.startswith("|"), text.splitlines()),
+    )
+    found: dict[str, object] = {}
+    for row in list(rows)[2:]:
+        names, defaults = (cell.strip() for cell in row.split("|")[1:3])
+        names = re.findall(r"`(?:model\.)?(\w+)`", names)
+        values = defaults.replace("`", "").split(", ") if defaults else [None] * len(names)
+        for name, value in zip(names, values, strict=True):
+            if value is not None and value != "by device" and not value.endswith(".v1"):
+                found[name] = ast.literal_eval(
+                    {"true": "True", "false": "False", "null": "None"}.get(value, value)
+                )
+    return found
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("architectures", "EncoderListener"),
+        ("readers", "MultiCorpus"),
+        ("batchers", "batch_by_words"),
+        ("optimizers", "AdamW"),
+        ("schedules", "warmup_linear"),
+        ("loggers", "Logger"),
+        ("architectures", "Encoder"),
+    ],
+)
+def test_defaults_on_the_page_are_those_of_the_code(kind, name):
+    text = (ROOT / "docs" / "configs.md").read_text(encoding="utf8")
+    start = {
+        "EncoderListener": "The listener has two options",
+        "MultiCorpus": "## Corpora: `spacy_multitask.MultiCorpus",
+        "Encoder": "Its `model` is a `spacy_multitask.Encoder",
+    }.get(name, f"\n`spacy_multitask.{name}.v1`")
+    found = defaults_in(text[text.index(start) :])
+    parameters = inspect.signature(
+        getattr(registry, kind).get(f"spacy_multitask.{name}.v1")
+    ).parameters
+    own = {option: found[option] for option in parameters if option in found}
+    assert len(own) >= 2
+    assert own == {option: parameters[option].default for option in own}
+    # Other rows are options of the factory.
+    others = {} if name != "Encoder" else Language.get_factory_meta("multitask_transformer")
+    assert set(found) - set(parameters) <= set(others.default_config if others else ())

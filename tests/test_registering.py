@@ -11,7 +11,7 @@ def test_every_function_that_a_config_calls_has_types():
     spacy.blank("en").add_pipe("multitask_textcat")  # loads the entry points
     found = []
     for kind in ("architectures", "readers", "optimizers", "schedules", "loggers", "batchers",
-                 "scorers", "misc", "factories"):  # fmt: skip
+                 "scorers", "misc", "factories", "callbacks"):  # fmt: skip
         for name, function in getattr(registry, kind).get_all().items():
             if getattr(function, "__module__", "").startswith("spacy_multitask"):
                 found.append(name)

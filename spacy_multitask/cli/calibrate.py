@@ -29,11 +29,11 @@ def calibrate_cli(
     chosen as the most probable ones stay the same.
     """
     import spacy
-    import srsly
     from spacy.cli._util import setup_gpu
     from wasabi import msg, table
 
     from ..evaluation.calibrate import calibrate
+    from ..safe_files import new_folder, write_json
 
     paths = corpus_paths(corpus)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
@@ -41,7 +41,8 @@ def calibrate_cli(
     setup_gpu(gpu_id, silent=True)
     nlp = spacy.load(model)
     found = calibrate(nlp, paths)
-    nlp.to_disk(output)
+    with new_folder(output) as folder:
+        nlp.to_disk(folder)
     header = ("head", "items", "temperature", "error before", "error after")
     rows = [
         (
@@ -60,6 +61,5 @@ def calibrate_cli(
         if thresholds:
             print(f"{name}:", ", ".join(f"{label} from {t:.3f}" for label, t in thresholds.items()))
     if json_path is not None:
-        json_path.parent.mkdir(parents=True, exist_ok=True)
-        srsly.write_json(json_path, found)
+        write_json(json_path, found)
     msg.good(f"Saved to {output}")

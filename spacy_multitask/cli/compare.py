@@ -52,11 +52,11 @@ def compare_cli(
     them on the same test docs with a paired bootstrap. Settings can be overridden as in
     `spacy train`.
     """
-    import srsly
     from spacy.cli._util import parse_config_overrides
     from spacy.util import load_config
     from wasabi import msg, table
 
+    from ..safe_files import write_json
     from ..sharing.compare import RUNS, Comparison, compare
 
     if not config_path.is_file():
@@ -82,8 +82,7 @@ def compare_cli(
         cosines = ", ".join(f"{pair} {cosine:+.2f}" for pair, cosine in pairs.items())
         print(f"Cosines of gradients, {run}: {cosines}")
     if output is not None:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        srsly.write_json(output, result)
+        write_json(output, result)
         msg.good(f"Saved to {output}")
 
 

@@ -23,11 +23,11 @@ def evaluate_cli(
 ) -> None:
     """Score a pipeline on several corpora, each for the tasks that it annotates."""
     import spacy
-    import srsly
     from spacy.cli._util import setup_gpu
     from wasabi import msg, table
 
     from ..evaluation.evaluate import evaluate, main_scores
+    from ..safe_files import write_json
 
     paths = corpus_paths(corpus)
     setup_gpu(gpu_id, silent=True)
@@ -66,6 +66,5 @@ def evaluate_cli(
             header = (f"{name} {score}", "precision", "recall", "F", "95 %", "gold")
             print(table(rows, header=header, divider=True, aligns=("l", "r", "r", "r", "r", "r")))
     if output is not None:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        srsly.write_json(output, scores)
+        write_json(output, scores)
         msg.good(f"Saved to {output}")

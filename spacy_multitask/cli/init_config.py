@@ -48,6 +48,7 @@ def init_config_cli(
     from ..composing.composition import Composition, Sizes
     from ..composing.config import parse_task, write
     from ..composing.estimate import describe
+    from ..safe_files import write_text
     from ..training.forecast import ALIGNS, HEADER
 
     if output_path.exists() and not force:
@@ -57,8 +58,7 @@ def init_config_cli(
     text = write(composition, lang=lang, seed=seed, **chosen)
     given = {k: v for k, v in chosen.items() if v is not None}
     sizes = Sizes(**{**vars(composition.sizes()), **given})
-    output_path.parent.mkdir(parents=True, exist_ok=True)
-    output_path.write_text(text, encoding="utf8")
+    write_text(output_path, text)
     rows, summary = describe(composition, sizes)
     print(table(rows, header=HEADER, divider=True, aligns=ALIGNS))
     print(summary)

@@ -59,11 +59,11 @@ def leaks_cli(
     Letter case, spacing and punctuation do not count. Sentences that are nearly the same are found,
     short ones are not looked at. Docs that consist of such sentences can be left out.
     """
-    import srsly
     from wasabi import msg, table
 
     from ..converters.formats import check_output
     from ..corpus.leaks import check_leaks, held_out_parts
+    from ..safe_files import write_json
 
     train_paths, dev_paths = _paths(config, context.args)
     for name, path in corpus_paths(train or [], "--train").items():
@@ -96,8 +96,7 @@ def leaks_cli(
         msg.good("No leaks.")
     leaking = {name: len(docs) for name, docs in found.leaking.items()}
     if output is not None:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        srsly.write_json(output, {"docs": found.docs, "leaking_docs": leaking, "leaks": summary})
+        write_json(output, {"docs": found.docs, "leaking_docs": leaking, "leaks": summary})
         msg.good(f"Saved to {output}")
     for name, target in outputs.items():
         _drop(Path(train_paths[name]), target, found.leaking[name])
@@ -124,10 +123,10 @@ def _drop(path: Path, output: Path, leaking: frozenset[int]) -> None:
     from spacy.training.corpus import FILE_TYPE, walk_corpus
     from spacy.vocab import Vocab
 
-    from ..converters.formats import write_aside
     from ..corpus.files import load_doc_bin
+    from ..safe_files import write_bytes
 
     vocab = Vocab()
     docs = (d for f in walk_corpus(path, FILE_TYPE) for d in load_doc_bin(f).get_docs(vocab))
     kept = [doc for i, doc in enumerate(docs) if i not in leaking]
-    write_aside(output, DocBin(docs=kept, store_user_data=True).to_bytes())
+    write_bytes(output, DocBin(docs=kept, store_user_data=True).to_bytes())

@@ -35,12 +35,12 @@ def report_cli(
     from wasabi import msg
 
     from ..report.page import build_report
+    from ..safe_files import write_text
 
     paths = corpus_paths(corpus)
     if log is not None and not log.is_file():
         raise ValueError(f"There is no file {log}.")
     setup_gpu(gpu_id, silent=True)
     page = build_report(spacy.load(model), paths, title=title, log=log)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(page, encoding="utf8")
+    write_text(output, page)
     msg.good(f"Saved to {output}")

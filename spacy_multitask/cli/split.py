@@ -25,9 +25,10 @@ def split_cli(
     from spacy.tokens import DocBin
     from spacy.vocab import Vocab
 
-    from ..converters.formats import check_output, write_aside
+    from ..converters.formats import check_output
     from ..corpus.files import load_doc_bin
     from ..progress import progress
+    from ..safe_files import write_bytes
 
     if not input_path.is_file():
         raise ValueError(f"There is no file {input_path}.")
@@ -49,7 +50,7 @@ def split_cli(
     held_out, kept = set(order[:n_dev]), set(order[n_dev : n_dev + n_train])
     for path, chosen in zip(outputs, (kept, held_out)):
         part = [doc for i, doc in enumerate(docs) if i in chosen]
-        write_aside(path, DocBin(docs=part, store_user_data=True).to_bytes())
+        write_bytes(path, DocBin(docs=part, store_user_data=True).to_bytes())
     left_out = len(docs) - len(kept) - len(held_out)
     typer.echo(
         f"{input_path}: {len(kept)} docs -> {train_path}, {len(held_out)} docs -> {dev_path}, "

@@ -1,7 +1,6 @@
 """The table of formats, and the writing of `.spacy` files."""
 
 import inspect
-import os
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from spacy.language import Language
 from spacy.tokens import Doc, DocBin
 
 from ..progress import progress
+from ..safe_files import write_bytes
 from .ag_news import read_ag_news
 from .base import ConversionError, ConversionReport, PathLike, check_is_file
 from .cleanconll import read_cleanconll
@@ -54,8 +54,6 @@ def convert(
 ) -> ConversionReport:
     """Convert one corpus file to a `.spacy` file.
 
-    The output is written beside its final place and then renamed, so that it is whole or not there.
-
     format (str): A name in FORMATS.
     input (PathLike): The corpus file, plain or gzipped.
     output (PathLike): The file to write; its name ends in ".spacy". It is replaced if it exists.
@@ -66,7 +64,7 @@ def convert(
     options (Any): Options of the format's reader.
     RETURNS (ConversionReport): What was written and what was not.
     RAISES (ConversionError): If the file or an option is malformed, or no doc would be written.
-    RAISES (OSError): If a file cannot be read or written.
+    RAISES (OSError): If a file can't be read, or can't be written; an older one is then as it was.
     """
     if format not in FORMATS:
         raise ConversionError(f"the format {format!r} is not one of {', '.join(FORMATS)}.")
@@ -86,7 +84,7 @@ def convert(
     path = check_is_file(input)
     output = check_output(output, [path, *(v for v in options.values() if isinstance(v, Path))])
     report = ConversionReport()
-    # Only annotations are stored: user data would need pickling when docs are made elsewhere.
+    # Relations are in the docs' user data.
     doc_bin = DocBin(store_user_data=True)
     rng = random.Random(seed)
     docs = FORMATS[format](path, make_blank(lang), report, **options)
@@ -103,7 +101,7 @@ def convert(
         raise ConversionError(
             f"{path}: there is no doc to write. Check the format, and the sample if one was asked."
         )
-    write_aside(output, doc_bin.to_bytes())
+    write_bytes(output, doc_bin.to_bytes())
     return report
 
 
@@ -135,14 +133,3 @@ def check_output(output: PathLike, inputs: list[Path]) -> Path:
             "Choose another place."
         )
     return output
-
-
-def write_aside(output: Path, data: bytes) -> None:
-    """Write a file under a temporary name in its folder, then rename it."""
-    output.parent.mkdir(parents=True, exist_ok=True)
-    aside = output.with_name(f".{output.name}.{os.getpid()}.tmp")
-    try:
-        aside.write_bytes(data)
-        os.replace(aside, output)
-    finally:
-        aside.unlink(missing_ok=True)

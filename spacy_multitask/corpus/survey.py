@@ -28,6 +28,7 @@ class Survey:
     items (Counter): Gold items, the same way.
     exclusive (bool): Whether no doc has two topics that are true.
     topics (Set[str]): Labels of `doc.cats`.
+    lengths (List[int]): Tokens of each doc.
     """
 
     counts: Mapping[str, CountGold]
@@ -37,6 +38,7 @@ class Survey:
     items: Counter[str] = field(default_factory=Counter)
     exclusive: bool = True
     topics: set[str] = field(default_factory=set)
+    lengths: list[int] = field(default_factory=list)
 
     def add(self, doc: Doc) -> None:
         """Count a doc; an empty one is passed over."""
@@ -44,6 +46,7 @@ class Survey:
             return
         self.docs += 1
         self.words += len(doc)
+        self.lengths.append(len(doc))
         for kind, count in self.counts.items():
             n = count(doc)
             if n is not None:

@@ -9,8 +9,8 @@ import numpy as np
 from spacy.attrs import ORTH
 from spacy.training import Example, validate_get_examples
 
+from ..corpus.reading import reading_of
 from ..layers.crf import UNKNOWN
-from ..plan import PLAN
 
 
 def check_examples(get_examples: Callable[[], Iterable[Example]], method: str) -> None:
@@ -29,8 +29,8 @@ def all_examples(get_examples: Callable[[], Iterable[Example]]) -> Iterable[Exam
     they are the beginning of its stream, each example that there is."""
     examples = iter(get_examples())
     beginning = list(islice(examples, 1))
-    reading = PLAN.reading_of(beginning)
-    if reading is not None and reading.all is not None:
+    reading = reading_of(beginning)
+    if reading is not None and reading.lacks_some:
         return reading.all()
     return chain(beginning, examples)
 

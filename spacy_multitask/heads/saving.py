@@ -8,7 +8,7 @@ from typing import Any
 
 from spacy.pipeline import TrainablePipe
 
-from ..safe_files import MANIFEST_FILE, check_manifest, manifest
+from ..safe_files import MANIFEST_FILE, check_manifest, manifest, write_bytes
 
 
 class SavedPipe(TrainablePipe):
@@ -18,7 +18,7 @@ class SavedPipe(TrainablePipe):
         """Write labels and weights into a folder, with a manifest that tells if they belong
         together: spaCy writes one file after the other over the old ones."""
         super().to_disk(path, exclude=exclude)
-        Path(path, MANIFEST_FILE).write_bytes(manifest(_own_files(path, exclude)))
+        write_bytes(Path(path, MANIFEST_FILE), manifest(_own_files(path, exclude)))
 
     def from_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> Any:
         """Load what `to_disk` wrote.

@@ -13,6 +13,7 @@ from spacy.tokens import Doc
 from spacy.util import is_in_jupyter
 
 from ..relations import get_relations
+from ..safe_files import write_text
 
 LAYERS = ("tags", "chunks", "entities", "relations", "cats")
 COLORS = {"tags": "#e3e8ee", "chunks": "#c9e4de", "entities": "#feca74", "relations": "#b9c6f5"}
@@ -94,8 +95,7 @@ def visualize(
     docs = [docs] if isinstance(docs, Doc) else docs
     html = "\n".join(draw(doc, layers, spans_key) for doc in docs)
     if path is not None:
-        page = PAGE.format(html)
-        Path(path).write_text(page, encoding="utf8")
+        write_text(Path(path), PAGE.format(html))
     if jupyter or (jupyter is None and path is None and is_in_jupyter()):
         from IPython.display import HTML, display
 

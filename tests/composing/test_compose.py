@@ -1,6 +1,7 @@
 """From tasks and corpora to a config that trains."""
 
 import io
+import re
 from math import ceil
 from pathlib import Path
 
@@ -264,7 +265,9 @@ def test_the_plan_of_a_training_counts_gold_of_each_head_in_each_corpus(corpora,
     assert ("textcat", "textcat", "topic", "12", "60", "12 labelled docs", "2") in rows
     assert not [row for row in rows if row[:3] == ("tagger", "tagger", "topic")]
     words = 48 + 90 + 72 + 60 + 30  # relations: Smith, six times
-    assert f"About {2 * ceil(words / 30)} steps of at most 30 words" in text
+    steps = int(re.match(r"(\d+) steps of at most 30 words, about ", text)[1])
+    # A batch leaves less than the longest doc empty.
+    assert 2 * ceil(words / 30) <= steps <= 2 * ceil(words / 24)
     assert "GiB" in text
 
 
@@ -283,8 +286,8 @@ def test_the_plan_knows_mixing_limits_steps_and_what_is_frozen(corpora, encoder_
     assert "No head learns from topic, spare." in text and "70 steps bring no better" in text
     config["training"]["max_steps"] = 3
     rows, text = describe_training(training_of(config))
-    # An epoch has 48 + 40 + 32 words, hence four steps; three of them are 3/4 of two passes.
-    assert "About 3 steps" in text and rows[0][-1] == "1.5"
+    # spaCy counts from 0. An epoch has 48 + 40 + 32 words, hence four steps or more.
+    assert text.startswith("4 steps") and 1.0 < float(rows[0][-1]) <= 2.0
     config["training"]["batcher"] = {"@batchers": "spacy.batch_by_sequence.v1", "size": 4}
     assert "not known beforehand" in describe_training(training_of(config))[1]
     config["training"]["max_epochs"] = -1
@@ -317,7 +320,7 @@ def test_the_logger_prints_the_plan_before_the_first_step(corpora, encoder_path)
     printed = io.StringIO()
     make_logger()(nlp, printed, printed)[1]()
     text = printed.getvalue()
-    assert text.index("72 tagged words") < text.index("About 2 steps") < text.index("epoch")
+    assert text.index("72 tagged words") < text.index("2 steps") < text.index("epoch")
     printed = io.StringIO()
     make_logger(plan=False)(nlp, printed, printed)[1]()
     assert "tagged words" not in printed.getvalue() and "epoch" in printed.getvalue()

@@ -5,6 +5,7 @@ import spacy
 from spacy.training import Corpus
 
 from spacy_multitask.converters import FORMATS, ConversionError, convert, formats
+from spacy_multitask.safe_files import SavingError
 
 SENTENCES = "".join(f"word{i} T{i}\n\n" for i in range(100))
 
@@ -91,8 +92,8 @@ def test_a_failed_conversion_leaves_the_old_file_and_no_other(write, tmp_path, l
     def fail(source, target):
         raise OSError("disk full")
 
-    monkeypatch.setattr(formats.os, "replace", fail)
-    with pytest.raises(OSError, match="disk full"):
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(SavingError, match=r"Can't save .*out\.spacy: disk full"):
         convert_tags(write("b X\n"), output)
     assert words(load(output)) == ["a"]
     assert os.listdir(output.parent) == ["out.spacy"]

@@ -14,7 +14,7 @@ from spacy.util import load_config, registry
 from thinc.api import Config
 
 from spacy_multitask.safe_files import SavingError
-from spacy_multitask.training import loop
+from spacy_multitask.training import loop, run
 from spacy_multitask.training.from_python import train
 from tests.conftest import PARSER_MODEL, write_encoder
 from tests.integration.conftest import write_corpora
@@ -63,14 +63,14 @@ class Interrupted(BaseException):
 
 
 def interrupt_after(monkeypatch, step: int) -> None:
-    save = loop.Run.save
+    save = run.Run.save
 
     def save_and_stop(self, path, batch, info, logger):
         save(self, path, batch, info, logger)
         if info["step"] == step:
             raise Interrupted
 
-    monkeypatch.setattr(loop.Run, "save", save_and_stop)
+    monkeypatch.setattr(run.Run, "save", save_and_stop)
 
 
 def train_in_two_parts(config, output, monkeypatch, *, step: int) -> None:
@@ -325,8 +325,8 @@ def test_another_config_is_refused(config, interrupted):
 
 
 def test_another_kind_of_device_is_refused(config, interrupted, monkeypatch):
-    now = {**loop._environment(), "device": "cuda:0"}
-    monkeypatch.setattr(loop, "_environment", lambda: now)
+    now = {**run._environment(), "device": "cuda:0"}
+    monkeypatch.setattr(run, "_environment", lambda: now)
     with pytest.raises(ValueError, match=r"written on cpu, and can't go on on cuda:0"):
         train(config, interrupted, resume=True)
 

@@ -1,5 +1,8 @@
-"""Build the wheel and check what is in it: every file of the package, nothing else, and entry
-points that lead somewhere."""
+"""Build wheel and source distribution and check what is in them.
+
+The wheel has every file of the package, nothing else, and entry points that lead somewhere. The
+source distribution has every file of the project, so that tests run from it.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,16 @@ import configparser
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 from pathlib import Path
 from zipfile import ZipFile
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "spacy_multitask"
+# What only a clone needs.
+CLONE = (".ci/", ".github/", ".gitignore")
+BUILD_SDIST = "import sys; from setuptools import build_meta; build_meta.build_sdist(sys.argv[1])"
 
 
 def project_files() -> set[str]:
@@ -22,18 +29,32 @@ def project_files() -> set[str]:
     return {name for name in output.split("\0") if name and (ROOT / name).is_file()}
 
 
-def build_wheel(names: set[str], folder: Path) -> Path:
-    """Build from a copy, lest an old build/ folder in the work tree gets in."""
+def build(names: set[str], folder: Path) -> tuple[Path, Path]:
+    """Build from a copy, lest an old build/ folder in the work tree gets in.
+
+    RETURNS (Tuple[Path, Path]): The wheel and the source distribution.
+    """
     source = folder / "source"
     for name in names:
         target = source / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / name, target)
+    command = [sys.executable, "-c", BUILD_SDIST, str(folder)]
+    subprocess.run(command, cwd=source, check=True, capture_output=True)
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
     command += ["--no-build-isolation", "--wheel-dir", str(folder), str(source)]
     subprocess.run(command, check=True)
     (wheel,) = folder.glob("*.whl")
-    return wheel
+    (sdist,) = folder.glob("*.tar.gz")
+    return wheel, sdist
+
+
+def find_missing(sdist: Path, names: set[str]) -> list[str]:
+    """RETURNS (List[str]): What the source distribution lacks, in words."""
+    with tarfile.open(sdist) as archive:
+        found = {name.partition("/")[2] for name in archive.getnames()}
+    wanted = {name for name in names if not name.startswith(CLONE)}
+    return [f"missing in the source distribution: {name}" for name in sorted(wanted - found)]
 
 
 def find_faults(wheel: Path, names: set[str]) -> list[str]:
@@ -60,12 +81,13 @@ def find_faults(wheel: Path, names: set[str]) -> list[str]:
 def main() -> None:
     names = project_files()
     with tempfile.TemporaryDirectory() as folder:
-        wheel = build_wheel(names, Path(folder))
-        faults = find_faults(wheel, names)
-        size = wheel.stat().st_size
+        wheel, sdist = build(names, Path(folder))
+        faults = [*find_faults(wheel, names), *find_missing(sdist, names)]
+        sizes = {path.name: path.stat().st_size for path in (wheel, sdist)}
     if faults:
-        sys.exit(f"{wheel.name}: " + "; ".join(faults) + ".")
-    print(f"{wheel.name}: {size / 1024:.0f} KiB, the package's files and no others")
+        sys.exit(f"{'; '.join(faults)}. Mend MANIFEST.in or [options.package_data] in setup.cfg.")
+    for name, size in sizes.items():
+        print(f"{name}: {size / 1024:.0f} KiB, with the files that belong to it and no others")
 
 
 if __name__ == "__main__":
