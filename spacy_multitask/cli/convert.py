@@ -7,6 +7,9 @@ import typer
 
 from . import command
 
+# Formats whose docs are made of sentences; help names the formats that take an option.
+OF_SENTENCES = "conllu, conllup, conll2000, conll03, cleanconll, columns"
+
 
 @command("convert", example="conll03 eng.train corpus/ner/train.spacy")
 def convert_cli(
@@ -30,8 +33,8 @@ def convert_cli(
         typer.Option(
             "--n-sents",
             "-n",
-            help="conllu, conll2000, conll03, cleanconll, columns: most sentences in a doc; 0 for "
-            "whole documents, which is the default of conll03 and cleanconll. Else it is 1.",
+            help=f"{OF_SENTENCES}: most sentences in a doc; 0 for whole documents, which is the "
+            "default of conll03 and cleanconll. Else it is 1.",
         ),
     ] = None,
     sentences: Annotated[
@@ -44,8 +47,35 @@ def convert_cli(
     limit: Annotated[int | None, typer.Option("--limit", help="Most docs to write.")] = None,
     label: Annotated[
         str | None,
-        typer.Option("--label", help="columns: what column 2 is: tag, pos, chunk or ner."),
+        typer.Option(
+            "--label", help="columns: what the second of two is: tag, pos, lemma, chunk or ner."
+        ),
     ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            "--columns",
+            help="columns: what they are, such as word,pos,-,ner with - for one to pass over; or "
+            "by number, such as word=2,ner=5.",
+        ),
+    ] = None,
+    delimiter: Annotated[
+        str | None,
+        typer.Option("--delimiter", help="columns: what parts them, if not a tab or blanks."),
+    ] = None,
+    ner: Annotated[
+        str | None,
+        typer.Option(
+            "--ner", help="conllu, conllup: key of entity tags in MISC, such as name, or column."
+        ),
+    ] = None,
+    merge_multiword: Annotated[
+        bool,
+        typer.Option(
+            "--merge-multiword",
+            help="conllu, conllup: keep multiword tokens whole, with joined tags.",
+        ),
+    ] = False,
     spans_key: Annotated[
         str | None,
         typer.Option("--spans-key", help="conll2000, columns: key of the chunks in doc.spans."),
@@ -59,7 +89,8 @@ def convert_cli(
     scheme: Annotated[
         str | None,
         typer.Option(
-            "--scheme", help="conll2000, conll03, cleanconll, columns: auto, iob1 or bio."
+            "--scheme",
+            help=f"{OF_SENTENCES}: auto, io, iob1, bio, bioes, bilou or bmewo.",
         ),
     ] = None,
     conll03: Annotated[
@@ -99,6 +130,10 @@ def convert_cli(
     options: dict[str, Any] = {
         "n_sents": n_sents,
         "label": label,
+        "columns": columns,
+        "delimiter": delimiter,
+        "ner": ner,
+        "merge_multiword": merge_multiword or None,
         "spans_key": spans_key,
         "keep_tags": keep_tags or None,
         "scheme": scheme,

@@ -13,18 +13,21 @@ from spacy.tokens import Doc, DocBin
 
 from ..progress import progress
 from .ag_news import read_ag_news
-from .base import ConversionError, ConversionReport, PathLike, check_is_file
 from .cleanconll import read_cleanconll
 from .columns import read_columns
 from .conll03 import read_conll03
 from .conll04 import read_conll04
 from .conll2000 import read_conll2000
 from .conllu import read_conllu
+from .conllup import read_conllup
 from .labels import read_labels
+from .lines import check_is_file
+from .report import ConversionError, ConversionReport, PathLike
 
 # Each reader takes (path, nlp, report) and its options by keyword.
 FORMATS: dict[str, Callable[..., Iterator[Doc]]] = {
     "conllu": read_conllu,
+    "conllup": read_conllup,
     "conll2000": read_conll2000,
     "conll03": read_conll03,
     "conll04": read_conll04,
