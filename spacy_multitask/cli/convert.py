@@ -78,7 +78,21 @@ def convert_cli(
     ] = False,
     spans_key: Annotated[
         str | None,
-        typer.Option("--spans-key", help="conll2000, columns: key of the chunks in doc.spans."),
+        typer.Option("--spans-key", help="conll2000, columns, prodigy: key of doc.spans."),
+    ] = None,
+    misaligned: Annotated[
+        str | None,
+        typer.Option(
+            "--misaligned",
+            help="prodigy: spans that cut a token: expand, contract or unknown.",
+        ),
+    ] = None,
+    rejected: Annotated[
+        str | None,
+        typer.Option(
+            "--rejected",
+            help="prodigy: negative takes a rejected label for false; else it is unknown.",
+        ),
     ] = None,
     keep_tags: Annotated[
         bool,
@@ -135,6 +149,8 @@ def convert_cli(
         "ner": ner,
         "merge_multiword": merge_multiword or None,
         "spans_key": spans_key,
+        "misaligned": misaligned,
+        "rejected": rejected,
         "keep_tags": keep_tags or None,
         "scheme": scheme,
         "conll03": conll03,

@@ -22,6 +22,7 @@ from .conllu import read_conllu
 from .conllup import read_conllup
 from .labels import read_labels
 from .lines import check_is_file
+from .prodigy import read_prodigy
 from .report import ConversionError, ConversionReport, PathLike
 
 # Each reader takes (path, nlp, report) and its options by keyword.
@@ -35,6 +36,7 @@ FORMATS: dict[str, Callable[..., Iterator[Doc]]] = {
     "ag_news": read_ag_news,
     "columns": read_columns,
     "labels": read_labels,
+    "prodigy": read_prodigy,
 }
 
 

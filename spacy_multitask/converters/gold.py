@@ -17,7 +17,7 @@ TokenSpan = tuple[int, int, str]
 
 def make_text_doc(
     path: PathLike,
-    line: int,
+    line: int | str,
     nlp: Language,
     text: str,
     cats: dict[str, float],
