@@ -9,6 +9,7 @@ from . import command
 
 # Formats whose docs are made of sentences; help names the formats that take an option.
 OF_SENTENCES = "conllu, conllup, conll2000, conll03, cleanconll, columns"
+TOOLS = "prodigy, label_studio"
 
 
 @command("convert", example="conll03 eng.train corpus/ner/train.spacy")
@@ -78,13 +79,13 @@ def convert_cli(
     ] = False,
     spans_key: Annotated[
         str | None,
-        typer.Option("--spans-key", help="conll2000, columns, prodigy: key of doc.spans."),
+        typer.Option("--spans-key", help=f"conll2000, columns, {TOOLS}: key of doc.spans."),
     ] = None,
     misaligned: Annotated[
         str | None,
         typer.Option(
             "--misaligned",
-            help="prodigy: spans that cut a token: expand, contract or unknown.",
+            help=f"{TOOLS}: spans that cut a token: expand, contract or unknown.",
         ),
     ] = None,
     rejected: Annotated[
@@ -92,6 +93,19 @@ def convert_cli(
         typer.Option(
             "--rejected",
             help="prodigy: negative takes a rejected label for false; else it is unknown.",
+        ),
+    ] = None,
+    annotators: Annotated[
+        str | None,
+        typer.Option(
+            "--annotators",
+            help="label_studio: of several for a text: first, majority or refuse.",
+        ),
+    ] = None,
+    text_column: Annotated[
+        str | None,
+        typer.Option(
+            "--text-column", help="label_studio: name of the column, or key, of the text."
         ),
     ] = None,
     keep_tags: Annotated[
@@ -151,6 +165,8 @@ def convert_cli(
         "spans_key": spans_key,
         "misaligned": misaligned,
         "rejected": rejected,
+        "annotators": annotators,
+        "text_column": text_column,
         "keep_tags": keep_tags or None,
         "scheme": scheme,
         "conll03": conll03,
