@@ -20,6 +20,7 @@ from .conll04 import read_conll04
 from .conll2000 import read_conll2000
 from .conllu import read_conllu
 from .conllup import read_conllup
+from .doccano import read_doccano
 from .label_studio import read_label_studio
 from .labels import read_labels
 from .lines import check_is_file
@@ -39,6 +40,7 @@ FORMATS: dict[str, Callable[..., Iterator[Doc]]] = {
     "labels": read_labels,
     "prodigy": read_prodigy,
     "label_studio": read_label_studio,
+    "doccano": read_doccano,
 }
 
 
