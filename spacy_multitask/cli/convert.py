@@ -9,7 +9,7 @@ from . import command
 
 # Formats whose docs are made of sentences; help names the formats that take an option.
 OF_SENTENCES = "conllu, conllup, conll2000, conll03, cleanconll, columns"
-TOOLS = "prodigy, label_studio, doccano"
+TOOLS = "prodigy, label_studio, doccano, brat"
 
 
 @command("convert", example="conll03 eng.train corpus/ner/train.spacy")

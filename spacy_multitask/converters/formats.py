@@ -13,6 +13,7 @@ from spacy.tokens import Doc, DocBin
 
 from ..progress import progress
 from .ag_news import read_ag_news
+from .brat import read_brat
 from .cleanconll import read_cleanconll
 from .columns import read_columns
 from .conll03 import read_conll03
@@ -41,7 +42,10 @@ FORMATS: dict[str, Callable[..., Iterator[Doc]]] = {
     "prodigy": read_prodigy,
     "label_studio": read_label_studio,
     "doccano": read_doccano,
+    "brat": read_brat,
 }
+# Those that look themselves at what they are given: a folder will do, too.
+OF_FOLDERS = ("brat",)
 
 
 def get_format_options(format: str) -> list[str]:
@@ -66,7 +70,7 @@ def convert(
     The output is written beside its final place and then renamed, so that it is whole or not there.
 
     format (str): A name in FORMATS.
-    input (PathLike): The corpus file, plain or gzipped.
+    input (PathLike): The corpus file, plain or gzipped; for some formats a folder.
     output (PathLike): The file to write; its name ends in ".spacy". It is replaced if it exists.
     lang (str): Language whose tokenizer and vocab are used.
     sample (float): Fraction of the docs to keep, in (0, 1]. Each doc is drawn on its own.
@@ -92,7 +96,7 @@ def convert(
         )
     if limit is not None and limit < 1:
         raise ConversionError(f"limit is {limit}, but must be at least 1 doc.")
-    path = check_is_file(input)
+    path = Path(input) if format in OF_FOLDERS else check_is_file(input)
     output = check_output(output, [path, *(v for v in options.values() if isinstance(v, Path))])
     report = ConversionReport()
     # Only annotations are stored: user data would need pickling when docs are made elsewhere.

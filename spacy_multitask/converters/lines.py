@@ -89,6 +89,17 @@ def read_lines(path: PathLike, max_length: int | None = None) -> Iterator[tuple[
             ) from err
 
 
+def read_text(path: PathLike) -> str:
+    """RETURNS (str): A file's text as it is, with its line ends, where places in it are counted.
+
+    RAISES (ConversionError): As `read_lines` does.
+    """
+    for _ in read_lines(path):
+        pass
+    with _open_bytes(Path(path)) as file_:
+        return file_.read().decode("utf8")
+
+
 def _reader_of(file_: BinaryIO, size: int) -> Callable[[], bytes]:
     """RETURNS (Callable): Reads the next line, or its first `size` bytes; nothing at the end."""
     first = file_.readline(size)
