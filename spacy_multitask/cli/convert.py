@@ -9,6 +9,7 @@ from . import command
 
 # Formats whose docs are made of sentences; help names the formats that take an option.
 OF_SENTENCES = "conllu, conllup, conll2000, conll03, cleanconll, columns"
+OF_TAGS = f"{OF_SENTENCES}, datasets"
 TOOLS = "prodigy, label_studio, doccano, brat"
 
 
@@ -56,8 +57,8 @@ def convert_cli(
         str | None,
         typer.Option(
             "--columns",
-            help="columns: what they are, such as word,pos,-,ner with - for one to pass over; or "
-            "by number, such as word=2,ner=5.",
+            help="columns, texts, datasets, label_studio: what they are, such as word,pos,-,ner "
+            "with - for one to pass over, or word=2,ner=5, or text=body,topic=kind.",
         ),
     ] = None,
     delimiter: Annotated[
@@ -79,7 +80,9 @@ def convert_cli(
     ] = False,
     spans_key: Annotated[
         str | None,
-        typer.Option("--spans-key", help=f"conll2000, columns, {TOOLS}: key of doc.spans."),
+        typer.Option(
+            "--spans-key", help=f"conll2000, columns, datasets, {TOOLS}: key of doc.spans."
+        ),
     ] = None,
     misaligned: Annotated[
         str | None,
@@ -102,11 +105,17 @@ def convert_cli(
             help="label_studio: of several for a text: first, majority or refuse.",
         ),
     ] = None,
-    text_column: Annotated[
+    separator: Annotated[
         str | None,
-        typer.Option(
-            "--text-column", help="label_studio: name of the column, or key, of the text."
-        ),
+        typer.Option("--separator", help="texts: what parts several categories in one cell."),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option("--split", help="datasets: which part, such as train."),
+    ] = None,
+    subset: Annotated[
+        str | None,
+        typer.Option("--subset", help="datasets: configuration of a data set of the hub."),
     ] = None,
     keep_tags: Annotated[
         bool,
@@ -118,7 +127,7 @@ def convert_cli(
         str | None,
         typer.Option(
             "--scheme",
-            help=f"{OF_SENTENCES}: auto, io, iob1, bio, bioes, bilou or bmewo.",
+            help=f"{OF_TAGS}: auto, io, iob1, bio, bioes, bilou or bmewo.",
         ),
     ] = None,
     conll03: Annotated[
@@ -137,7 +146,10 @@ def convert_cli(
     ] = None,
     labels: Annotated[
         str | None,
-        typer.Option("--labels", help="ag_news, labels: all categories, with commas between."),
+        typer.Option(
+            "--labels",
+            help="ag_news, labels, texts, datasets: all categories, with commas between.",
+        ),
     ] = None,
     clean: Annotated[
         bool,
@@ -166,7 +178,9 @@ def convert_cli(
         "misaligned": misaligned,
         "rejected": rejected,
         "annotators": annotators,
-        "text_column": text_column,
+        "separator": separator,
+        "split": split,
+        "subset": subset,
         "keep_tags": keep_tags or None,
         "scheme": scheme,
         "conll03": conll03,

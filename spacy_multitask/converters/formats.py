@@ -22,11 +22,13 @@ from .conll2000 import read_conll2000
 from .conllu import read_conllu
 from .conllup import read_conllup
 from .doccano import read_doccano
+from .hf_datasets import read_datasets
 from .label_studio import read_label_studio
 from .labels import read_labels
 from .lines import check_is_file
 from .prodigy import read_prodigy
 from .report import ConversionError, ConversionReport, PathLike
+from .texts import read_texts
 
 # Each reader takes (path, nlp, report) and its options by keyword.
 FORMATS: dict[str, Callable[..., Iterator[Doc]]] = {
@@ -43,9 +45,11 @@ FORMATS: dict[str, Callable[..., Iterator[Doc]]] = {
     "label_studio": read_label_studio,
     "doccano": read_doccano,
     "brat": read_brat,
+    "texts": read_texts,
+    "datasets": read_datasets,
 }
 # Those that look themselves at what they are given: a folder will do, too.
-OF_FOLDERS = ("brat",)
+OF_FOLDERS = ("brat", "datasets")
 
 
 def get_format_options(format: str) -> list[str]:

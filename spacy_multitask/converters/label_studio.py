@@ -12,6 +12,7 @@ from spacy.tokens import Doc
 from .annotated import Annotated, CharSpan, DocMaker
 from .records import Record, read_records, shorten
 from .report import ConversionReport, PathLike
+from .rows import parse_columns
 from .votes import check_annotators, chosen, majority, vote_labels, vote_spans
 
 DIRECTIONS = ("right", "left", "bi")
@@ -59,7 +60,7 @@ def read_label_studio(
     report: ConversionReport,
     *,
     annotators: str = "refuse",
-    text_column: str | None = None,
+    columns: str | None = None,
     misaligned: str = "unknown",
     spans_key: str | None = None,
 ) -> Iterator[Doc]:
@@ -75,13 +76,15 @@ def read_label_studio(
     report (ConversionReport): Counts what is skipped.
     annotators (str): Where a task has several annotations: "first", "majority" (what more than half
         of them say; where it is just half, nothing is known) or "refuse".
-    text_column (Optional[str]): Key of the text in a task's data. None for "text", or the only one.
+    columns (Optional[str]): Key of the text in a task's data: "text=body". None for "text", or the
+        only one.
     misaligned (str): Spans that cut a token: "unknown", "expand" or "contract".
     spans_key (Optional[str]): Key of `doc.spans` that the regions go to; None for `doc.ents`.
     YIELDS (Doc): The docs.
     RAISES (ConversionError): If a task is malformed.
     """
     check_annotators(annotators)
+    text_key = parse_columns(columns, ("text",)).get("text", [None])[0]
     make_doc = DocMaker(nlp, report, misaligned, spans_key)
     project = Project()
     for task in read_records(path):
@@ -92,7 +95,7 @@ def read_label_studio(
         if predictions:
             cause = "prediction of a model: no gold"
             report.add_cause(cause, task.path, task.line, len(predictions))
-        text = text_of(task, text_column)
+        text = text_of(task, text_key)
         answers = []
         for annotation in annotations_of(task):
             if annotation.get("was_cancelled", bool, False):
@@ -152,19 +155,19 @@ def value_of(result: Record) -> Record:
     return value
 
 
-def text_of(task: Record, text_column: str | None) -> str:
+def text_of(task: Record, key: str | None) -> str:
     data = task.within("data")
     if data is None:
         raise task.error("there is no data, which must be an object with the text.")
-    if text_column is None:
-        texts = [key for key, value in data.fields.items() if isinstance(value, str)]
+    if key is None:
+        texts = [name for name, value in data.fields.items() if isinstance(value, str)]
         if "text" not in texts and len(texts) != 1:
             raise task.error(
                 f"data holds {', '.join(data.fields) or 'nothing'}. Say which of them is the text "
-                "with the option text_column."
+                f"with the option columns, such as 'text={next(iter(texts), 'body')}'."
             )
-        text_column = "text" if "text" in texts else texts[0]
-    return data.get(text_column, str)
+        key = "text" if "text" in texts else texts[0]
+    return data.get(key, str)
 
 
 def read_annotation(annotation: Record, text: str) -> Answer:

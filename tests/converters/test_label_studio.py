@@ -182,7 +182,7 @@ def test_the_text_stands_under_the_key_that_is_given_or_the_only_one(read):
     (doc,) = read({"data": {"body": "a b", "n": 3}, "annotations": [{"result": [choice("A")]}]})
     assert doc.text == "a b"
     two = {"data": {"body": "a b", "by": "x"}, "annotations": [{"result": [choice("A")]}]}
-    (doc,) = read(two, text_column="body")
+    (doc,) = read(two, columns="text=body")
     assert doc.text == "a b"
     with pytest.raises(
         ConversionError, match=r"data holds body, by\. Say which of them is the text"
