@@ -10,7 +10,7 @@ from . import command
 # Formats whose docs are made of sentences; help names the formats that take an option.
 OF_SENTENCES = "conllu, conllup, conll2000, conll03, cleanconll, columns"
 OF_TAGS = f"{OF_SENTENCES}, datasets"
-TOOLS = "prodigy, label_studio, doccano, brat"
+TOOLS = "prodigy, label_studio, doccano, brat, argilla"
 
 
 @command("convert", example="conll03 eng.train corpus/ner/train.spacy")
@@ -57,8 +57,8 @@ def convert_cli(
         str | None,
         typer.Option(
             "--columns",
-            help="columns, texts, datasets, label_studio: what they are, such as word,pos,-,ner "
-            "with - for one to pass over, or word=2,ner=5, or text=body,topic=kind.",
+            help="columns, texts, datasets, label_studio, argilla: what they are, such as "
+            "word,pos,-,ner with - for one to pass over, or word=2,ner=5, or text=body,topic=kind.",
         ),
     ] = None,
     delimiter: Annotated[
@@ -102,7 +102,7 @@ def convert_cli(
         str | None,
         typer.Option(
             "--annotators",
-            help="label_studio: of several for a text: first, majority or refuse.",
+            help="label_studio, argilla: of several for a text: first, majority or refuse.",
         ),
     ] = None,
     separator: Annotated[
@@ -111,7 +111,7 @@ def convert_cli(
     ] = None,
     split: Annotated[
         str | None,
-        typer.Option("--split", help="datasets: which part, such as train."),
+        typer.Option("--split", help="datasets, argilla: which part, such as train."),
     ] = None,
     subset: Annotated[
         str | None,

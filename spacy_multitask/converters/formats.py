@@ -13,6 +13,7 @@ from spacy.tokens import Doc, DocBin
 
 from ..progress import progress
 from .ag_news import read_ag_news
+from .argilla import read_argilla
 from .brat import read_brat
 from .cleanconll import read_cleanconll
 from .columns import read_columns
@@ -47,9 +48,10 @@ FORMATS: dict[str, Callable[..., Iterator[Doc]]] = {
     "brat": read_brat,
     "texts": read_texts,
     "datasets": read_datasets,
+    "argilla": read_argilla,
 }
 # Those that look themselves at what they are given: a folder will do, too.
-OF_FOLDERS = ("brat", "datasets")
+OF_FOLDERS = ("brat", "datasets", "argilla")
 
 
 def get_format_options(format: str) -> list[str]:
