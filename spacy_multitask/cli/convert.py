@@ -7,6 +7,11 @@ import typer
 
 from . import command
 
+# Formats whose docs are made of sentences; help names the formats that take an option.
+OF_SENTENCES = "conllu, conllup, conll2000, conll03, cleanconll, columns"
+OF_TAGS = f"{OF_SENTENCES}, datasets"
+TOOLS = "prodigy, label_studio, doccano, brat, argilla"
+
 
 @command("convert", example="conll03 eng.train corpus/ner/train.spacy")
 def convert_cli(
@@ -30,8 +35,8 @@ def convert_cli(
         typer.Option(
             "--n-sents",
             "-n",
-            help="conllu, conll2000, conll03, cleanconll, columns: most sentences in a doc; 0 for "
-            "whole documents, which is the default of conll03 and cleanconll. Else it is 1.",
+            help=f"{OF_SENTENCES}: most sentences in a doc; 0 for whole documents, which is the "
+            "default of conll03 and cleanconll. Else it is 1.",
         ),
     ] = None,
     sentences: Annotated[
@@ -44,11 +49,73 @@ def convert_cli(
     limit: Annotated[int | None, typer.Option("--limit", help="Most docs to write.")] = None,
     label: Annotated[
         str | None,
-        typer.Option("--label", help="columns: what column 2 is: tag, pos, chunk or ner."),
+        typer.Option(
+            "--label", help="columns: what the second of two is: tag, pos, lemma, chunk or ner."
+        ),
     ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            "--columns",
+            help="columns, texts, datasets, label_studio, argilla: what they are, such as "
+            "word,pos,-,ner with - for one to pass over, or word=2,ner=5, or text=body,topic=kind.",
+        ),
+    ] = None,
+    delimiter: Annotated[
+        str | None,
+        typer.Option("--delimiter", help="columns: what parts them, if not a tab or blanks."),
+    ] = None,
+    ner: Annotated[
+        str | None,
+        typer.Option(
+            "--ner", help="conllu, conllup: key of entity tags in MISC, such as name, or column."
+        ),
+    ] = None,
+    merge_multiword: Annotated[
+        bool,
+        typer.Option(
+            "--merge-multiword",
+            help="conllu, conllup: keep multiword tokens whole, with joined tags.",
+        ),
+    ] = False,
     spans_key: Annotated[
         str | None,
-        typer.Option("--spans-key", help="conll2000, columns: key of the chunks in doc.spans."),
+        typer.Option(
+            "--spans-key", help=f"conll2000, columns, datasets, {TOOLS}: key of doc.spans."
+        ),
+    ] = None,
+    misaligned: Annotated[
+        str | None,
+        typer.Option(
+            "--misaligned",
+            help=f"{TOOLS}: spans that cut a token: expand, contract or unknown.",
+        ),
+    ] = None,
+    rejected: Annotated[
+        str | None,
+        typer.Option(
+            "--rejected",
+            help="prodigy: negative takes a rejected label for false; else it is unknown.",
+        ),
+    ] = None,
+    annotators: Annotated[
+        str | None,
+        typer.Option(
+            "--annotators",
+            help="label_studio, argilla: of several for a text: first, majority or refuse.",
+        ),
+    ] = None,
+    separator: Annotated[
+        str | None,
+        typer.Option("--separator", help="texts: what parts several categories in one cell."),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option("--split", help="datasets, argilla: which part, such as train."),
+    ] = None,
+    subset: Annotated[
+        str | None,
+        typer.Option("--subset", help="datasets: configuration of a data set of the hub."),
     ] = None,
     keep_tags: Annotated[
         bool,
@@ -59,7 +126,8 @@ def convert_cli(
     scheme: Annotated[
         str | None,
         typer.Option(
-            "--scheme", help="conll2000, conll03, cleanconll, columns: auto, iob1 or bio."
+            "--scheme",
+            help=f"{OF_TAGS}: auto, io, iob1, bio, bioes, bilou or bmewo.",
         ),
     ] = None,
     conll03: Annotated[
@@ -78,7 +146,10 @@ def convert_cli(
     ] = None,
     labels: Annotated[
         str | None,
-        typer.Option("--labels", help="ag_news, labels: all categories, with commas between."),
+        typer.Option(
+            "--labels",
+            help="ag_news, labels, texts, datasets: all categories, with commas between.",
+        ),
     ] = None,
     clean: Annotated[
         bool,
@@ -99,7 +170,17 @@ def convert_cli(
     options: dict[str, Any] = {
         "n_sents": n_sents,
         "label": label,
+        "columns": columns,
+        "delimiter": delimiter,
+        "ner": ner,
+        "merge_multiword": merge_multiword or None,
         "spans_key": spans_key,
+        "misaligned": misaligned,
+        "rejected": rejected,
+        "annotators": annotators,
+        "separator": separator,
+        "split": split,
+        "subset": subset,
         "keep_tags": keep_tags or None,
         "scheme": scheme,
         "conll03": conll03,

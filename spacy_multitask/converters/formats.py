@@ -13,18 +13,28 @@ from spacy.tokens import Doc, DocBin
 from ..progress import progress
 from ..safe_files import write_bytes
 from .ag_news import read_ag_news
-from .base import ConversionError, ConversionReport, PathLike, check_is_file
+from .argilla import read_argilla
+from .brat import read_brat
 from .cleanconll import read_cleanconll
 from .columns import read_columns
 from .conll03 import read_conll03
 from .conll04 import read_conll04
 from .conll2000 import read_conll2000
 from .conllu import read_conllu
+from .conllup import read_conllup
+from .doccano import read_doccano
+from .hf_datasets import read_datasets
+from .label_studio import read_label_studio
 from .labels import read_labels
+from .lines import check_is_file
+from .prodigy import read_prodigy
+from .report import ConversionError, ConversionReport, PathLike
+from .texts import read_texts
 
 # Each reader takes (path, nlp, report) and its options by keyword.
 FORMATS: dict[str, Callable[..., Iterator[Doc]]] = {
     "conllu": read_conllu,
+    "conllup": read_conllup,
     "conll2000": read_conll2000,
     "conll03": read_conll03,
     "conll04": read_conll04,
@@ -32,7 +42,16 @@ FORMATS: dict[str, Callable[..., Iterator[Doc]]] = {
     "ag_news": read_ag_news,
     "columns": read_columns,
     "labels": read_labels,
+    "prodigy": read_prodigy,
+    "label_studio": read_label_studio,
+    "doccano": read_doccano,
+    "brat": read_brat,
+    "texts": read_texts,
+    "datasets": read_datasets,
+    "argilla": read_argilla,
 }
+# Those that look themselves at what they are given: a folder will do, too.
+OF_FOLDERS = ("brat", "datasets", "argilla")
 
 
 def get_format_options(format: str) -> list[str]:
@@ -55,7 +74,7 @@ def convert(
     """Convert one corpus file to a `.spacy` file.
 
     format (str): A name in FORMATS.
-    input (PathLike): The corpus file, plain or gzipped.
+    input (PathLike): The corpus file, plain or gzipped; for some formats a folder.
     output (PathLike): The file to write; its name ends in ".spacy". It is replaced if it exists.
     lang (str): Language whose tokenizer and vocab are used.
     sample (float): Fraction of the docs to keep, in (0, 1]. Each doc is drawn on its own.
@@ -81,7 +100,7 @@ def convert(
         )
     if limit is not None and limit < 1:
         raise ConversionError(f"limit is {limit}, but must be at least 1 doc.")
-    path = check_is_file(input)
+    path = Path(input) if format in OF_FOLDERS else check_is_file(input)
     output = check_output(output, [path, *(v for v in options.values() if isinstance(v, Path))])
     report = ConversionReport()
     # Relations are in the docs' user data.

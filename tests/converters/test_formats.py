@@ -65,7 +65,7 @@ def test_bad_options_are_errors(write, tmp_path, options, message):
 
 def test_bad_formats_and_outputs_are_errors(write, tmp_path):
     path = write(SENTENCES, "in.spacy")
-    with pytest.raises(ConversionError, match="the format 'conll' is not one of conllu, conll2000"):
+    with pytest.raises(ConversionError, match="the format 'conll' is not one of conllu, conllup"):
         convert("conll", path, tmp_path / "out.spacy")
     with pytest.raises(ConversionError, match=r"must end in '.spacy'"):
         convert_tags(path, tmp_path / "out.txt")

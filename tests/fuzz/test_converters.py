@@ -14,9 +14,7 @@ import spacy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spacy_multitask.converters import ConversionError
-from spacy_multitask.converters.base import ConversionReport
-from spacy_multitask.converters.formats import FORMATS
+from spacy_multitask.converters import FORMATS, ConversionError, ConversionReport
 from tests.fuzz.cases import cases
 
 ROOT = Path(__file__).parents[2]
@@ -136,6 +134,7 @@ def read(format: str, path: Path, options: dict) -> tuple[ConversionReport, list
 def check_counts(name: str, data: bytes, report: ConversionReport, docs: list) -> None:
     corpus = CORPORA[name]
     text = data.decode("utf8").removeprefix("\ufeff")
+    text = text if "\n" in text else text.replace("\r", "\n")
     expected = sum(bool(re.fullmatch(corpus.token, line, re.DOTALL)) for line in text.split("\n"))
     assert report.tokens == sum(map(len, docs))
     if name in ("ag_news", "labels"):
@@ -144,6 +143,8 @@ def check_counts(name: str, data: bytes, report: ConversionReport, docs: list) -
         assert report.docs + causes == expected
         assert report.gold["cats"] == report.docs
         return
+    if name == "columns" and "comment line: skipped" in report.causes:
+        expected -= report.causes["comment line: skipped"].count
     assert report.tokens == expected
     if name == "conllu":
         tags = [line.split("\t")[4] for line in text.split("\n") if re.match(corpus.token, line)]
