@@ -79,22 +79,30 @@ def _intervals(table: np.ndarray, level: float, n_samples: int, seed: int) -> np
     table (ndarray): Counts, shape (n_docs, n, 3).
     RETURNS (ndarray): Limits of F, shape (n, 2); 0 where nothing is there and nothing found.
     """
-    rng = np.random.default_rng(seed)
-    n_docs, n, _ = table.shape
-    flat = table.reshape(n_docs, n * 3).astype(np.float64)
-    scores = np.empty((n_samples, n))
-    for i in range(n_samples):
-        times = np.bincount(rng.integers(n_docs, size=n_docs), minlength=n_docs)
-        right, predicted, gold = (times @ flat).reshape(n, 3).T
-        total = predicted + gold
-        # A draw without a rare label says nothing of it.
-        scores[i] = np.where(total > 0, 2 * right / np.maximum(1, total), np.nan)
+    right, predicted, gold = _drawn_sums(table, n_samples, seed).transpose(2, 0, 1)
+    total = predicted + gold
+    # A draw without a rare label says nothing of it.
+    scores = np.where(total > 0, 2 * right / np.maximum(1, total), np.nan)
     tail = (1 - level) / 2
     drawn = ~np.isnan(scores).all(0)
-    limits = np.zeros((n, 2))
+    limits = np.zeros((table.shape[1], 2))
     if drawn.any():
         limits[drawn] = np.nanquantile(scores[:, drawn], [tail, 1 - tail], axis=0).T
     return limits
+
+
+def _drawn_sums(table: np.ndarray, n_samples: int, seed: int) -> np.ndarray:
+    """
+    table (ndarray): Counts, shape (n_docs, n, 3).
+    RETURNS (ndarray): Sums over as many docs, drawn again and again, shape (n_samples, n, 3).
+    """
+    rng = np.random.default_rng(seed)
+    flat = table.reshape(len(table), -1).astype(np.float64)
+    sums = np.empty((n_samples, flat.shape[1]))
+    for i in range(n_samples):
+        drawn = rng.integers(len(flat), size=len(flat))
+        sums[i] = np.bincount(drawn, minlength=len(flat)) @ flat
+    return sums.reshape(n_samples, -1, 3)
 
 
 def score_labels(
@@ -166,20 +174,15 @@ def paired_difference(
 
     Source: Berg-Kirkpatrick, Burkett and Klein (2012), https://aclanthology.org/D12-1091
     """
-    flat = np.concatenate([first, second], axis=1).astype(np.float64)
-    n_docs = len(flat)
-    rng = np.random.default_rng(seed)
+    table = np.stack([first, second], axis=1)
 
     def difference(sums: np.ndarray) -> np.ndarray:
-        right, own, gold = sums.reshape(-1, 2, 3).transpose(2, 0, 1)
+        right, own, gold = sums.transpose(2, 0, 1)
         scores = 2 * right / np.maximum(1, own + gold)
         return scores[:, 0] - scores[:, 1]
 
-    value = float(difference(flat.sum(0))[0])
-    drawn = np.empty(n_samples)
-    for i in range(n_samples):
-        times = np.bincount(rng.integers(n_docs, size=n_docs), minlength=n_docs)
-        drawn[i] = difference(times @ flat)[0]
+    value = float(difference(table.sum(0)[None])[0])
+    drawn = difference(_drawn_sums(table, n_samples, seed))
     tail = (1 - level) / 2
     low, high = np.quantile(drawn, [tail, 1 - tail])
     # One more of each, since no finite number of samples shows that there is no chance.

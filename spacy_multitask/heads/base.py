@@ -19,8 +19,8 @@ from ..corpus.leaks import paths_of
 from ..corpus.reader import corpus_of
 from ..encoder.adapter import pack, touch
 from ..encoder.batch import PackedBatch
-from ..encoder.component import link
 from ..encoder.listener import EncoderListener
+from ..encoder.wiring import link
 from ..layers.classifier import Classifier
 from ..layers.shim import TorchShim
 from .architectures import check_model, init_tok2vec
@@ -49,9 +49,7 @@ class Head(SavedPipe):
         if options.balance is not None:
             # A shim of its own, so that the optimizer steps and clips it apart, and it is saved.
             model.shims.append(TorchShim(options.balance))
-        self.vocab = vocab
-        self.model = model
-        self.name = name
+        self.vocab, self.model, self.name = vocab, model, name
         self.loss_weight = options.loss_weight
         self.label_smoothing = options.label_smoothing
         self.class_weights = options.class_weights or {}
@@ -353,6 +351,11 @@ class Head(SavedPipe):
             items with gold, by part of the head's task. Where several labels may be true of one
             item, each of them is an item of two classes: false and true.
         """
+        gold = self.gold(list(map(self._hide_foreign_gold, examples)))
+        return {} if gold is None else self.logits_at([eg.predicted for eg in examples], gold)
+
+    def logits_at(self, docs: list[Doc], gold: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """RETURNS (Dict): As `gold_logits`; empty for a head that has no probabilities."""
         return {}
 
     def gold_values(self, examples: list[Example]) -> tuple[np.ndarray, np.ndarray] | None:
@@ -368,7 +371,7 @@ class Head(SavedPipe):
     @property
     def label_data(self) -> dict[str, list[str]]:
         """RETURNS (Dict[str, List[str]]): What `initialize` takes as `labels`."""
-        raise NotImplementedError
+        return {"labels": self.cfg.get("labels", [])}
 
     @property
     def labels(self) -> tuple[str, ...]:

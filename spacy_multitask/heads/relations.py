@@ -238,11 +238,8 @@ class RelationExtractor(Head):
 
     # Prediction
 
-    def gold_logits(self, examples: list[Example]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        gold = self.gold(list(map(self._hide_foreign_gold, examples)))
-        if gold is None:
-            return {}
-        words = self.packed([eg.predicted for eg in examples]).word_vectors
+    def logits_at(self, docs: list[Doc], gold: Pairs) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        words = self.packed(docs).word_vectors
         logits = self.module.project(words, gold.spans, gold.types, gold.pairs)
         return {"": (logits.cpu().numpy(), gold.targets)}
 

@@ -86,10 +86,6 @@ class SpanHead(TokenHead):
     # Training
 
     @property
-    def label_data(self) -> dict[str, list[str]]:
-        return {"labels": self.cfg["labels"]}
-
-    @property
     def n_out(self) -> int:
         return bioes.n_labels(len(self.cfg["labels"]))
 
@@ -239,12 +235,9 @@ class SpanHead(TokenHead):
             result.append(float(probs[rows, labels[rows]].min()))
         return result
 
-    def gold_logits(self, examples: list[Example]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        gold = self.gold(list(map(self._hide_foreign_gold, examples)))
-        if gold is None:
-            return {}
+    def logits_at(self, docs: list[Doc], gold: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         rows, targets = gold
-        logits = self.logits_of_words(*self.word_logits([eg.predicted for eg in examples]))
+        logits = self.logits_of_words(*self.word_logits(docs))
         return {"": (logits.cpu().numpy()[rows], targets)}
 
     def doc_spans(

@@ -198,11 +198,8 @@ class Tagger(TokenHead):
         found, cuts = probs.cpu().numpy(), np.cumsum(lengths)[:-1]
         return {layer: np.split(found[:, columns], cuts) for layer, columns in self.choices.items()}
 
-    def gold_logits(self, examples: list[Example]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        gold = self.gold(list(map(self._hide_foreign_gold, examples)))
-        if gold is None:
-            return {}
-        logits = self.word_logits([eg.predicted for eg in examples])[0].cpu().numpy()
+    def logits_at(self, docs: list[Doc], gold: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        logits = self.word_logits(docs)[0].cpu().numpy()
         return {
             layer: (logits[rows, self._columns(layer)], targets)
             for layer, (rows, targets) in gold.items()

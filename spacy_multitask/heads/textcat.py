@@ -182,10 +182,6 @@ class TextCategorizer(Head):
         self._blank_linear_model = None if blank is None else copy_of(blank)
 
     @property
-    def label_data(self) -> dict[str, list[str]]:
-        return {"labels": self.cfg["labels"]}
-
-    @property
     def n_out(self) -> int:
         return len(self.cfg["labels"])
 
@@ -319,11 +315,9 @@ class TextCategorizer(Head):
             logits[known], smooth, pos_weight=weight
         )
 
-    def gold_logits(self, examples: list[Example]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        found = self._logits_and_values(examples)
-        if found is None:
-            return {}
-        logits, values = found
+    def logits_at(self, docs: list[Doc], gold: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        rows, values = gold
+        logits = self.doc_logits(docs).cpu().numpy()[rows]
         if self.exclusive_classes:
             return {"": (logits, np.nan_to_num(values).argmax(1))}
         known = ~np.isnan(values)
@@ -331,11 +325,8 @@ class TextCategorizer(Head):
         return {"": (np.stack([np.zeros_like(true), true], axis=1), values[known] >= 0.5)}
 
     def gold_values(self, examples: list[Example]) -> tuple[np.ndarray, np.ndarray] | None:
-        return None if self.exclusive_classes else self._logits_and_values(examples)
-
-    def _logits_and_values(self, examples: list[Example]) -> tuple[np.ndarray, np.ndarray] | None:
         gold = self.gold(list(map(self._hide_foreign_gold, examples)))
-        if gold is None:
+        if gold is None or self.exclusive_classes:
             return None
         rows, values = gold
         return self.doc_logits([eg.predicted for eg in examples]).cpu().numpy()[rows], values

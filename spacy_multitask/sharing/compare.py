@@ -115,32 +115,31 @@ class Comparison:
 
     def runs(self) -> list[Run]:
         """RETURNS (List[Run]): In the order of training; sets of heads that are alike come once."""
-        wanted: dict[str, set[str]] = {}
-        if "alone" in self.kinds:
-            wanted |= {f"alone: {t}": {t, *self.needs[t]} for t in self.tasks}
-        if "all" in self.kinds:
-            wanted["all"] = set(self.learners)
-        if "without" in self.kinds:
-            for task in self.tasks:
-                # Heads that need what it writes can't do without it.
-                left = {n for n in self.learners if n != task and task not in self.needs[n]}
-                if left:
-                    wanted[f"without: {task}"] = left
-        runs: dict[frozenset[str], Run] = {}
-        for name, heads in wanted.items():
-            ordered = tuple(n for n in self.learners if n in heads)
+        wanted = [
+            (f"{kind}: {task}" if task else kind, self._heads(kind, task))
+            for kind in RUNS
+            if kind in self.kinds
+            for task in ([""] if kind == "all" else self.tasks)
+        ]
+        runs: dict[tuple[str, ...], Run] = {}
+        for name, heads in wanted:
             corpora = tuple(c for c, found in self.surveys.items() if self._gold(heads, c, found))
-            runs.setdefault(frozenset(heads), Run(name, ordered, corpora))
-        return list(runs.values())
+            runs.setdefault(heads, Run(name, heads, corpora))
+        return [run for heads, run in runs.items() if heads]
 
-    def run_of(self, runs: Iterable[Run], kind: str, task: str = "") -> Run | None:
-        """RETURNS (Optional[Run]): The run that serves as this kind for the task."""
+    def _heads(self, kind: str, task: str) -> tuple[str, ...]:
+        """RETURNS (Tuple[str]): What learns in a run of a kind, in order."""
+        # Heads that need what a task writes can't do without it.
         heads = {
             "alone": {task, *self.needs.get(task, ())},
             "all": set(self.learners),
             "without": {n for n in self.learners if n != task and task not in self.needs[n]},
         }[kind]
-        return next((run for run in runs if set(run.heads) == heads), None)
+        return tuple(name for name in self.learners if name in heads)
+
+    def run_of(self, runs: Iterable[Run], kind: str, task: str = "") -> Run | None:
+        """RETURNS (Optional[Run]): The run that serves as this kind for the task."""
+        return next((run for run in runs if run.heads == self._heads(kind, task)), None)
 
     def _held_out(self) -> dict[str, str]:
         return {**{f"{name}_dev": path for name, path in self.dev.items()}, **self.tests}

@@ -66,14 +66,9 @@ class ReadingTimes(Head):
     def __init__(self, *args: Any, scale: float):
         super().__init__(*args)
         self.scale = scale
-        self.cfg["values"] = []
-
-    @property
-    def label_data(self) -> dict[str, list[str]]:
-        return {"values": self.cfg["values"]}
 
     def collect_labels(self, examples: Iterable[Example]) -> dict[str, list[str]]:
-        return {"values": [KEY] if any(KEY in eg.y.user_data for eg in examples) else []}
+        return {"labels": [KEY] if any(KEY in eg.y.user_data for eg in examples) else []}
 
     def gold(self, examples: list[Example]) -> np.ndarray | None:
         """RETURNS (Optional[ndarray]): Values of all words, NaN where unknown, shape (n_words,)."""
