@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from . import command
+from . import Overwrite, check_is_free, command
 
 
 @command("convert", example="conll03 eng.train corpus/ner/train.spacy")
@@ -86,6 +86,7 @@ def convert_cli(
             "--clean", help="ag_news, labels: remove backslashes, broken HTML entities and tags."
         ),
     ] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Convert a corpus file to a .spacy file for training.
 
@@ -124,6 +125,7 @@ def convert_cli(
                 f"the format {format!r} has no option {flag}. "
                 f"It has {', '.join(map(_flag, allowed)) or 'none of its own'}."
             )
+    check_is_free(output_path, overwrite=overwrite)
     report = convert(
         format,
         input_path,
