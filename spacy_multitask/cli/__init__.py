@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
+import signal
 import typing
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -24,6 +26,7 @@ app = typer.Typer(
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-V", help="Show more messages, and the traceback of an error.")
 ]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 # What ends a command on purpose.
 _EXITS = (typer.Exit, typer.Abort, typer.BadParameter)
 # Their messages are for users, whoever raised them; of others the type must be known, too.
@@ -56,6 +59,9 @@ def command(name: str, *, example: str, **settings: Any) -> Callable[[Callable],
                 function(*args, **kwargs)
             except _EXITS:
                 raise
+            except KeyboardInterrupt as error:
+                typer.echo("Interrupted.", err=True)
+                raise typer.Exit(128 + signal.SIGINT) from error
             except ClickException as error:
                 # An option that is none, where overrides of a config are taken, too.
                 typer.echo(f"Error: {error.format_message()}", err=True)
@@ -99,8 +105,6 @@ def corpus_paths(items: list[str], option: str = "--corpus") -> dict[str, str]:
     RETURNS (Dict[str, str]): Paths by name.
     RAISES (ValueError): If one has another form, its path does not exist, or a name comes twice.
     """
-    from pathlib import Path
-
     paths: dict[str, str] = {}
     for item in items:
         name, _, path = item.partition("=")
@@ -112,6 +116,21 @@ def corpus_paths(items: list[str], option: str = "--corpus") -> dict[str, str]:
             raise ValueError(f"{option} {item}: the name {name} is taken by {paths[name]}.")
         paths[name] = path
     return paths
+
+
+def check_is_free(*paths: Path | None, overwrite: bool) -> None:
+    """See that nothing gets lost.
+
+    paths (Optional[Path]): What a command will write.
+    RAISES (ValueError): If there is such a file, or a folder with something in it.
+    """
+    for path in paths:
+        if path is None or overwrite:
+            continue
+        if path.is_file() or (path.is_dir() and any(path.iterdir())):
+            raise ValueError(
+                f"{path} is already there. Replace it with --overwrite, or choose another name."
+            )
 
 
 # Each command is in a file of its own, which registers it with the app above.

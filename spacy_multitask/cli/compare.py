@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from . import command, corpus_paths
+from . import Overwrite, check_is_free, command, corpus_paths
 
 
 @command(
@@ -45,6 +45,7 @@ def compare_cli(
         Path | None, typer.Option("--models", help="Folder to keep models and logs in.")
     ] = None,
     gpu_id: Annotated[int, typer.Option("--gpu-id", "-g", help="GPU, or -1 for CPU.")] = -1,
+    overwrite: Overwrite = False,
 ) -> None:
     """Find out whether tasks gain from each other.
 
@@ -61,6 +62,7 @@ def compare_cli(
 
     if not config_path.is_file():
         raise ValueError(f"There is no config file {config_path}.")
+    check_is_free(output, folder, overwrite=overwrite)
     overrides = parse_config_overrides(ctx.args)
     config = load_config(config_path, overrides=overrides, interpolate=True)
     tests = corpus_paths(test, "--test") if test else None

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from . import command
+from . import Overwrite, check_is_free, command
 
 # Formats whose docs are made of sentences; help names the formats that take an option.
 OF_SENTENCES = "conllu, conllup, conll2000, conll03, cleanconll, columns"
@@ -174,6 +174,7 @@ def convert_cli(
             "--clean", help="ag_news, labels: remove backslashes, broken HTML entities and tags."
         ),
     ] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Convert a corpus file to a .spacy file for training.
 
@@ -222,6 +223,7 @@ def convert_cli(
         given,
         lambda name: written.get(name, _flag(name)),
     )
+    check_is_free(output_path, overwrite=overwrite)
     report = convert(
         format,
         input_path,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from . import command, corpus_paths
+from . import Overwrite, check_is_free, command, corpus_paths
 
 
 @command(
@@ -53,6 +53,7 @@ def leaks_cli(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", dir_okay=False, help="JSON file to write.")
     ] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Find sentences of training parts that stand in development or test parts, too.
 
@@ -80,6 +81,7 @@ def leaks_cli(
     if drop is not None:
         inputs = [Path(path) for _, path in (*train_paths.items(), *held_out)]
         outputs = {name: check_output(drop / f"{name}.spacy", inputs) for name in train_paths}
+    check_is_free(output, *outputs.values(), overwrite=overwrite)
     found = check_leaks(
         train_paths, held_out, min_words=min_words, threshold=threshold, share=share
     )

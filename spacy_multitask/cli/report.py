@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from . import command, corpus_paths
+from . import Overwrite, check_is_free, command, corpus_paths
 
 
 @command(
@@ -28,6 +28,7 @@ def report_cli(
     ] = None,
     title: Annotated[str, typer.Option("--title", help="Heading of the page.")] = "",
     gpu_id: Annotated[int, typer.Option("--gpu-id", "-g", help="GPU, or -1 for CPU.")] = -1,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write one HTML page about a pipeline: scores, mistakes, confusion, calibration, size."""
     import spacy
@@ -38,6 +39,7 @@ def report_cli(
     from ..safe_files import write_text
 
     paths = corpus_paths(corpus)
+    check_is_free(output, overwrite=overwrite)
     if log is not None and not log.is_file():
         raise ValueError(f"There is no file {log}.")
     setup_gpu(gpu_id, silent=True)
