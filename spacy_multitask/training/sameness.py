@@ -174,7 +174,7 @@ def _encoders(nlp: Language) -> dict[str, str]:
             for key, tensor in sorted(pipe.shim.module.state_dict().items()):
                 weights.update(key.encode())
                 weights.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
-            pieces = json.dumps(sorted(pipe.shim.tokenizer.get_vocab().items())).encode()
+            pieces = json.dumps(sorted(pipe.shim.encoder.tokenizer.get_vocab().items())).encode()
             found[f"the pretrained encoder of {name!r}"] = weights.hexdigest()
             found[f"the tokenizer of {name!r}"] = hashlib.sha256(pieces).hexdigest()
     return found
