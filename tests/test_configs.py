@@ -66,7 +66,10 @@ def test_every_decorated_function_has_an_entry_point():
     import re
 
     named = {name for _, name, _ in entry_points()}
+    found = set()
     for path in (ROOT / "spacy_multitask").rglob("*.py"):
-        pattern = r'@(?:registry\.\w+|Language\.factory)\(\s*"([^"]+)"'
+        pattern = r'@(?:registry\.\w+|Language\.factory|head_factory)\(\s*"([^"]+)"'
         for name in re.findall(pattern, path.read_text()):
             assert name in named, f"{name} in {path.name}"
+            found.add(name)
+    assert len(found) > 20
