@@ -100,9 +100,12 @@ def test_a_failed_conversion_leaves_the_old_file_and_no_other(write, tmp_path, l
 
 
 def test_every_format_documents_its_options():
+    n = 0
     for format, read in FORMATS.items():
         for option in formats.get_format_options(format):
             assert f"    {option} (" in read.__doc__, (format, option)
+            n += 1
+    assert n >= len(FORMATS)
 
 
 def test_auto_says_what_it_took_a_file_for(write, tmp_path, load):

@@ -180,7 +180,8 @@ def test_missing_and_empty_layers_survive_the_corpus_file(nlp, tmp_path):
     references = [eg.reference for eg in corpus(nlp)]
     DocBin(docs=references).to_disk(tmp_path / "all.spacy")
     docs = list(DocBin().from_disk(tmp_path / "all.spacy").get_docs(nlp.vocab))
-    for old, new in zip(references, docs):
+    assert len(references) == 8
+    for old, new in zip(references, docs, strict=True):
         assert old.has_annotation("ENT_IOB") == new.has_annotation("ENT_IOB")
         assert old.has_annotation("TAG") == new.has_annotation("TAG")
         assert ("np" in old.spans) == ("np" in new.spans)
