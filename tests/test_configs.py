@@ -10,6 +10,7 @@ from spacy.training.initialize import init_nlp
 from spacy.training.loop import train
 from spacy.util import load_config, registry
 
+from spacy_multitask.heads.kinds import all_kinds
 from tests.integration.conftest import write_corpora
 
 ROOT = Path(__file__).parents[1]
