@@ -12,6 +12,7 @@ from . import command, corpus_paths
     "compare",
     example="config.cfg --output compare.json --seed 0 --seed 1 --epochs 3",
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    takes_code=True,
 )
 def compare_cli(
     ctx: typer.Context,

@@ -12,6 +12,7 @@ from . import command, corpus_paths
     "leaks",
     example="config.cfg --test pos=corpus/pos-test.spacy",
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    takes_code=True,
 )
 def leaks_cli(
     context: typer.Context,
