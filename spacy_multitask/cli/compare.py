@@ -53,16 +53,16 @@ def compare_cli(
     them on the same test docs with a paired bootstrap. Settings can be overridden as in
     `spacy train`.
     """
-    from spacy.cli._util import parse_config_overrides
     from spacy.util import load_config
     from wasabi import msg, table
 
     from ..safe_files import write_json
     from ..sharing.compare import RUNS, Comparison, compare
+    from .overrides import overrides_of
 
     if not config_path.is_file():
         raise ValueError(f"There is no config file {config_path}.")
-    overrides = parse_config_overrides(ctx.args)
+    overrides = overrides_of(config_path, ctx.args)
     config = load_config(config_path, overrides=overrides, interpolate=True)
     tests = corpus_paths(test, "--test") if test else None
     comparison = Comparison(

@@ -42,23 +42,19 @@ def train_cli(
 
     Settings can be overridden as in `spacy train`: --training.max_epochs 3
     """
-    from spacy.cli._util import (
-        import_code,
-        parse_config_overrides,
-        setup_gpu,
-        show_validation_error,
-    )
+    from spacy.cli._util import import_code, setup_gpu, show_validation_error
     from spacy.training.initialize import init_nlp
     from spacy.util import load_config
     from wasabi import msg
 
     from ..safe_files import check_writable
     from ..training.loop import train
+    from .overrides import overrides_of
 
     if not config_path.is_file():
         raise ValueError(f"There is no config file {config_path}.")
-    overrides = parse_config_overrides(ctx.args)
     import_code(code_path)
+    overrides = overrides_of(config_path, ctx.args)
     check_writable(output_path)
     setup_gpu(gpu_id)
     with show_validation_error(config_path):
