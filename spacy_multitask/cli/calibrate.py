@@ -8,7 +8,11 @@ import typer
 from . import Overwrite, check_is_free, command, corpus_paths
 
 
-@command("calibrate", example="training/model-best en_multitask --corpus pos=corpus/pos-dev.spacy")
+@command(
+    "calibrate",
+    example="training/model-best en_multitask --corpus pos=corpus/pos-dev.spacy",
+    takes_code=True,
+)
 def calibrate_cli(
     model: Annotated[str, typer.Argument(help="Pipeline: a package's name or a folder.")],
     output: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the new pipeline.")],

@@ -12,6 +12,7 @@ from . import Overwrite, check_is_free, command, corpus_paths
     "compare",
     example="config.cfg --output compare.json --seed 0 --seed 1 --epochs 3",
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    takes_code=True,
 )
 def compare_cli(
     ctx: typer.Context,
@@ -53,17 +54,17 @@ def compare_cli(
     them on the same test docs with a paired bootstrap. Settings can be overridden as in
     `spacy train`.
     """
-    from spacy.cli._util import parse_config_overrides
     from spacy.util import load_config
     from wasabi import msg, table
 
     from ..safe_files import write_json
     from ..sharing.compare import RUNS, Comparison, compare
+    from .overrides import overrides_of
 
     if not config_path.is_file():
         raise ValueError(f"There is no config file {config_path}.")
     check_is_free(output, folder, overwrite=overwrite)
-    overrides = parse_config_overrides(ctx.args)
+    overrides = overrides_of(config_path, ctx.args)
     config = load_config(config_path, overrides=overrides, interpolate=True)
     tests = corpus_paths(test, "--test") if test else None
     comparison = Comparison(

@@ -8,7 +8,7 @@ import typer
 from . import Overwrite, check_is_free, command, corpus_paths
 
 
-@command("evaluate", example="en_multitask --corpus pos=corpus/pos-test.spacy")
+@command("evaluate", example="en_multitask --corpus pos=corpus/pos-test.spacy", takes_code=True)
 def evaluate_cli(
     model: Annotated[str, typer.Argument(help="Pipeline: a package's name or a folder.")],
     corpus: Annotated[

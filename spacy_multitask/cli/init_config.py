@@ -13,6 +13,7 @@ from . import Overwrite, check_is_free, command
     "init-config",
     example="config.cfg --encoder distilbert-base-uncased "
     "--task pos:tagger=corpus/ud --task chunk:chunker=corpus/conll2000",
+    takes_code=True,
 )
 def init_config_cli(
     output_path: Annotated[Path, typer.Argument(metavar="OUT", help="Config file to write.")],

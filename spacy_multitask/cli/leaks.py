@@ -12,6 +12,7 @@ from . import Overwrite, check_is_free, command, corpus_paths
     "leaks",
     example="config.cfg --test pos=corpus/pos-test.spacy",
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    takes_code=True,
 )
 def leaks_cli(
     context: typer.Context,
@@ -107,16 +108,16 @@ def leaks_cli(
 
 
 def _paths(config: Path | None, overrides: list[str]) -> tuple[dict[str, str], dict[str, str]]:
-    from spacy.cli._util import parse_config_overrides
     from spacy.util import load_config
 
     from ..corpus.leaks import paths_of
+    from .overrides import overrides_of
 
     if config is None:
         return {}, {}
     if str(config).startswith("-"):  # without CONFIG, an unknown option takes its place
         raise ValueError(f"There is no option {config}; --help lists them.")
-    loaded = load_config(config, overrides=parse_config_overrides(overrides), interpolate=True)
+    loaded = load_config(config, overrides=overrides_of(config, overrides), interpolate=True)
     return paths_of(loaded, "train_corpus"), paths_of(loaded, "dev_corpus")
 
 

@@ -8,7 +8,7 @@ import typer
 from . import Overwrite, check_is_free, command
 
 
-@command("quantize", example="en_multitask en_multitask_int8")
+@command("quantize", example="en_multitask en_multitask_int8", takes_code=True)
 def quantize_cli(
     model: Annotated[str, typer.Argument(help="Pipeline: a package's name or a folder.")],
     output: Annotated[Path, typer.Argument(help="Folder for the quantized pipeline.")],

@@ -12,6 +12,7 @@ from . import Overwrite, check_is_free, command, corpus_paths
     "report",
     example="training/model-best report.html "
     "--corpus pos=corpus/pos-test.spacy --log training/log.jsonl",
+    takes_code=True,
 )
 def report_cli(
     model: Annotated[str, typer.Argument(help="Pipeline: a package's name or a folder.")],

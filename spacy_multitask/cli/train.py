@@ -54,12 +54,7 @@ def train_cli(
     Ctrl-C ends it after the step, with a checkpoint and a model; once more, and it ends at once.
     Settings can be overridden as in `spacy train`: --training.max_epochs 3
     """
-    from spacy.cli._util import (
-        import_code,
-        parse_config_overrides,
-        setup_gpu,
-        show_validation_error,
-    )
+    from spacy.cli._util import import_code, setup_gpu, show_validation_error
     from spacy.training.initialize import init_nlp
     from spacy.util import load_config
     from wasabi import msg
@@ -67,12 +62,13 @@ def train_cli(
     from ..safe_files import check_writable
     from ..training.loop import train
     from ..training.output import check_start
+    from .overrides import overrides_of
 
     if not config_path.is_file():
         raise ValueError(f"There is no config file {config_path}.")
-    overrides = parse_config_overrides(ctx.args)
     import_code(code_path)
     check_start(output_path, resume=resume, extend=extend, overwrite=overwrite)
+    overrides = overrides_of(config_path, ctx.args)
     check_writable(output_path)
     setup_gpu(gpu_id)
     with show_validation_error(config_path):

@@ -15,6 +15,7 @@ from thinc.api import Model
 from torch import Tensor
 
 from ..encoder.batch import PackedBatch, blank_tokens
+from ..given import given_docs
 from ..layers import bioes
 from ..layers.classifier import Classifier
 from ..layers.crf import UNKNOWN, Transitions
@@ -250,10 +251,10 @@ class SpanHead(TokenHead):
         sure = np.minimum.reduceat(probs, borders)[::2] >= self.abstain
         return bioes.Spans(*(values[sure] for values in spans))
 
-    def probs(self, docs: Iterable[Doc]) -> list[np.ndarray]:
+    def probs(self, docs: Doc | Iterable[Doc]) -> list[np.ndarray]:
         """RETURNS (List[ndarray]): Per doc, the probability of each BIOES label of each token,
         shape (n_tokens, 1 + 4 * n_labels); label order as in `layers/bioes.py`."""
-        probs, lengths = self.word_probs(list(docs))
+        probs, lengths = self.word_probs(given_docs(docs, "probs"))
         return np.split(probs.cpu().numpy(), np.cumsum(lengths)[:-1])
 
     def logits_of_words(self, logits: Tensor, batch: PackedBatch) -> Tensor:

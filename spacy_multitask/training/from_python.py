@@ -7,6 +7,7 @@ from pathlib import Path
 import spacy
 from spacy.language import Language
 from spacy.training.initialize import init_nlp
+from spacy.util import load_config
 from thinc.api import Config
 
 from .loop import train as run_training
@@ -14,7 +15,7 @@ from .output import check_start
 
 
 def train(
-    config: Config,
+    config: Config | str | Path,
     output: str | Path,
     *,
     gpu_id: int = -1,
@@ -26,7 +27,7 @@ def train(
 ) -> Language:
     """Train a pipeline as `spacy train` does.
 
-    config (Config): From `compose`, or `spacy.util.load_config`.
+    config (Config, str or Path): From `compose` or `spacy.util.load_config`, or a config file.
     output: Folder for model-best, model-last and the checkpoint.
     gpu_id (int): GPU to use, or -1 for the CPU.
     resume (bool): Go on from the checkpoint in the folder, if there is one.
@@ -35,9 +36,13 @@ def train(
     checkpoint_steps (int): Steps between two checkpoints; 0 for every few minutes.
     save_last (bool): Save model-last after each evaluation, and not only at the end.
     RETURNS (Language): The best pipeline.
-    RAISES (ValueError): If the folder has a training that would be lost, or a checkpoint of another
-        one.
+    RAISES (ValueError): If there is no such config file, or the folder has a training that would be
+        lost, or a checkpoint of another one.
     """
+    if isinstance(config, str | Path):
+        if not Path(config).is_file():
+            raise ValueError(f"There is no config file {config}.")
+        config = load_config(config, interpolate=False)
     if gpu_id >= 0:
         spacy.require_gpu(gpu_id)
     output = Path(output)

@@ -8,6 +8,7 @@ import pytest
 import spacy
 import typer
 from spacy.tokens import Doc, DocBin
+from spacy.util import load_config
 from typer.testing import CliRunner
 
 from spacy_multitask.cli import app, command
@@ -277,3 +278,42 @@ def test_a_folder_in_place_of_a_file_to_write_is_told_of_at_once(name, tmp_path)
     result = run(name, *arguments)
     assert result.exit_code == 2, result.output
     assert "is a directory" in " ".join(re.sub("[│╭╮╰╯─]", " ", result.output).split())
+
+
+TAKE_CODE = ["calibrate", "compare", "evaluate", "init-config", "leaks", "quantize", "report"]
+
+
+@pytest.mark.parametrize("name", TAKE_CODE)
+def test_a_file_with_code_runs_before_the_command(name, tmp_path):
+    (tmp_path / "code.py").write_text("raise KeyError('mine')")
+    arguments = fill(name, tmp_path / "nowhere")
+    result = run(name, *arguments, "--code", tmp_path / "code.py")
+    assert result.stderr == f"Error: --code {tmp_path / 'code.py'}: KeyError: 'mine'\n"
+    result = run(name, *arguments, "--code", tmp_path / "none.py")
+    assert result.stderr == f"Error: --code {tmp_path / 'none.py'}: there is no such file.\n"
+
+
+@pytest.mark.parametrize("name", ["evaluate", "report", "calibrate", "quantize"])
+def test_a_pipeline_with_functions_of_its_own_loads_with_their_file(name, trained, tmp_path):
+    if name == "quantize":
+        pytest.importorskip("onnxscript")
+    function = f"tests.tokenizer_for_{name}.v1"  # not known to another of these tests
+    (tmp_path / "code.py").write_text(
+        "from spacy.tokenizer import Tokenizer\nfrom spacy.util import registry\n\n\n"
+        f'@registry.tokenizers("{function}")\ndef make():\n'
+        "    return lambda nlp: Tokenizer(nlp.vocab)\n"
+    )
+    trained.to_disk(tmp_path / "model")
+    config = load_config(tmp_path / "model" / "config.cfg")
+    config["nlp"]["tokenizer"] = {"@tokenizers": function}
+    config.to_disk(tmp_path / "model" / "config.cfg")
+    words = ["Mr", "Smith", "loves", "New", "York"]
+    tags = ["NNP", "NNP", "VBZ", "NNP", "NNP"]
+    DocBin(docs=[Doc(trained.vocab, words=words, tags=tags)]).to_disk(tmp_path / "pos.spacy")
+    arguments = [name, tmp_path / "model"]
+    arguments += [] if name == "evaluate" else [tmp_path / "out"]
+    arguments += [] if name == "quantize" else ["--corpus", f"pos={tmp_path / 'pos.spacy'}"]
+    without = run(*arguments)
+    assert without.exit_code == 1 and function in without.stderr
+    done = run(*arguments, "--code", tmp_path / "code.py")
+    assert done.exit_code == 0, done.output
