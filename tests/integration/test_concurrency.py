@@ -34,7 +34,7 @@ def test_eight_threads_predict_what_one_does(trained, monkeypatch):
     expected = [predictions(trained.pipe(part, batch_size=4)) for part in texts]
     shim = trained.get_pipe("transformer").shim
     small = PieceCache(shim.encoder.tokenizer, max_words=100, max_word_pieces=20)
-    monkeypatch.setattr(shim, "cache", small)
+    monkeypatch.setattr(shim.encoder, "cache", small)
     with ThreadPoolExecutor(N_THREADS) as pool:
         found = list(pool.map(lambda part: predictions(trained.pipe(part, batch_size=4)), texts))
     assert found == expected
