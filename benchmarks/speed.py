@@ -16,6 +16,8 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -176,16 +178,11 @@ def main() -> None:
         quantized = quantize(folder)
         if quantized is not None:
             ours["ours_int8"] = quantized
-        seconds: dict[tuple[str, str], list[float]] = {}
-        for round_ in range(args.rounds + 1):
-            runs = {}
-            for system, pipe in ours.items():
-                runs["predict", system] = predict_seconds(pipe, words)
-                runs["predict_text", system] = predict_seconds(pipe, texts)
-            for system, autocast in BARE.items():
-                runs["predict", system] = bare_forward(model, pieces, autocast)
-            for key, value in runs.items() if round_ else ():  # the first one warms up
-                seconds.setdefault(key, []).append(value)
+        bare = {
+            system: partial(bare_forward, model, pieces, autocast)
+            for system, autocast in BARE.items()
+        }
+        seconds = time_in_turn(ours, bare, words, texts, args.rounds)
         for (part, system), values in seconds.items():
             results[part][system] = round(n_words / median(values))
         save_so_far()
@@ -219,6 +216,28 @@ def main() -> None:
     predict["flair"] = round(flair["predict_words_per_s"])
     train["flair"] = round(flair["train_words"] * flair["epochs"] / flair["fit_seconds"])
     from_text("flair", python)
+
+
+def time_in_turn(
+    ours: dict[str, Language],
+    bare: dict[str, Callable[[], float]],
+    words: list[list[str]],
+    texts: list[str],
+    rounds: int,
+) -> dict[tuple[str, str], list[float]]:
+    """RETURNS (Dict): Seconds of each round by part and system; one after the other, so that a busy
+    machine is busy for all."""
+    seconds: dict[tuple[str, str], list[float]] = {}
+    for round_ in range(rounds + 1):
+        runs = {}
+        for system, pipe in ours.items():
+            runs["predict", system] = predict_seconds(pipe, words)
+            runs["predict_text", system] = predict_seconds(pipe, texts)
+        for system, forward in bare.items():
+            runs["predict", system] = forward()
+        for key, value in runs.items() if round_ else ():  # the first one warms up
+            seconds.setdefault(key, []).append(value)
+    return seconds
 
 
 def quantize(folder: Path):

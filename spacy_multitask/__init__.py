@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .report.visualize import visualize
     from .training.from_python import train
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["compose", "train", "visualize"]
 
 _HOMES = {

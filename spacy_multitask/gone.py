@@ -3,8 +3,6 @@
 None of it measured a gain; docs/tried.md has the figures.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from spacy.util import registry

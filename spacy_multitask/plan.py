@@ -1,33 +1,20 @@
-"""The number of steps that a training will take."""
+"""How long a training is: where its parts meet.
+
+spaCy builds batcher, schedules, logger and readers apart from each other. Each of them joins, when
+it is built, the training that is being put together in its thread.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from types import MappingProxyType
-from typing import NamedTuple
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from spacy.language import Language
-from spacy.training import Example
-
-
-class Reading(NamedTuple):
-    """What a reader leaves behind when it has begun to give examples.
-
-    first (Example): The first one, by which its examples are known.
-    all (Optional[Callable]): Gives each example that there is once; None if this pass does.
-    again (Optional[Callable]): Draws the next epoch; None if all epochs have the same examples.
-    """
-
-    first: Example
-    all: Callable[[], Iterator[Example]] | None
-    again: Callable[[], list[Example]] | None
 
 
 class Plan:
-    """What reader and batcher find out and the schedules want to know.
-
-    spaCy builds them apart from each other, so this is where they meet.
-    """
+    """What the parts of one training have found out about its length."""
 
     # Of this epoch. Where epochs are drawn, each has a number of its own.
     steps_per_epoch: int | None = None
@@ -35,32 +22,26 @@ class Plan:
     steps_before: int = 0
     max_epochs: int = 0
     max_steps: int = 0
-    score_weights: Mapping[str, float | None] = MappingProxyType({})
-    reading: Reading | None = None
+    # Whether there was a step. Parts that are built later are of another training.
+    has_begun: bool = False
     # Set by the logger; the batcher then gives no more batches, which ends the training.
     stopped: bool = False
 
     def read(self, nlp: Language) -> None:
-        """Take over the limits and score weights of [training]."""
+        """Take over the limits of [training]."""
         training = nlp.config.interpolate().get("training", {})
         self.max_epochs = training.get("max_epochs", 0)
         self.max_steps = training.get("max_steps", 0)
-        self.score_weights = training.get("score_weights", {})
 
-    def reading_of(self, examples: Iterable[Example]) -> Reading | None:
-        """RETURNS (Optional[Reading]): How a `MultiCorpus` gave them, if one did."""
-        reading = self.reading
-        if reading is None or not any(example is reading.first for example in examples):
-            return None
-        return reading
-
-    def begin_training(self) -> None:
-        """Forget the steps of a training before, in the same process."""
+    def begin(self) -> None:
+        """Take note that the first step comes. Steps on other examples are forgotten."""
+        self.has_begun = True
         self.steps_per_epoch = None
         self.epochs_before = self.steps_before = 0
 
     def begin_epoch(self, n_steps: int) -> None:
         """Take note of the steps of an epoch, before the first of them."""
+        self.has_begun = True
         if self.steps_per_epoch is not None:
             self.epochs_before += 1
             self.steps_before += self.steps_per_epoch
@@ -76,4 +57,24 @@ class Plan:
         return min((n for n in limits if n > 0), default=None)
 
 
-PLAN = Plan()
+# The training that is being put together, for each thread.
+_thread = threading.local()
+
+
+def join() -> Plan:
+    """RETURNS (Plan): That of the training that is being put together in this thread."""
+    plan = getattr(_thread, "plan", None)
+    if plan is None or plan.has_begun:
+        plan = _thread.plan = Plan()
+    return plan
+
+
+@contextmanager
+def opened() -> Iterator[None]:
+    """Let the parts that are built within be of a training of their own."""
+    before = getattr(_thread, "plan", None)
+    _thread.plan = Plan()
+    try:
+        yield
+    finally:
+        _thread.plan = before

@@ -11,19 +11,12 @@ from typing import Any, TypeVar, Union, cast, get_args, get_origin
 F = TypeVar("F", bound=Callable)
 
 
-def with_types(function: F) -> F:
-    """Put types in the place of annotations that are strings, but for what is returned, and refuse
-    numbers in quotes.
+def refuse_quoted_numbers(function: F) -> F:
+    """Refuse a string where an argument's type has a number: all releases of spaCy let "2" pass as
+    one, and leave it a string.
 
-    Configs are checked against the annotations. In older releases of spaCy 3.8 pydantic 1 does
-    that, which finds no types for strings. All releases let "2" pass as a number, and leave it a
-    string.
+    The function's annotations must be types, and not strings: configs are checked against them.
     """
-    function.__annotations__ = {
-        name: eval(annotation, function.__globals__) if isinstance(annotation, str) else annotation
-        for name, annotation in function.__annotations__.items()
-        if name != "return"
-    }
     signature = inspect.signature(function)
 
     @wraps(function)

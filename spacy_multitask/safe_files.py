@@ -12,9 +12,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from .plain import to_json
 
 # Sizes and checksums of the files beside it.
 MANIFEST_FILE = "manifest.json"
+LOCK_FILE = ".lock"
 
 
 _ADVICE = dict.fromkeys(
@@ -31,9 +37,12 @@ def new_file(path: Path) -> Iterator[Path]:
     """Write a file aside. It takes the place of `path` once it is complete and on disk.
 
     path (Path): The file; its folder is made if need be.
-    YIELDS (Path): Where to write, in a folder of its own.
+    YIELDS (Path): Where to write, in a folder of its own; of a device or a pipe, itself.
     RAISES (SavingError): If it can't be written; `path` is then as it was.
     """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        yield path
+        return
     path = Path(os.path.realpath(path))  # through links, rather than in their place
     aside = path.with_name(f".{path.name}.new")
     with _reported(path, aside):
@@ -43,6 +52,22 @@ def new_file(path: Path) -> Iterator[Path]:
         os.replace(aside / path.name, path)
         _sync(path.parent)
         shutil.rmtree(aside)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file by way of `new_file`."""
+    with new_file(path) as aside:
+        aside.write_bytes(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file in UTF-8 by way of `new_file`."""
+    write_bytes(path, text.encode("utf8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file by way of `new_file`, with null for what is not a number."""
+    write_text(path, to_json(value, indent=2) + "\n")
 
 
 @contextmanager
@@ -66,13 +91,35 @@ def new_folder(path: Path) -> Iterator[Path]:
         if not path.exists():
             os.rename(aside, path)
         elif _exchange(aside, path):
-            shutil.rmtree(aside)
+            _remove(aside)
         else:
             # `recover` mends what is left by a crash between these two.
             os.rename(path, _old(path))
             os.rename(aside, path)
-            shutil.rmtree(_old(path))
+            _remove(_old(path))
         _sync(path.parent)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Let no other process, and no other thread, write a folder. A process that dies lets it go.
+
+    RAISES (SavingError): If another one is at it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK_FILE, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise SavingError(
+            f"Another process is writing to {folder}. Wait until it ends, or choose another place."
+        ) from error
+    except NotImplementedError:
+        pass  # a file system without locks
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def check_writable(folder: Path) -> None:

@@ -19,8 +19,6 @@ from tokenizers import (
     trainers,
 )
 
-from spacy_multitask.plan import PLAN
-
 TEXTS = [
     "Mr Smith loves New York and the old town near the river .",
     "IBM made a lot of profit in 1996 , said Anna Brown of Reuters .",
@@ -90,16 +88,6 @@ def write_encoder(folder: Path, *, dropout: float = 0.0) -> Path:
     BertModel(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
-
-
-@pytest.fixture(autouse=True)
-def fresh_plan():
-    """What one test's training has found out is unknown to the next."""
-    before = dict(vars(PLAN))
-    vars(PLAN).clear()
-    yield
-    vars(PLAN).clear()
-    vars(PLAN).update(before)
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from spacy.training.initialize import init_nlp
 from spacy.training.loop import train
 from spacy.util import load_config, registry
 
+from spacy_multitask.heads.kinds import all_kinds
 from tests.integration.conftest import write_corpora
 
 ROOT = Path(__file__).parents[1]
@@ -57,6 +58,8 @@ def test_registered_names_resolve(group, name, target):
     kind = group.removeprefix("spacy_").removeprefix("thinc_")
     if kind == "factories":
         assert name in registry.factories
+    elif kind == "multitask_head_kinds":
+        assert found in all_kinds()
     else:
         assert registry.get(kind, name) is not None
 

@@ -1,9 +1,13 @@
 """Files and folders that are either the old ones or the new ones."""
 
+import json
 import os
 import resource
+import subprocess
+import sys
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
 
 from spacy_multitask import safe_files
@@ -11,10 +15,13 @@ from spacy_multitask.safe_files import (
     SavingError,
     check_manifest,
     last_good,
+    locked,
     manifest,
     new_file,
     new_folder,
     recover,
+    write_json,
+    write_text,
 )
 
 
@@ -148,6 +155,54 @@ def test_a_place_that_takes_no_files_is_named(tmp_path):
         with pytest.raises(SavingError, match=r"Can't save .*plain/model: Not a directory\."):
             with new(tmp_path / "plain" / "model"):
                 pass
+
+
+def test_a_folder_replaces_a_file(tmp_path, either_way):
+    (tmp_path / "model").write_text("a file")
+    write_folder(tmp_path / "model", "new")
+    assert content(tmp_path / "model") == "new"
+    assert os.listdir(tmp_path) == ["model"]
+
+
+def test_a_folder_is_written_by_one_at_a_time(tmp_path):
+    with locked(tmp_path / "out"):
+        with pytest.raises(SavingError, match=r"Another process is writing to .*out\. Wait"):
+            with locked(tmp_path / "out"):
+                pass
+        with locked(tmp_path / "other"):
+            pass
+    with locked(tmp_path / "out"):
+        pass
+
+
+def test_a_process_that_has_died_holds_no_lock(tmp_path):
+    code = (
+        "import os, pathlib; from spacy_multitask.safe_files import locked; "
+        f"locked(pathlib.Path({str(tmp_path)!r})).__enter__(); print(1, flush=True); os._exit(9)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (9, b"1\n"), done.stderr
+    with locked(tmp_path):
+        pass
+
+
+def test_a_device_is_written_to_and_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    write_text(tmp_path / "pipe", "Grüße")
+    assert os.read(reader, 100).decode() == "Grüße"
+    os.close(reader)
+    assert (tmp_path / "pipe").is_fifo() and os.listdir(tmp_path) == ["pipe"]
+
+
+def test_json_holds_numbers_of_numpy_and_none_for_what_is_no_number(tmp_path):
+    value = {"a": np.float32(0.5), "b": [np.int64(3), float("nan")], "c": (1.0, float("inf"))}
+    write_json(tmp_path / "new" / "a.json", {**value, "d": np.array([1.0, np.nan])})
+    found = json.loads((tmp_path / "new" / "a.json").read_text())
+    assert found == {"a": 0.5, "b": [3, None], "c": [1.0, None], "d": [1.0, None]}
+    with pytest.raises(TypeError, match="can't hold <object"):
+        write_json(tmp_path / "b.json", [object()])
+    assert not (tmp_path / "b.json").exists()
 
 
 FILES = {"config.json": b"{}", "model.safetensors": b"weights"}

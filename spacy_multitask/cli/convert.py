@@ -5,7 +5,12 @@ from typing import Annotated, Any
 
 import typer
 
-from . import command
+from . import Overwrite, check_is_free, command
+
+# Formats whose docs are made of sentences; help names the formats that take an option.
+OF_SENTENCES = "conllu, conllup, conll2000, conll03, cleanconll, columns"
+OF_TAGS = f"{OF_SENTENCES}, datasets"
+TOOLS = "prodigy, label_studio, doccano, brat, argilla"
 
 
 @command("convert", example="conll03 eng.train corpus/ner/train.spacy")
@@ -13,11 +18,12 @@ def convert_cli(
     format: Annotated[
         str,
         typer.Argument(
-            help="conllu, conll2000, conll03, conll04, cleanconll, ag_news, columns or labels."
+            help="conllu, conllup, conll2000, conll03, conll04, cleanconll, columns, ag_news, "
+            "labels, texts, datasets, prodigy, label_studio, doccano, brat or argilla; or auto."
         ),
     ],
     input_path: Annotated[
-        Path, typer.Argument(metavar="IN", help="Corpus file, plain or gzipped.")
+        Path, typer.Argument(metavar="IN", help="Corpus file, plain or gzipped; or folder.")
     ],
     output_path: Annotated[
         Path, typer.Argument(metavar="OUT", help="File to write; its name ends in .spacy.")
@@ -30,8 +36,8 @@ def convert_cli(
         typer.Option(
             "--n-sents",
             "-n",
-            help="conllu, conll2000, conll03, cleanconll, columns: most sentences in a doc; 0 for "
-            "whole documents, which is the default of conll03 and cleanconll. Else it is 1.",
+            help=f"{OF_SENTENCES}: most sentences in a doc; 0 for whole documents, which is the "
+            "default of conll03 and cleanconll. Else it is 1.",
         ),
     ] = None,
     sentences: Annotated[
@@ -42,13 +48,91 @@ def convert_cli(
     ] = 1.0,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the sample.")] = 0,
     limit: Annotated[int | None, typer.Option("--limit", help="Most docs to write.")] = None,
+    layers: Annotated[
+        str | None,
+        typer.Option("--layers", help="Keep only these, such as ner,topic."),
+    ] = None,
+    renamed: Annotated[
+        list[str] | None,
+        typer.Option("--map", metavar="OLD=NEW", help="Rename a label; may be repeated."),
+    ] = None,
+    dropped: Annotated[
+        list[str] | None,
+        typer.Option("--drop", metavar="LABEL", help="Drop a label; may be repeated."),
+    ] = None,
+    map_file: Annotated[
+        Path | None,
+        typer.Option("--map-file", help="JSON of new names by label; null drops one."),
+    ] = None,
     label: Annotated[
         str | None,
-        typer.Option("--label", help="columns: what column 2 is: tag, pos, chunk or ner."),
+        typer.Option(
+            "--label", help="columns: what the second of two is: tag, pos, lemma, chunk or ner."
+        ),
     ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            "--columns",
+            help="columns, texts, datasets, label_studio, argilla: what they are, such as "
+            "word,pos,-,ner with - for one to pass over, or word=2,ner=5, or text=body,topic=kind.",
+        ),
+    ] = None,
+    delimiter: Annotated[
+        str | None,
+        typer.Option("--delimiter", help="columns: what parts them, if not a tab or blanks."),
+    ] = None,
+    ner: Annotated[
+        str | None,
+        typer.Option(
+            "--ner", help="conllu, conllup: key of entity tags in MISC, such as name, or column."
+        ),
+    ] = None,
+    merge_multiword: Annotated[
+        bool,
+        typer.Option(
+            "--merge-multiword",
+            help="conllu, conllup: keep multiword tokens whole, with joined tags.",
+        ),
+    ] = False,
     spans_key: Annotated[
         str | None,
-        typer.Option("--spans-key", help="conll2000, columns: key of the chunks in doc.spans."),
+        typer.Option(
+            "--spans-key", help=f"conll2000, columns, datasets, {TOOLS}: key of doc.spans."
+        ),
+    ] = None,
+    misaligned: Annotated[
+        str | None,
+        typer.Option(
+            "--misaligned",
+            help=f"{TOOLS}: spans that cut a token: expand, contract or unknown.",
+        ),
+    ] = None,
+    rejected: Annotated[
+        str | None,
+        typer.Option(
+            "--rejected",
+            help="prodigy: negative takes a rejected label for false; else it is unknown.",
+        ),
+    ] = None,
+    annotators: Annotated[
+        str | None,
+        typer.Option(
+            "--annotators",
+            help="label_studio, argilla: of several for a text: first, majority or refuse.",
+        ),
+    ] = None,
+    separator: Annotated[
+        str | None,
+        typer.Option("--separator", help="texts: what parts several categories in one cell."),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option("--split", help="datasets, argilla: which part, such as train."),
+    ] = None,
+    subset: Annotated[
+        str | None,
+        typer.Option("--subset", help="datasets: configuration of a data set of the hub."),
     ] = None,
     keep_tags: Annotated[
         bool,
@@ -59,7 +143,8 @@ def convert_cli(
     scheme: Annotated[
         str | None,
         typer.Option(
-            "--scheme", help="conll2000, conll03, cleanconll, columns: auto, iob1 or bio."
+            "--scheme",
+            help=f"{OF_TAGS}: auto, io, iob1, bio, bioes, bilou or bmewo.",
         ),
     ] = None,
     conll03: Annotated[
@@ -78,7 +163,10 @@ def convert_cli(
     ] = None,
     labels: Annotated[
         str | None,
-        typer.Option("--labels", help="ag_news, labels: all categories, with commas between."),
+        typer.Option(
+            "--labels",
+            help="ag_news, labels, texts, datasets: all categories, with commas between.",
+        ),
     ] = None,
     clean: Annotated[
         bool,
@@ -86,6 +174,7 @@ def convert_cli(
             "--clean", help="ag_news, labels: remove backslashes, broken HTML entities and tags."
         ),
     ] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Convert a corpus file to a .spacy file for training.
 
@@ -93,19 +182,31 @@ def convert_cli(
     and reported at the end; a malformed line is an error that names it.
     """
     # Here and not above, so that other spaCy commands do not pay for it.
-    from ..converters import FORMATS, ConversionError, convert
-    from ..converters.formats import get_format_options
+    from ..converters import ConversionError, convert
+    from ..converters.formats import AUTO, check_options
+    from ..converters.guess import guess_format
+    from ..converters.select import join_label_maps
 
     options: dict[str, Any] = {
         "n_sents": n_sents,
         "label": label,
+        "columns": columns,
+        "delimiter": delimiter,
+        "ner": ner,
+        "merge_multiword": merge_multiword or None,
         "spans_key": spans_key,
+        "misaligned": misaligned,
+        "rejected": rejected,
+        "annotators": annotators,
+        "separator": separator,
+        "split": split,
+        "subset": subset,
         "keep_tags": keep_tags or None,
         "scheme": scheme,
         "conll03": conll03,
         "patch": patch,
         "column": column,
-        "labels": None if labels is None else [name.strip() for name in labels.split(",")],
+        "labels": _names(labels),
         "clean": clean or None,
     }
     if sentences:
@@ -116,14 +217,13 @@ def convert_cli(
             )
         options["n_sents"] = 1
     given = {name: value for name, value in options.items() if value is not None}
-    allowed = get_format_options(format) if format in FORMATS else given
-    for name in given:
-        if name not in allowed:
-            flag = "--sentences" if name == "n_sents" and sentences else _flag(name)
-            raise ConversionError(
-                f"the format {format!r} has no option {flag}. "
-                f"It has {', '.join(map(_flag, allowed)) or 'none of its own'}."
-            )
+    written = {"n_sents": "--sentences"} if sentences else {}
+    check_options(
+        guess_format(input_path).format if format == AUTO else format,
+        given,
+        lambda name: written.get(name, _flag(name)),
+    )
+    check_is_free(output_path, overwrite=overwrite)
     report = convert(
         format,
         input_path,
@@ -132,9 +232,15 @@ def convert_cli(
         sample=sample,
         seed=seed,
         limit=limit,
+        layers=_names(layers),
+        label_map=join_label_maps(map_file, renamed or [], dropped or []),
         **given,
     )
     typer.echo(f"{input_path} -> {output_path}: {report.render()}")
+
+
+def _names(value: str | None) -> list[str] | None:
+    return None if value is None else [name.strip() for name in value.split(",")]
 
 
 def _flag(name: str) -> str:

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from . import command, corpus_paths
+from . import Overwrite, check_is_free, command, corpus_paths
 
 
-@command("evaluate", example="en_multitask --corpus pos=corpus/pos-test.spacy")
+@command("evaluate", example="en_multitask --corpus pos=corpus/pos-test.spacy", takes_code=True)
 def evaluate_cli(
     model: Annotated[str, typer.Argument(help="Pipeline: a package's name or a folder.")],
     corpus: Annotated[
@@ -20,16 +20,18 @@ def evaluate_cli(
     ] = None,
     labels: Annotated[bool, typer.Option("--labels", help="Show each label, too.")] = False,
     gpu_id: Annotated[int, typer.Option("--gpu-id", "-g", help="GPU, or -1 for CPU.")] = -1,
+    overwrite: Overwrite = False,
 ) -> None:
     """Score a pipeline on several corpora, each for the tasks that it annotates."""
     import spacy
-    import srsly
     from spacy.cli._util import setup_gpu
     from wasabi import msg, table
 
     from ..evaluation.evaluate import evaluate, main_scores
+    from ..safe_files import write_json
 
     paths = corpus_paths(corpus)
+    check_is_free(output, overwrite=overwrite)
     setup_gpu(gpu_id, silent=True)
     scores = evaluate(spacy.load(model), paths)
     rows = [
@@ -66,6 +68,5 @@ def evaluate_cli(
             header = (f"{name} {score}", "precision", "recall", "F", "95 %", "gold")
             print(table(rows, header=header, divider=True, aligns=("l", "r", "r", "r", "r", "r")))
     if output is not None:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        srsly.write_json(output, scores)
+        write_json(output, scores)
         msg.good(f"Saved to {output}")

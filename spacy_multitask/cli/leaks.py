@@ -5,13 +5,14 @@ from typing import Annotated
 
 import typer
 
-from . import command, corpus_paths
+from . import Overwrite, check_is_free, command, corpus_paths
 
 
 @command(
     "leaks",
     example="config.cfg --test pos=corpus/pos-test.spacy",
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    takes_code=True,
 )
 def leaks_cli(
     context: typer.Context,
@@ -53,17 +54,18 @@ def leaks_cli(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", dir_okay=False, help="JSON file to write.")
     ] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Find sentences of training parts that stand in development or test parts, too.
 
     Letter case, spacing and punctuation do not count. Sentences that are nearly the same are found,
     short ones are not looked at. Docs that consist of such sentences can be left out.
     """
-    import srsly
     from wasabi import msg, table
 
     from ..converters.formats import check_output
     from ..corpus.leaks import check_leaks, held_out_parts
+    from ..safe_files import write_json
 
     train_paths, dev_paths = _paths(config, context.args)
     for name, path in corpus_paths(train or [], "--train").items():
@@ -80,6 +82,7 @@ def leaks_cli(
     if drop is not None:
         inputs = [Path(path) for _, path in (*train_paths.items(), *held_out)]
         outputs = {name: check_output(drop / f"{name}.spacy", inputs) for name in train_paths}
+    check_is_free(output, *outputs.values(), overwrite=overwrite)
     found = check_leaks(
         train_paths, held_out, min_words=min_words, threshold=threshold, share=share
     )
@@ -96,8 +99,7 @@ def leaks_cli(
         msg.good("No leaks.")
     leaking = {name: len(docs) for name, docs in found.leaking.items()}
     if output is not None:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        srsly.write_json(output, {"docs": found.docs, "leaking_docs": leaking, "leaks": summary})
+        write_json(output, {"docs": found.docs, "leaking_docs": leaking, "leaks": summary})
         msg.good(f"Saved to {output}")
     for name, target in outputs.items():
         _drop(Path(train_paths[name]), target, found.leaking[name])
@@ -106,16 +108,16 @@ def leaks_cli(
 
 
 def _paths(config: Path | None, overrides: list[str]) -> tuple[dict[str, str], dict[str, str]]:
-    from spacy.cli._util import parse_config_overrides
     from spacy.util import load_config
 
     from ..corpus.leaks import paths_of
+    from .overrides import overrides_of
 
     if config is None:
         return {}, {}
     if str(config).startswith("-"):  # without CONFIG, an unknown option takes its place
         raise ValueError(f"There is no option {config}; --help lists them.")
-    loaded = load_config(config, overrides=parse_config_overrides(overrides), interpolate=True)
+    loaded = load_config(config, overrides=overrides_of(config, overrides), interpolate=True)
     return paths_of(loaded, "train_corpus"), paths_of(loaded, "dev_corpus")
 
 
@@ -124,10 +126,10 @@ def _drop(path: Path, output: Path, leaking: frozenset[int]) -> None:
     from spacy.training.corpus import FILE_TYPE, walk_corpus
     from spacy.vocab import Vocab
 
-    from ..converters.formats import write_aside
     from ..corpus.files import load_doc_bin
+    from ..safe_files import write_bytes
 
     vocab = Vocab()
     docs = (d for f in walk_corpus(path, FILE_TYPE) for d in load_doc_bin(f).get_docs(vocab))
     kept = [doc for i, doc in enumerate(docs) if i not in leaking]
-    write_aside(output, DocBin(docs=kept, store_user_data=True).to_bytes())
+    write_bytes(output, DocBin(docs=kept, store_user_data=True).to_bytes())

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from . import command
+from . import Overwrite, check_is_free, command
 
 
 @command("split", example="corpus/all.spacy corpus/train.spacy corpus/dev.spacy")
@@ -18,6 +18,7 @@ def split_cli(
         float, typer.Option("--sample", help="Part of the other docs to keep for TRAIN.")
     ] = 1.0,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the draw.")] = 0,
+    overwrite: Overwrite = False,
 ) -> None:
     """Hold out a random part of a corpus that comes without a development set."""
     import random
@@ -25,9 +26,10 @@ def split_cli(
     from spacy.tokens import DocBin
     from spacy.vocab import Vocab
 
-    from ..converters.formats import check_output, write_aside
+    from ..converters.formats import check_output
     from ..corpus.files import load_doc_bin
     from ..progress import progress
+    from ..safe_files import write_bytes
 
     if not input_path.is_file():
         raise ValueError(f"There is no file {input_path}.")
@@ -38,6 +40,7 @@ def split_cli(
     outputs = [check_output(path, [input_path]) for path in (train_path, dev_path)]
     if outputs[0] == outputs[1]:
         raise ValueError(f"TRAIN and DEV are both {outputs[0]}. Give them different names.")
+    check_is_free(*outputs, overwrite=overwrite)
     doc_bin = load_doc_bin(input_path)
     docs = list(progress(doc_bin.get_docs(Vocab()), "Splitting", total=len(doc_bin)))
     if len(docs) < 2:
@@ -49,7 +52,7 @@ def split_cli(
     held_out, kept = set(order[:n_dev]), set(order[n_dev : n_dev + n_train])
     for path, chosen in zip(outputs, (kept, held_out)):
         part = [doc for i, doc in enumerate(docs) if i in chosen]
-        write_aside(path, DocBin(docs=part, store_user_data=True).to_bytes())
+        write_bytes(path, DocBin(docs=part, store_user_data=True).to_bytes())
     left_out = len(docs) - len(kept) - len(held_out)
     typer.echo(
         f"{input_path}: {len(kept)} docs -> {train_path}, {len(held_out)} docs -> {dev_path}, "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from ..training.forecast import Estimate, Learner, Row, Work, estimate_work, rows_of, sentence
-from .config import Composition, Sizes
+from .composition import Composition, Sizes
 
 
 def estimate(composition: Composition, sizes: Sizes) -> Estimate:
@@ -35,16 +35,16 @@ def describe(composition: Composition, sizes: Sizes) -> tuple[list[Row], str]:
     RETURNS (Tuple[List[Row], str]): A row under HEADER per task and corpus with gold for it, and
         sentences about steps, memory and time.
     """
-    kinds = [task.kind for task in composition.tasks]
+    kinds = [component.kind for component in composition.components]
     learners = [
         Learner(
-            task.name,
-            task.kind,
-            (task.kind,),
+            one.task.name,
+            one.kind,
+            (one.kind.name,),
             # As in the config that is written: heads of one kind keep to their corpora.
-            frozenset([composition.corpus[task.name]]) if kinds.count(task.kind) > 1 else None,
+            frozenset([one.corpus]) if kinds.count(one.kind) > 1 else None,
         )
-        for task in composition.tasks
+        for one in composition.components
     ]
     passes = dict.fromkeys(composition.surveys, float(sizes.epochs))
     text = sentence(_work(composition, sizes), estimate(composition, sizes))

@@ -1,4 +1,4 @@
-from .base import ConversionError, ConversionReport
 from .formats import FORMATS, convert
+from .report import ConversionError, ConversionReport
 
 __all__ = ["FORMATS", "ConversionError", "ConversionReport", "convert"]

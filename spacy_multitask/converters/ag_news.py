@@ -14,7 +14,9 @@ from collections.abc import Iterator, Sequence
 from spacy.language import Language
 from spacy.tokens import Doc
 
-from .base import ConversionError, ConversionReport, PathLike, error_at, make_text_doc, read_lines
+from .gold import make_text_doc
+from .lines import read_lines
+from .report import ConversionError, ConversionReport, PathLike, error_at
 
 LABELS = ("World", "Sports", "Business", "Sci/Tech")
 

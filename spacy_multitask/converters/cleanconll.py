@@ -17,18 +17,12 @@ from pathlib import Path
 from spacy.language import Language
 from spacy.tokens import Doc
 
-from .base import (
-    ConversionError,
-    ConversionReport,
-    PathLike,
-    doc_from_sentences,
-    error_at,
-    group_sentences,
-    read_lines,
-    sentences_from_rows,
-)
-from .conll03 import entity_tags, split_fields
+from .conll03 import split_fields
+from .gold import set_entities, spans_of
 from .iob import IOBDecoder
+from .lines import read_lines
+from .report import ConversionError, ConversionReport, PathLike, error_at
+from .sentences import doc_from_sentences, group_sentences, sentences_from_rows
 
 MASK = "[TOKEN]"
 COLUMNS = {"ner": 4, "ner*": 3}
@@ -59,7 +53,7 @@ def read_cleanconll(
     patch (Optional[Path]): The token patch of the same split.
     column (str): "ner" for the final labels, "ner*" for those before adjectival affiliations
         ("German") were put back to MISC.
-    scheme (str): "auto", "iob1" or "bio".
+    scheme (str): "auto", "io", "iob1", "bio", "bioes", "bilou" or "bmewo".
     n_sents (int): Most sentences in a doc; 0 for whole documents.
     YIELDS (Doc): The docs.
     RAISES (ConversionError): If a line is malformed or the files do not fit each other.
@@ -77,7 +71,10 @@ def read_cleanconll(
         rows = merge_tokens(path, rows, conll03, apply_patch(conll03, patch), report)
     sentences = sentences_from_rows(path, check_unmasked(path, rows), report)
     for group in group_sentences(path, sentences, n_sents, "-DOCSTART- line"):
-        yield doc_from_sentences(nlp, group, ents=entity_tags(group, decode, COLUMNS[column]))
+        doc = doc_from_sentences(nlp, group)
+        spans = spans_of(path, group, decode, COLUMNS[column], report)
+        set_entities(doc, spans, report, path, group[0].line)
+        yield doc
 
 
 def read_rows(path: PathLike) -> Iterator[tuple[int, list[str] | None]]:

@@ -9,18 +9,11 @@ from collections.abc import Iterator
 from spacy.language import Language
 from spacy.tokens import Doc
 
-from .base import (
-    DOCSTART,
-    ConversionReport,
-    PathLike,
-    Sentence,
-    doc_from_sentences,
-    error_at,
-    group_sentences,
-    read_lines,
-    sentences_from_rows,
-)
+from .gold import set_entities, spans_of
 from .iob import IOBDecoder
+from .lines import read_lines
+from .report import ConversionReport, PathLike, error_at
+from .sentences import DOCSTART, doc_from_sentences, group_sentences, sentences_from_rows
 
 
 def read_conll03(
@@ -41,7 +34,7 @@ def read_conll03(
     report (ConversionReport): Counts what is skipped.
     keep_tags (bool): Keep the second column as `token.tag_`. It is the output of a tagger and not
         gold, so by default the docs have no tags.
-    scheme (str): "auto", "iob1" or "bio".
+    scheme (str): "auto", "io", "iob1", "bio", "bioes", "bilou" or "bmewo".
     n_sents (int): Most sentences in a doc; 0 for whole documents.
     YIELDS (Doc): The docs.
     RAISES (ConversionError): If a line is malformed.
@@ -50,7 +43,10 @@ def read_conll03(
     sentences = sentences_from_rows(path, read_rows(path), report)
     for group in group_sentences(path, sentences, n_sents, "-DOCSTART- line"):
         tags = [tag for sentence in group for tag in sentence.column(1)] if keep_tags else None
-        yield doc_from_sentences(nlp, group, tags=tags, ents=entity_tags(group, decode, column=3))
+        doc = doc_from_sentences(nlp, group, tags=tags)
+        spans = spans_of(path, group, decode, 3, report)
+        set_entities(doc, spans, report, path, group[0].line)
+        yield doc
 
 
 def split_fields(line: str) -> list[str]:
@@ -70,15 +66,3 @@ def read_rows(path: PathLike) -> Iterator[tuple[int, list[str] | None]]:
                 "A CoNLL-03 line is 'word POS chunk NER', a blank line ends a sentence.",
             )
         yield line_no, row or None
-
-
-def entity_tags(sentences: list[Sentence], decode: IOBDecoder, column: int) -> list[str]:
-    """RETURNS (List[str]): The BIO tags of all tokens, as `Doc.__init__` takes them."""
-    tags: list[str] = []
-    for sentence in sentences:
-        sentence_tags = ["O"] * len(sentence.rows)
-        for start, end, label in decode(sentence.column(column), sentence.line):
-            sentence_tags[start] = f"B-{label}"
-            sentence_tags[start + 1 : end] = [f"I-{label}"] * (end - start - 1)
-        tags.extend(sentence_tags)
-    return tags

@@ -12,11 +12,14 @@ import re
 from collections.abc import Iterator
 
 from spacy.language import Language
-from spacy.tokens import Doc, Span
+from spacy.tokens import Doc
 
 from ..relations import set_relations
-from .base import ConversionReport, PathLike, Sentence, doc_from_sentences, error_at, read_lines
+from .gold import set_entities, spans_of
 from .iob import IOBDecoder
+from .lines import read_lines
+from .report import ConversionReport, PathLike, error_at
+from .sentences import Sentence, doc_from_sentences
 
 TAG, LABELS, TAILS = 1, 2, 3  # of a row without its index
 
@@ -33,12 +36,9 @@ def read_conll04(path: PathLike, nlp: Language, report: ConversionReport) -> Ite
     decode = IOBDecoder(path, report, "auto", "entity")  # the files have an I- without B-
     for sentence in read_sentences(path):
         doc = doc_from_sentences(nlp, [sentence])
-        spans = [
-            Span(doc, start, end, label=label)
-            for start, end, label in decode(sentence.column(TAG), sentence.line)
-        ]
-        doc.set_ents(spans, default="outside")
-        by_last = {span.end - 1: span for span in spans}
+        spans = spans_of(path, [sentence], decode, TAG, report)
+        entities = set_entities(doc, spans, report, path, sentence.line)
+        by_last = {span.end - 1: span for span in entities if span is not None}
         relations = []
         for i, row in enumerate(sentence.rows):
             line = sentence.line + i

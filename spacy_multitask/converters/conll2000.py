@@ -7,20 +7,13 @@ import re
 from collections.abc import Iterator
 
 from spacy.language import Language
-from spacy.tokens import Doc, Span
+from spacy.tokens import Doc
 
-from .base import (
-    DOCSTART,
-    ConversionReport,
-    PathLike,
-    Sentence,
-    doc_from_sentences,
-    error_at,
-    group_sentences,
-    read_lines,
-    sentences_from_rows,
-)
+from .gold import set_spans, spans_of
 from .iob import IOBDecoder
+from .lines import read_lines
+from .report import ConversionReport, PathLike, error_at
+from .sentences import DOCSTART, doc_from_sentences, group_sentences, sentences_from_rows
 
 
 def read_conll2000(
@@ -43,7 +36,7 @@ def read_conll2000(
     spans_key (str): Key of the chunks in `doc.spans`.
     keep_tags (bool): Keep the second column as `token.tag_`. It is the output of the Brill tagger
         and not gold, so by default the docs have no tags.
-    scheme (str): "auto", "iob1" or "bio".
+    scheme (str): "auto", "io", "iob1", "bio", "bioes", "bilou" or "bmewo".
     n_sents (int): Most sentences in a doc; 0 for whole documents. The corpus itself marks none.
     YIELDS (Doc): The docs.
     RAISES (ConversionError): If a line is malformed.
@@ -53,7 +46,7 @@ def read_conll2000(
     for group in group_sentences(path, sentences, n_sents, "-DOCSTART- line"):
         tags = [tag for sentence in group for tag in sentence.column(1)] if keep_tags else None
         doc = doc_from_sentences(nlp, group, tags=tags)
-        set_chunks(doc, group, decode, spans_key, column=2)
+        set_spans(doc, spans_key, spans_of(path, group, decode, 2, report))
         yield doc
 
 
@@ -69,16 +62,3 @@ def read_rows(path: PathLike) -> Iterator[tuple[int, list[str] | None]]:
                 "A CoNLL-2000 line is 'word POS chunk', a blank line ends a sentence.",
             )
         yield line_no, row if line else None
-
-
-def set_chunks(
-    doc: Doc, sentences: list[Sentence], decode: IOBDecoder, spans_key: str, column: int
-) -> None:
-    """Write the chunks in a column of the sentences to the doc made from them."""
-    spans = []
-    offset = 0
-    for sentence in sentences:
-        for start, end, label in decode(sentence.column(column), sentence.line):
-            spans.append(Span(doc, offset + start, offset + end, label=label))
-        offset += len(sentence.rows)
-    doc.spans[spans_key] = spans

@@ -3,44 +3,43 @@
 Source: https://universaldependencies.org/format.html
 """
 
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 from spacy.language import Language
-from spacy.parts_of_speech import IDS as POS_IDS
 from spacy.tokens import Doc
 
-from .base import ConversionReport, PathLike, error_at, group_sentences, read_lines
-
-ID, FORM, LEMMA, UPOS, XPOS, FEATS, HEAD, DEPREL, DEPS, MISC = range(10)
-
-
-@dataclass
-class ConlluSentence:
-    """The syntactic words of a sentence, which are the doc's tokens.
-
-    line (int): Number of the line of the first word.
-    starts_doc (bool): Whether "# newdoc" stands before it.
-    text (Optional[str]): The "# text" of the sentence.
-    rows (List[List[str]]): The ten fields of each word.
-    lines (List[int]): The line number of each word.
-    ranges (Dict[int, Tuple[int, List[str], int]]): Multiword tokens by the index of their first
-        word: end (exclusive), fields, line number.
-    """
-
-    line: int = 0
-    starts_doc: bool = False
-    text: str | None = None
-    rows: list[list[str]] = field(default_factory=list)
-    lines: list[int] = field(default_factory=list)
-    ranges: dict[int, tuple[int, list[str], int]] = field(default_factory=dict)
+from .conllu_rows import (
+    DEPREL,
+    FEATS,
+    FORM,
+    HEAD,
+    LEMMA,
+    MISC,
+    UPOS,
+    XPOS,
+    ConlluSentence,
+    Layout,
+    read_sentences,
+    survey,
+)
+from .conllu_words import merge_multiword, set_sentence_entities
+from .gold import TokenSpan, set_entities
+from .iob import IOBDecoder
+from .report import ConversionReport, PathLike
+from .sentences import group_sentences
 
 
 def read_conllu(
-    path: PathLike, nlp: Language, report: ConversionReport, *, n_sents: int = 1
+    path: PathLike,
+    nlp: Language,
+    report: ConversionReport,
+    *,
+    ner: str | None = None,
+    scheme: str = "auto",
+    merge_multiword: bool = False,
+    n_sents: int = 1,
 ) -> Iterator[Doc]:
-    """Read tags, parts of speech, morphology, lemmas and trees.
+    """Read tags, parts of speech, morphology, lemmas, trees, and on demand entities.
 
     Tokens are the syntactic words. Multiword tokens ("1-2") only bear on the spacing, which is
     exact where their words spell them ("do" + "n't"); empty nodes ("1.1") are not tokens. A value
@@ -51,142 +50,59 @@ def read_conllu(
     path (PathLike): The file, plain or gzipped.
     nlp (Language): Gives the vocab.
     report (ConversionReport): Counts what is skipped.
+    ner (Optional[str]): Key of entity tags in the last column, such as "name" for name=B-PER, which
+        are read into `doc.ents`. Of a word without the key nothing is known if others have the tag
+        O; else it is outside of entities.
+    scheme (str): Of these tags: "auto", "io", "iob1", "bio", "bioes", "bilou" or "bmewo".
+    merge_multiword (bool): Keep multiword tokens whole ("im", not "in" + "dem"): the tags of their
+        words are joined with "_".
     n_sents (int): Most sentences in a doc; 0 for whole documents, which "# newdoc" begins.
     YIELDS (Doc): The docs.
     RAISES (ConversionError): If a line is malformed.
     """
-    with_morphs = has_features(path)
-    sentences = read_sentences(path, report)
+    layout = Layout(ner=ner)
+    yield from read_docs(path, nlp, report, layout, scheme, merge_multiword, n_sents)
+
+
+def read_docs(
+    path: PathLike,
+    nlp: Language,
+    report: ConversionReport,
+    layout: Layout,
+    scheme: str,
+    merge: bool,
+    n_sents: int,
+) -> Iterator[Doc]:
+    found = survey(path, layout)
+    decode = IOBDecoder(path, report, scheme, "entity")
+    sentences = read_sentences(path, layout, report)
     for group in group_sentences(path, sentences, n_sents, "'# newdoc' comment"):
-        yield make_doc(path, nlp, group, report, with_morphs)
+        if layout.ner is not None:
+            for sentence in group:
+                set_sentence_entities(sentence, decode, found.outside, report)
+        if merge:
+            group = [merge_multiword(sentence) for sentence in group]
+        doc = make_doc(path, nlp, group, report, found.features)
+        if layout.ner is not None:
+            spans, unknown = join_entities(group)
+            set_entities(doc, spans, report, path, group[0].line, unknown=unknown)
+        yield doc
 
 
-def has_features(path: PathLike) -> bool:
-    """Look for a word with features; nearly every treebank that has them shows one at once."""
-    for _, line in read_lines(path):
-        fields = line.split("\t")
-        if len(fields) == 10 and fields[ID].isdigit() and fields[FEATS] != "_":
-            return True
-    return False
-
-
-def read_sentences(path: PathLike, report: ConversionReport) -> Iterator[ConlluSentence]:
-    sentence = ConlluSentence()
-    for line_no, line in read_lines(path):
-        if not line.strip(" \t"):
-            if sentence.rows:
-                check_sentence(path, sentence)
-                yield sentence
-                sentence = ConlluSentence()
-            elif sentence.ranges:
-                check_sentence(path, sentence)
-            else:
-                # Comments without words: a "# text" there is not the next sentence's.
-                sentence.text = None
-        elif line.startswith("#") and not sentence.rows:
-            if re.match(r"#\s*newdoc\b", line):
-                sentence.starts_doc = True
-            text = re.match(r"#\s*text\s*=(.*)", line)
-            if text:
-                sentence.text = text[1].strip()
-        else:
-            add_line(path, line_no, line, sentence, report)
-    if sentence.rows or sentence.ranges:
-        check_sentence(path, sentence)
-        yield sentence
-
-
-def add_line(
-    path: PathLike, line_no: int, line: str, sentence: ConlluSentence, report: ConversionReport
-) -> None:
-    row = line.split("\t")
-    if len(row) != 10:
-        raise error_at(
-            path,
-            line_no,
-            f"{len(row)} tab columns instead of 10. A CoNLL-U word line has ten columns with tabs "
-            "between; a blank line ends a sentence and comments stand before it.",
+def join_entities(sentences: list[ConlluSentence]) -> tuple[list[TokenSpan], list[int]]:
+    """RETURNS (Tuple[List[TokenSpan], List[int]]): Entities and unknown tokens, by tokens of the
+    doc.
+    """
+    spans: list[TokenSpan] = []
+    unknown: list[int] = []
+    offset = 0
+    for sentence in sentences:
+        spans.extend(
+            (offset + start, offset + end, label) for start, end, label in sentence.entities
         )
-    n_words = len(sentence.rows)
-    if re.fullmatch(r"[0-9]+\.[0-9]+", row[ID]):
-        report.add_cause("empty node of the enhanced graph: not a token", path, line_no)
-        return
-    if not row[FORM]:
-        raise error_at(path, line_no, "the form is empty. Write '_' for an unknown form.")
-    word_range = re.fullmatch(r"([0-9]{1,9})-([0-9]{1,9})", row[ID])
-    if word_range:
-        start, end = int(word_range[1]) - 1, int(word_range[2])
-        covered = max((e for e, _, _ in sentence.ranges.values()), default=0)
-        if start != n_words or end <= start or start < covered:
-            raise error_at(
-                path,
-                line_no,
-                f"the multiword token {row[ID]} does not stand before its first word or overlaps "
-                f"another: the next word is {n_words + 1}. Check the IDs of this sentence.",
-            )
-        sentence.ranges[start] = (end, row, line_no)
-        return
-    if row[ID] != str(n_words + 1):
-        raise error_at(
-            path,
-            line_no,
-            f"ID {row[ID]!r} instead of {n_words + 1}. Words are numbered from 1 in each sentence, "
-            "and a blank line ends a sentence.",
-        )
-    if row[UPOS] != "_" and row[UPOS] not in POS_IDS:
-        raise error_at(
-            path,
-            line_no,
-            f"{row[UPOS]!r} is not a universal part of speech. "
-            "Check that UPOS is the fourth column.",
-        )
-    if row[FEATS] != "_":
-        features = row[FEATS].split("|")
-        names = [feature.partition("=")[0] for feature in features]
-        if len(set(names)) < len(names):
-            raise error_at(
-                path,
-                line_no,
-                f"the features {row[FEATS]!r} have one name twice. "
-                "Write several values of a feature as Name=Value1,Value2.",
-            )
-        for feature in features:
-            if not re.fullmatch(r"[^=\s]+=[^=\s]+", feature):
-                raise error_at(
-                    path,
-                    line_no,
-                    f"feature {feature!r} is not Name=Value. Check that FEATS is the sixth column.",
-                )
-    if row[HEAD] != "_" and not re.fullmatch(r"[0-9]{1,9}", row[HEAD]):
-        raise error_at(
-            path,
-            line_no,
-            f"head {row[HEAD]!r} is not a number or '_'. Check that HEAD is the seventh column.",
-        )
-    if not sentence.rows:
-        sentence.line = line_no
-    sentence.rows.append(row)
-    sentence.lines.append(line_no)
-
-
-def check_sentence(path: PathLike, sentence: ConlluSentence) -> None:
-    n_words = len(sentence.rows)
-    for end, row, line_no in sentence.ranges.values():
-        if end > n_words:
-            raise error_at(
-                path,
-                line_no,
-                f"the multiword token {row[ID]} goes past the end of the sentence, which has "
-                f"{n_words} words. Check the IDs of this sentence.",
-            )
-    for i, (row, line_no) in enumerate(zip(sentence.rows, sentence.lines), start=1):
-        if row[HEAD] != "_" and (int(row[HEAD]) > n_words or int(row[HEAD]) == i):
-            raise error_at(
-                path,
-                line_no,
-                f"head {row[HEAD]} is the word itself or no word of the sentence, which has "
-                f"{n_words} words. The root's head is 0.",
-            )
+        unknown.extend(offset + word for word in sentence.unknown)
+        offset += len(sentence.rows)
+    return spans, unknown
 
 
 def make_doc(

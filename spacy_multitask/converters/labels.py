@@ -12,7 +12,9 @@ from spacy.language import Language
 from spacy.tokens import Doc
 
 from .ag_news import clean_text
-from .base import ConversionError, ConversionReport, PathLike, error_at, make_text_doc, read_lines
+from .gold import make_text_doc
+from .lines import read_lines
+from .report import ConversionError, ConversionReport, PathLike, error_at
 
 PREFIX = "__label__"
 # With the blanks behind it, so that those before it go on parting words.

@@ -25,15 +25,12 @@ from spacy.vocab import Vocab
 
 from ..progress import progress
 from .files import load_doc_bin
+from .minhash import BANDS, SHINGLE, band_keys, jaccard, signatures
 
 MIN_WORDS = 10  # shorter sentences repeat by themselves
 THRESHOLD = 0.8  # least part of the shingles that near duplicates share
 SHARE = 0.5  # least part of a doc's words in leaking sentences for it to be dropped
 
-SHINGLE = 5  # letters
-# Ten bands of four hashes: of pairs that are 0.8 alike 99.5 % meet in a band, of those that are
-# 0.3 alike 8 %.
-BANDS, ROWS = 10, 4
 # Most held-out sentences of one band that a training sentence is compared with, so that a corpus
 # of form letters costs no quadratic time.
 MAX_BUCKET = 20
@@ -305,7 +302,7 @@ class HeldOut:
                     self.places.append({})
                 self.places[k].setdefault(name, sentence)
         self.signatures = signatures(self.letters)
-        keys = _band_keys(self.signatures)
+        keys = band_keys(self.signatures)
         self.order = np.argsort(keys, axis=0)
         self.keys = np.take_along_axis(keys, self.order, axis=0)
 
@@ -343,7 +340,7 @@ class HeldOut:
 
     def _candidates(self, signature: np.ndarray) -> np.ndarray:
         """RETURNS (ndarray): Pairs that share a band and may be similar enough, (n_pairs, 2)."""
-        keys = _band_keys(signature)
+        keys = band_keys(signature)
         pairs = []
         for band in range(BANDS):
             first = np.searchsorted(self.keys[:, band], keys[:, band], "left")
@@ -356,49 +353,3 @@ class HeldOut:
         # The part of equal hashes has a standard deviation of at most 0.08 around the similarity.
         alike = (signature[found[:, 0]] == self.signatures[found[:, 1]]).mean(axis=1)
         return found[alike >= self.threshold - 0.25]
-
-
-def jaccard(a: str, b: str) -> float:
-    """RETURNS (float): Part of the shingles of two texts that they share."""
-    x, y = ({s[i : i + SHINGLE] for i in range(len(s) - SHINGLE + 1)} for s in (a, b))
-    return len(x & y) / len(x | y)
-
-
-_RNG = np.random.default_rng(0)
-_FACTORS = _RNG.integers(1 << 62, size=BANDS * ROWS, dtype=np.uint64) | np.uint64(1)
-_SHIFTS = _RNG.integers(1 << 62, size=BANDS * ROWS, dtype=np.uint64)
-_BASE = np.uint64(0x9E3779B97F4A7C15)  # odd; products wrap around
-
-
-def signatures(texts: list[str]) -> np.ndarray:
-    """RETURNS (ndarray): MinHash of each text's shingles, uint32 (n_texts, BANDS * ROWS)."""
-    result = np.empty((len(texts), BANDS * ROWS), np.uint32)
-    for start in range(0, len(texts), 2000):  # what stays in the caches of a CPU
-        part = texts[start : start + 2000]
-        joined = "".join(part).encode("utf-32-le", "surrogatepass")
-        codes = np.frombuffer(joined, np.uint32).astype(np.uint64)
-        hashes = np.zeros(len(codes) - SHINGLE + 1, np.uint64)
-        for k in range(SHINGLE):
-            hashes = hashes * _BASE + codes[k : k + len(hashes)]
-        hashes ^= hashes >> np.uint64(29)
-        lengths = np.fromiter(map(len, part), np.int64, len(part))
-        ends = np.cumsum(lengths)
-        within = np.ones(len(codes), bool)  # not where a shingle would run into the next text
-        for k in range(1, SHINGLE):
-            within[ends - k] = False
-        hashes = hashes[within[: len(hashes)]]
-        n = lengths - SHINGLE + 1
-        first = np.cumsum(n) - n
-        for k, (factor, shift) in enumerate(zip(_FACTORS, _SHIFTS)):
-            scrambled = (hashes * factor + shift) >> np.uint64(32)
-            result[start : start + len(part), k] = np.minimum.reduceat(scrambled, first)
-    return result
-
-
-def _band_keys(signature: np.ndarray) -> np.ndarray:
-    """RETURNS (ndarray): One number per band, uint64 (n_texts, BANDS)."""
-    rows = signature.reshape(-1, BANDS, ROWS).astype(np.uint64)
-    keys = np.zeros(rows.shape[:2], np.uint64)
-    for k in range(ROWS):
-        keys = keys * _BASE + rows[:, :, k]
-    return keys

@@ -1,11 +1,7 @@
 """Several corpora as one: each annotates something else, together they train one pipeline."""
 
-from __future__ import annotations
-
-import random
 import warnings
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -18,11 +14,14 @@ from spacy.util import logger, registry
 from spacy.vocab import Vocab
 
 from ..gone import NO_ROUND_ROBIN, refuse_gone
-from ..plan import PLAN, Reading
-from ..registering import with_types
+from ..plan import join
+from ..registering import refuse_quoted_numbers
 from .files import load_doc_bin
 from .leaks import check_leaks, held_out_parts, paths_of
+from .mixing import Epoch
+from .reading import CORPUS_KEY, Mark, Reading
 
+READER = "spacy_multitask.MultiCorpus.v1"
 MIXINGS = ("proportional", "uniform", "temperature")
 LEAKS = ("ignore", "warn", "drop")
 # Options of one corpus, with their defaults.
@@ -33,12 +32,10 @@ OPTIONS: dict[str, Any] = {
     "gold_tokens": True,
     "sample": 0,
 }
-# Where an example's reference says which corpus it is from.
-CORPUS_KEY = "spacy_multitask_corpus"
 
 
-@registry.readers("spacy_multitask.MultiCorpus.v1")
-@with_types
+@registry.readers(READER)
+@refuse_quoted_numbers
 def make_multi_corpus(
     corpora: dict[str, dict[str, Any]],
     mixing: str = "proportional",
@@ -48,7 +45,7 @@ def make_multi_corpus(
     leaks: str = "ignore",
     held_out: dict[str, str] | None = None,
     shares: dict[str, int] | None = None,
-) -> MultiCorpus:
+) -> "MultiCorpus":
     """Read several corpora, for training or for evaluation.
 
     corpora (Dict[str, Dict]): Options per corpus name: `path` (a .spacy file or a folder of them),
@@ -104,48 +101,24 @@ class MultiCorpus:
         held_out: dict[str, str] | None,
         shares: dict[str, int] | None,
     ):
-        if mixing == "round_robin":
-            refuse_gone("mixing", mixing, "uniform", NO_ROUND_ROBIN)
-        if mixing not in MIXINGS:
-            raise ValueError(f"mixing = {mixing!r} is not one of {', '.join(MIXINGS)}.")
+        _check_mixing(mixing, temperature, shuffle_buffer)
         if leaks not in LEAKS:
             raise ValueError(f"leaks = {leaks!r} is not one of {', '.join(LEAKS)}.")
-        if not 0 <= temperature <= 1:
-            raise ValueError(f"temperature = {temperature} must be from 0 to 1.")
-        if shuffle_buffer < 0:
-            raise ValueError(f"shuffle_buffer = {shuffle_buffer} must not be negative.")
         if not corpora:
             raise ValueError(
                 "No corpora are named. Give each a section, such as [corpora.train.corpora.pos], "
                 "with a path."
             )
-        self.corpora: dict[str, dict[str, Any]] = {}
         for name, options in corpora.items():
-            unknown = set(options) - set(OPTIONS)
-            if unknown or not options.get("path"):
-                raise ValueError(
-                    f"Corpus {name!r} needs a path and takes the options {', '.join(OPTIONS)}; "
-                    f"it was given {', '.join(sorted(options)) or 'nothing'}."
-                )
-            sample = options.get("sample", 0)
-            if sample < 0 or (sample > 1 and sample != int(sample)):
-                raise ValueError(
-                    f"sample = {sample} of corpus {name!r} must be a share up to 1.0, a number of "
-                    "docs 1, 2..., or 0 for all."
-                )
-            for option in ("limit", "max_length"):
-                if options.get(option, 0) < 0:
-                    raise ValueError(
-                        f"{option} = {options[option]} of corpus {name!r} must not be negative; "
-                        "0 is no limit."
-                    )
-            self.corpora[name] = {**OPTIONS, **options}
+            _check_options(name, options)
         if shares is not None and (shares.keys() != corpora.keys() or min(shares.values()) < 1):
             raise ValueError(
                 f"shares must give a number of examples, 1 or more, for each of "
                 f"{', '.join(corpora)}; it is {shares}."
             )
+        self.corpora = {name: {**OPTIONS, **options} for name, options in corpora.items()}
         _warn_of_twins(self.corpora)
+        self.plan = join()
         self.mixing = mixing
         self.temperature = temperature
         self.seed = seed
@@ -162,38 +135,38 @@ class MultiCorpus:
         """YIELDS (Example): Examples in the order of the mixing.
         RAISES (ValueError): If a path does not exist or a corpus is empty.
         """
-        PLAN.read(nlp)
-        sizes = self.sizes(nlp)
-        shares = self.shares(sizes)
-        if not self.epoch and (len(sizes) > 1 or shares != sizes):
-            described = ", ".join(f"{name} {shares[name]} of {sizes[name]}" for name in sizes)
-            logger.info("Mixing %s (seed %s): examples %s", self.mixing, self.seed, described)
-        rng = random.Random(f"{self.seed} {self.epoch}")
-        streams = {
-            name: _repeat(
-                partial(self._examples, name, nlp),
-                share // sizes[name],
-                self._part(name, sizes[name], share % sizes[name]),
+        self.plan.read(nlp)
+        is_stream = self.plan.max_epochs < 0
+        epoch = self._begin_epoch(nlp)
+        reading = None
+        # If there is nothing to say, it is not said.
+        if is_stream or epoch.lacks_some or epoch.is_drawn:
+            reading = Reading(
+                nlp,
+                self.all if is_stream or epoch.lacks_some else None,
+                self._draw if epoch.is_drawn else None,
             )
-            for name, share in shares.items()
-        }
-        self.epoch += 1
-        examples = _interleave(streams, shares, rng)
-        if PLAN.max_epochs < 0 and self.shuffle_buffer:
-            examples = _shuffle(examples, self.shuffle_buffer, rng)
-        is_drawn = any(shares[name] % sizes[name] for name in sizes)
-        lacks_some = PLAN.max_epochs < 0 or any(shares[name] < sizes[name] for name in sizes)
-        for i, example in enumerate(examples):
-            if not i:
-                # If there is nothing to say, it holds on to no pipeline.
-                PLAN.reading = None
-                if lacks_some or is_drawn:
-                    PLAN.reading = Reading(
-                        example,
-                        partial(self.all, nlp) if lacks_some else None,
-                        partial(self._draw, nlp) if is_drawn else None,
-                    )
+        buffer = self.shuffle_buffer if is_stream else 0
+        for example in epoch.items(lambda name: self._examples(name, nlp), buffer):
+            if reading is not None:
+                data = example.reference.user_data
+                data[CORPUS_KEY], reading = Mark(data[CORPUS_KEY], reading), None
             yield example
+
+    def epoch_of(self, sizes: dict[str, int], number: int) -> Epoch:
+        """RETURNS (Epoch): What the reader gives in its pass of this number, of so many examples of
+        each corpus."""
+        return Epoch(sizes, self.shares(sizes), self.seed, number)
+
+    def _begin_epoch(self, nlp: Language) -> Epoch:
+        epoch = self.epoch_of(self.sizes(nlp), self.epoch)
+        if not self.epoch and (len(self.corpora) > 1 or epoch.shares != epoch.sizes):
+            described = ", ".join(
+                f"{name} {epoch.shares[name]} of {size}" for name, size in epoch.sizes.items()
+            )
+            logger.info("Mixing %s (seed %s): examples %s", self.mixing, self.seed, described)
+        self.epoch += 1
+        return epoch
 
     def sizes(self, nlp: Language) -> dict[str, int]:
         """RETURNS (Dict[str, int]): Examples that there are of each corpus, less those that leak
@@ -212,19 +185,7 @@ class MultiCorpus:
 
     def _draw(self, nlp: Language) -> list[Example]:
         """RETURNS (List[Example]): The next epoch, shuffled."""
-        rng = random.Random(f"{self.seed} {self.epoch} order")
-        examples = list(self(nlp))
-        rng.shuffle(examples)
-        return examples
-
-    def _part(self, name: str, size: int, n: int) -> frozenset[int]:
-        """RETURNS (FrozenSet[int]): `n` of a corpus' `size` examples for this epoch. They go round
-        in one random order, so that none comes again before all others have come."""
-        if not n:
-            return frozenset()
-        order = list(range(size))
-        random.Random(f"{self.seed} {name}").shuffle(order)
-        return frozenset(order[(self.epoch * n + i) % size] for i in range(n))
+        return self._begin_epoch(nlp).drawn(lambda name: self._examples(name, nlp))
 
     def find_leaks(self, nlp: Language) -> None:
         """Do what `leaks` says, before the docs are counted.
@@ -336,6 +297,40 @@ class MultiCorpus:
         return max(1, round(sample * size)) if is_share else min(int(sample), size)
 
 
+def _check_mixing(mixing: str, temperature: float, shuffle_buffer: int) -> None:
+    """RAISES (ValueError): If an option has no such value."""
+    if mixing == "round_robin":
+        refuse_gone("mixing", mixing, "uniform", NO_ROUND_ROBIN)
+    if mixing not in MIXINGS:
+        raise ValueError(f"mixing = {mixing!r} is not one of {', '.join(MIXINGS)}.")
+    if not 0 <= temperature <= 1:
+        raise ValueError(f"temperature = {temperature} must be from 0 to 1.")
+    if shuffle_buffer < 0:
+        raise ValueError(f"shuffle_buffer = {shuffle_buffer} must not be negative.")
+
+
+def _check_options(name: str, options: dict[str, Any]) -> None:
+    """RAISES (ValueError): If an option of a corpus is unknown or has no such value."""
+    unknown = set(options) - set(OPTIONS)
+    if unknown or not options.get("path"):
+        raise ValueError(
+            f"Corpus {name!r} needs a path and takes the options {', '.join(OPTIONS)}; "
+            f"it was given {', '.join(sorted(options)) or 'nothing'}."
+        )
+    sample = options.get("sample", 0)
+    if sample < 0 or (sample > 1 and sample != int(sample)):
+        raise ValueError(
+            f"sample = {sample} of corpus {name!r} must be a share up to 1.0, a number of "
+            "docs 1, 2..., or 0 for all."
+        )
+    for option in ("limit", "max_length"):
+        if options.get(option, 0) < 0:
+            raise ValueError(
+                f"{option} = {options[option]} of corpus {name!r} must not be negative; "
+                "0 is no limit."
+            )
+
+
 def _warn_of_twins(corpora: dict[str, dict[str, Any]]) -> None:
     names: dict[Path, str] = {}
     for name, options in corpora.items():
@@ -360,44 +355,3 @@ def unannotated(doc: Doc, vocab: Vocab) -> Doc:
 def corpus_of(example: Example) -> str:
     """RETURNS (str): Name of the corpus that an example was read from; empty if not known."""
     return example.reference.user_data.get(CORPUS_KEY, "")
-
-
-def _repeat(
-    read: Callable[[], Iterator[Example]], n_passes: int, part: frozenset[int]
-) -> Iterator[Example]:
-    """YIELDS (Example): Whole passes over a corpus, then a part of one more."""
-    for _ in range(n_passes):
-        yield from read()
-    if part:
-        for i, example in enumerate(read()):
-            if i in part:
-                yield example
-
-
-def _shuffle(examples: Iterator[Example], size: int, rng: random.Random) -> Iterator[Example]:
-    """YIELDS (Example): The same, each in exchange for a later one while there are any."""
-    held = list(islice(examples, size))
-    rng.shuffle(held)
-    for example in examples:
-        place = rng.randrange(size)
-        yield held[place]
-        held[place] = example
-    yield from held
-
-
-def _interleave(
-    streams: dict[str, Iterator[Example]],
-    shares: dict[str, int],
-    rng: random.Random,
-) -> Iterator[Example]:
-    """YIELDS (Example): All streams mixed, evenly over the epoch."""
-    left = dict(shares)
-    names = list(left)
-    while names:
-        (name,) = rng.choices(names, [left[n] for n in names])
-        example = next(streams[name], None)
-        left[name] -= 1
-        if example is not None:
-            yield example
-        if example is None or not left[name]:
-            names.remove(name)

@@ -16,7 +16,8 @@ from thinc.api import Config, Model, Optimizer, torch2xp
 from ..corpus.reader import corpus_of
 from ..gone import NO_SURGERY, refuse_gone
 from ..layers.network import PRECISIONS
-from ..registering import with_types
+from ..registering import refuse_quoted_numbers
+from ..safe_files import write_json
 from .batch import PackedBatch
 from .files import read_folder, write_folder
 from .gradients import Round
@@ -42,7 +43,7 @@ name = "distilbert-base-uncased"
         "scorer": {"@scorers": "spacy_multitask.task_scorer.v1"},
     },
 )
-@with_types
+@refuse_quoted_numbers
 def make_transformer(
     nlp: Language,
     name: str,
@@ -319,7 +320,7 @@ class MultitaskTransformer(Listened, TrainablePipe):
         self.wiring.check_heads()  # no one could know later
         path = Path(path)
         path.mkdir(parents=True, exist_ok=True)
-        srsly.write_json(path / "cfg", self.cfg)
+        write_json(path / "cfg", self.cfg)
         if "model" not in exclude:
             write_folder(self.shim.to_files(), path / "model")
 

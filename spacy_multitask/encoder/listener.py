@@ -10,7 +10,7 @@ from thinc.api import Model, torch2xp, xp2torch
 from thinc.types import Floats2d
 from torch import Tensor
 
-from ..registering import with_types
+from ..registering import refuse_quoted_numbers
 from .batch import PackedBatch
 
 
@@ -42,7 +42,7 @@ class Source(Protocol):
 
 
 @registry.architectures("spacy_multitask.EncoderListener.v1")
-@with_types
+@refuse_quoted_numbers
 def build_listener(upstream: str = "*", layer: int | None = None) -> "EncoderListener":
     """Build the layer that connects a head to the `multitask_transformer` before it.
 

@@ -8,7 +8,7 @@ from spacy.util import registry
 from thinc.api import Model
 from thinc.types import Floats2d
 
-from ..registering import with_types
+from ..registering import refuse_quoted_numbers
 from .batch import PackedBatch
 from .encode import EncoderOptions
 from .gradients import backprop
@@ -19,7 +19,7 @@ from .wiring import wiring_of
 
 
 @registry.architectures("spacy_multitask.Encoder.v1")
-@with_types
+@refuse_quoted_numbers
 def build_encoder(
     name: str,
     pooling: str = "first",

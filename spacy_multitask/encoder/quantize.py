@@ -8,6 +8,7 @@ from typing import Any
 
 import spacy
 
+from ..safe_files import new_folder
 from .component import MultitaskTransformer
 
 
@@ -39,5 +40,6 @@ def quantize(model: str | Path, output: str | Path, **options: Any) -> tuple[int
         sizes[1] += sum(map(len, component.shim.to_files().values()))
         component.precision = "int8"
         nlp.get_pipe_config(name)["precision"] = "int8"
-    nlp.to_disk(output)
+    with new_folder(Path(output)) as folder:
+        nlp.to_disk(folder)
     return sizes[0], sizes[1]

@@ -11,12 +11,11 @@ from spacy.training import Example
 
 from ..corpus.reader import corpus_of
 from ..heads.base import Head
-from ..heads.textcat import TextCategorizer
 from ..progress import progress
-from .calibration import best_threshold, fit_temperature, reliability
 from .evaluate import predict_corpus
+from .reliability import best_threshold, fit_temperature, reliability
 
-CHUNK = 500  # docs that all heads look at before the next ones are encoded
+PART = 500  # docs that all heads look at before the next ones are encoded
 
 
 def calibrate(nlp: Language, corpora: dict[str, str]) -> dict[str, dict[str, Any]]:
@@ -55,7 +54,7 @@ def calibrate(nlp: Language, corpora: dict[str, str]) -> dict[str, dict[str, Any
         if temperatures:
             # Parts without gold here keep what was fitted to other corpora before.
             head.cfg["temperatures"] = {**head.cfg.get("temperatures", {}), **temperatures}
-        if values[name] and isinstance(head, TextCategorizer):
+        if values[name]:
             x, y = (np.concatenate(arrays) for arrays in zip(*values[name]))
             # Older ones went with the older temperature.
             head.cfg["thresholds"] = _thresholds(head, x, y)
@@ -94,26 +93,24 @@ def _described(name: str, head: Head) -> str:
 
 
 def _look(heads: list[tuple[str, Head]], examples: list[Example]) -> tuple[dict, dict]:
-    """RETURNS (tuple): By head, `gold_logits` of chunks per part, and `gold_values` of chunks."""
+    """RETURNS (tuple): By head, `gold_logits` per part of its task, and `gold_values`; both of some
+    examples after the other."""
     logits: dict[str, dict[str, list]] = {name: {} for name, _ in heads}
     values: dict[str, list] = {name: [] for name, _ in heads}
-    starts = range(0, len(examples), CHUNK)
-    for start in progress(starts, "Calibrating", unit="chunk"):
-        chunk = examples[start : start + CHUNK]
+    for start in progress(range(0, len(examples), PART), "Calibrating", unit="part"):
+        some = examples[start : start + PART]
         for name, head in heads:
-            for part, pair in head.gold_logits(chunk).items():
+            for part, pair in head.gold_logits(some).items():
                 logits[name].setdefault(part, []).append(pair)
-            if isinstance(head, TextCategorizer) and not head.exclusive_classes:
-                found = head.gold_values(chunk)
-                if found is not None:
-                    values[name].append(found)
+            if (found := head.gold_values(some)) is not None:
+                values[name].append(found)
     return logits, values
 
 
-def _thresholds(head: TextCategorizer, logits: np.ndarray, values: np.ndarray) -> dict[str, float]:
+def _thresholds(head: Head, logits: np.ndarray, values: np.ndarray) -> dict[str, float]:
     probs = 1 / (1 + np.exp(-logits / head.temperature()))
     best = {}
-    for k, label in enumerate(head.cfg["labels"]):
+    for k, label in enumerate(head.labels):
         known = ~np.isnan(values[:, k])
         best[label] = best_threshold(probs[known, k], values[known, k] >= 0.5)
     return {label: threshold for label, threshold in best.items() if threshold is not None}

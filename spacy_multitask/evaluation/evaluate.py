@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 import warnings
 from collections.abc import Iterable
@@ -13,24 +12,10 @@ from spacy.language import Language
 from spacy.training import Example
 
 from ..corpus.reader import CORPUS_KEY, make_multi_corpus
-from ..heads.scorers import is_task_score
+from ..heads.kinds import in_order
+from ..heads.scorers import known_scores
 from ..progress import progress
 from .bootstrap import count_correct, interval, score_labels
-
-# One number per task, as papers report it, in the order of the table. A second head's has a prefix.
-MAIN_SCORES = (
-    "tag_acc",
-    "pos_acc",
-    "morph_acc",
-    "lemma_acc",
-    "dep_uas",
-    "dep_las",
-    "sents_f",
-    "cats_acc",
-    "cats_score",
-    "ents_f",
-    "rels_f",
-)
 
 
 def evaluate(nlp: Language, corpora: dict[str, str]) -> dict[str, dict[str, Any]]:
@@ -39,7 +24,7 @@ def evaluate(nlp: Language, corpora: dict[str, str]) -> dict[str, dict[str, Any]
     corpora (Dict[str, str]): Path of a .spacy file, or a folder of them, per corpus name.
     RETURNS (Dict[str, Dict]): Per corpus all scores that apply to it, from 0 to 1, also per label;
         the number of docs and words, the words predicted per second, and as "intervals" the 95 %
-        bootstrap interval of each main score but cats_score, which is a mean over labels; as
+        bootstrap interval of each main score that counts items, unlike a mean over labels; as
         "labels", per main score that has some, each label's precision, recall, F with its interval,
         and number of gold items.
     """
@@ -80,20 +65,16 @@ def score_corpus(
     for _, pipe in nlp.pipeline:
         if hasattr(pipe, "score"):
             # A head without gold here takes nothing from one whose scores have the same names.
-            found = {k: v for k, v in pipe.score(examples).items() if v is not None}
+            found = known_scores(pipe, examples)
             known.update(found)
             owners.update(dict.fromkeys(found, pipe))
-    if not any(eg.reference.cats for eg in examples):
-        known = {key: v for key, v in known.items() if not key.startswith("cats")}
     intervals, labels = {}, {}
     for score in main_scores(known):
         head = owners[score]
         counts = [c for eg in examples if (c := count_correct(eg, score, head)) is not None]
         if counts:
             intervals[score] = interval(counts)
-        # It has no items of its own; those of its labels are counted for another one.
-        items = re.sub("cats_score$", "cats_micro_f", score)
-        if by_label := score_labels(examples, items, head):
+        if by_label := score_labels(examples, score, head):
             labels[score] = by_label
     known.update(intervals=intervals, labels=labels)
     known["docs"] = len(examples)
@@ -126,16 +107,4 @@ def check_gold(heads: Iterable[str], scored: dict[str, bool]) -> None:
 
 def main_scores(result: dict[str, Any]) -> dict[str, float]:
     """RETURNS (Dict[str, float]): The scores that sum up a corpus."""
-    names = [name for name in result if is_task_score(name) or is_kind(name, "dep_uas")]
-    names.sort(key=_place)
-    return {name: result[name] for name in names if isinstance(result[name], float)}
-
-
-def _place(name: str) -> int:
-    kinds = (place for place, kind in enumerate(MAIN_SCORES) if is_kind(name, kind))
-    return next(kinds, len(MAIN_SCORES))
-
-
-def is_kind(name: str, kind: str) -> bool:
-    """RETURNS (bool): Whether a score is of this kind, with a prefix or without."""
-    return name == kind or name.endswith(f"_{kind}")
+    return {name: result[name] for name in in_order(result) if isinstance(result[name], float)}

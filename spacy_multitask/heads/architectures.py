@@ -1,29 +1,47 @@
 """The heads' models: a tok2vec layer and a trained layer on top of it."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 import torch
+from spacy.language import Language
 from spacy.tokens import Doc
+from spacy.training import Example
 from spacy.util import registry
 from thinc.api import Model, torch2xp, xp2torch
 from thinc.types import Floats2d
 from torch import Tensor
 
 from ..encoder.adapter import listen_without_words, pack
+from ..encoder.listener import EncoderListener
 from ..layers.classifier import Classifier
+from ..layers.pairs import PairClassifier
 from ..layers.shim import TorchShim
-from ..registering import with_types
-from .base import link_word_projection
+from ..registering import refuse_quoted_numbers
 
+# Names of our heads' models, and of what makes them.
+ARCHITECTURES = {
+    "token_classifier": "TokenClassifier",
+    "doc_classifier": "DocClassifier",
+    "relation_classifier": "RelationClassifier",
+}
 # In names of thinc's layers that turn logits into probabilities.
 PROBABILITIES = ("softmax", "logistic", "sigmoid", "clipped_linear")
 
 
+def default_model(architecture: str) -> dict[str, Any]:
+    """RETURNS (Dict[str, Any]): Config of a head's model that listens to the shared encoder.
+
+    architecture (str): Such as "TokenClassifier".
+    """
+    return {
+        "@architectures": f"spacy_multitask.{architecture}.v1",
+        "tok2vec": {"@architectures": "spacy_multitask.EncoderListener.v1"},
+    }
+
+
 @registry.architectures("spacy_multitask.TokenClassifier.v1")
-@with_types
+@refuse_quoted_numbers
 def build_token_classifier(tok2vec: Model[list[Doc], list[Floats2d]]) -> Model[list[Doc], Floats2d]:
     """Build the model of a head that labels tokens.
 
@@ -32,12 +50,12 @@ def build_token_classifier(tok2vec: Model[list[Doc], list[Floats2d]]) -> Model[l
     RETURNS (Model): Maps docs to logits, shape (n_words, nO), all words end to end.
     """
     model = _build("token_classifier", tok2vec, "words")
-    link_word_projection(model)
+    _link_word_projection(model)
     return model
 
 
 @registry.architectures("spacy_multitask.DocClassifier.v1")
-@with_types
+@refuse_quoted_numbers
 def build_doc_classifier(
     tok2vec: Model[list[Doc], list[Floats2d]],
     linear_model: Model[list[Doc], Floats2d] | None = None,
@@ -72,6 +90,28 @@ def build_doc_classifier(
         model.set_ref("linear_model", linear_model)
         model.attrs["linear_weight"] = linear_weight
     return model
+
+
+@registry.architectures("spacy_multitask.RelationClassifier.v1")
+@refuse_quoted_numbers
+def build_relation_classifier(tok2vec: Model) -> Model:
+    """Build the model of a head that labels pairs of spans.
+
+    tok2vec (Model): As for `spacy_multitask.TokenClassifier.v1`.
+    RETURNS (Model): Only the head itself can run it, which knows the pairs.
+    """
+    return Model(
+        "relation_classifier",
+        _refuse,
+        dims={"nO": None},
+        layers=[tok2vec],
+        refs={"tok2vec": tok2vec},
+        shims=[TorchShim(build=PairClassifier.from_state)],
+    )
+
+
+def _refuse(model: Model, docs: list[Doc], is_train: bool) -> Any:
+    raise NotImplementedError("This layer scores pairs of entities; call the component instead.")
 
 
 def _build(name: str, tok2vec: Model, source: str) -> Model:
@@ -125,3 +165,85 @@ def add_linear_logits(
     index = torch.tensor(rows, device=logits.device)
     added = weight * xp2torch(linear, device=logits.device)
     return logits.index_add(0, index, added), lambda d_logits: backprop(weight * d_logits[rows])
+
+
+def copy_of(model: Model) -> Model:
+    """RETURNS (Model): A copy whose layers stay on the device they are for, and know each other by
+    the same names. thinc's own forgets both."""
+    copied = model.copy()
+    pairs = list(zip(model.walk(), copied.walk(), strict=True))
+    places = {node.id: copy for node, copy in pairs}
+    for node, copy in pairs:
+        copy.ops = node.ops
+        for name in node.ref_names:
+            ref = node.maybe_get_ref(name)
+            copy.set_ref(name, None if ref is None else places[ref.id])
+    return copied
+
+
+def check_model(model: Model, name: str, wanted: str) -> None:
+    """RAISES (ValueError): If the model is not what a head needs."""
+    is_ours = model.shims and isinstance(model.shims[0], TorchShim) and model.has_ref("tok2vec")
+    is_of_another = model.name in ARCHITECTURES and model.name != wanted
+    if is_of_another or not is_ours:
+        architecture = f"spacy_multitask.{ARCHITECTURES[wanted]}.v1"
+        raise ValueError(
+            f"The model of {name!r} is a {model.name!r}, which it can't use. Set "
+            f'[components.{name}.model] @architectures = "{architecture}".'
+        )
+
+
+def init_tok2vec(
+    tok2vec: Model, get_examples: Callable[[], Iterable[Example]], nlp: Language | None, name: str
+) -> int:
+    """Get a head's vectors ready, before it makes its own layer.
+
+    name (str): The head's, for messages.
+    RETURNS (int): Width of the token vectors.
+    RAISES (ValueError): If there is no encoder, or it has no weights yet.
+    """
+    if isinstance(tok2vec, EncoderListener):
+        tok2vec.home = None  # it begins anew, on whatever encoder
+        encoder = tok2vec.encoder
+        if encoder is None:
+            tok2vec.packed([], False)  # says what is missing
+            raise AssertionError
+        if not tok2vec.has_dim("nO") and nlp is not None and encoder.name in nlp.disabled:
+            # It is frozen, so spaCy does not initialise it: heads learn on it as it is.
+            encoder.initialize(get_examples, nlp=nlp)
+        if not tok2vec.has_dim("nO"):
+            raise ValueError(
+                f"The encoder {tok2vec.upstream_name!r} that {name!r} listens to has no "
+                "weights yet; it must come before the head in [nlp] pipeline."
+            )
+        return tok2vec.get_dim("nO")
+    sample = []
+    for example in get_examples():
+        if len(example.x):
+            sample.append(example.x)
+        if len(sample) == 10:
+            break
+    tok2vec.initialize(X=sample)
+    if tok2vec.has_dim("nO"):
+        return tok2vec.get_dim("nO")
+    return tok2vec.predict(sample)[0].shape[1]
+
+
+def _link_word_projection(model: Model) -> None:
+    """Let the encoder compute a token head's logits while it has a micro-batch in hand."""
+    shim = cast(TorchShim, model.shims[0])
+    listen_without_words(model.get_ref("tok2vec"), _Projection(shim))
+
+
+class _Projection:
+    """Looks the module up at each call: it is replaced when a pipeline is loaded."""
+
+    def __init__(self, shim: TorchShim):
+        self.shim = shim
+
+    @property
+    def is_ready(self) -> bool:
+        return self.shim.has_module
+
+    def __call__(self, X: Tensor) -> Tensor:
+        return cast(Classifier, self.shim.module).project(X)

@@ -1,53 +1,36 @@
-"""What all heads share: training on known gold only, prediction, labels, saving."""
+"""What all heads share: training on known gold only, prediction, labels."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain, islice
-from pathlib import Path
 from typing import Any, Literal, cast
 
 import numpy as np
 import torch
-from spacy.attrs import ORTH
 from spacy.language import Language
-from spacy.pipeline import TrainablePipe
 from spacy.tokens import Doc
-from spacy.training import Example, validate_examples, validate_get_examples
+from spacy.training import Example, validate_examples
 from spacy.vocab import Vocab
-from thinc.api import Config, Model, Optimizer, set_dropout_rate
+from thinc.api import Model, Optimizer, set_dropout_rate
 from torch import Tensor, nn
 
 from ..corpus.leaks import paths_of
 from ..corpus.reader import corpus_of
-from ..encoder.adapter import listen_without_words, pack, touch
+from ..encoder.adapter import pack, touch
 from ..encoder.batch import PackedBatch
-from ..encoder.component import link
 from ..encoder.listener import EncoderListener
+from ..encoder.wiring import link
 from ..layers.classifier import Classifier
 from ..layers.shim import TorchShim
-from ..plan import PLAN
-from ..safe_files import MANIFEST_FILE, check_manifest, manifest
-
-UNKNOWN = -1
-# Names of our heads' models, and of what makes them.
-ARCHITECTURES = {
-    "token_classifier": "TokenClassifier",
-    "doc_classifier": "DocClassifier",
-    "relation_classifier": "RelationClassifier",
-}
-
-DEFAULT_TOKEN_MODEL = Config().from_str("""
-[model]
-@architectures = "spacy_multitask.TokenClassifier.v1"
-
-[model.tok2vec]
-@architectures = "spacy_multitask.EncoderListener.v1"
-""")["model"]
+from .architectures import check_model, init_tok2vec
+from .gold import all_examples, check_examples
+from .kinds import HeadKind
+from .options import HeadOptions
+from .saving import SavedPipe
 
 
-class Head(TrainablePipe):
+class Head(SavedPipe):
     """A component with one trained layer on top of vectors that it shares with others.
 
     A doc without gold for the head's task is unknown, not negative: it costs no work, gives no
@@ -57,47 +40,22 @@ class Head(TrainablePipe):
     predictions are written.
     """
 
-    labels_doc = "labels"  # what `initialize` looks for, in error messages
+    kind: HeadKind  # what the rest of the package must know of it
     model_name = "token_classifier"  # of the model that it takes
 
-    def __init__(
-        self,
-        vocab: Vocab,
-        model: Model,
-        name: str,
-        *,
-        loss_weight: float,
-        balance: nn.Module | None,
-        label_smoothing: float,
-        class_weights: dict[str, float] | None,
-        abstain: float,
-        corpora: list[str] | None,
-        scorer: Callable | None,
-    ):
-        _check_model(model, name, self.model_name)
-        if loss_weight < 0:
-            raise ValueError(f"loss_weight = {loss_weight} of {name!r} must not be negative.")
-        if not 0 <= label_smoothing < 1:
-            raise ValueError(f"label_smoothing = {label_smoothing} of {name!r} must be in [0, 1).")
-        for label, weight in (class_weights or {}).items():
-            if weight <= 0:
-                raise ValueError(
-                    f"class_weights of {name!r}: {weight} for {label!r} must be greater than 0."
-                )
-        if not 0 <= abstain < 1:
-            raise ValueError(f"abstain = {abstain} of {name!r} must be in [0, 1).")
-        if balance is not None:
+    def __init__(self, vocab: Vocab, model: Model, name: str, options: HeadOptions):
+        check_model(model, name, self.model_name)
+        options.check(name)
+        if options.balance is not None:
             # A shim of its own, so that the optimizer steps and clips it apart, and it is saved.
-            model.shims.append(TorchShim(balance))
-        self.vocab = vocab
-        self.model = model
-        self.name = name
-        self.loss_weight = loss_weight
-        self.label_smoothing = label_smoothing
-        self.class_weights = class_weights or {}
-        self.abstain = abstain
-        self.corpora = None if corpora is None else frozenset(corpora)
-        self.scorer = scorer
+            model.shims.append(TorchShim(options.balance))
+        self.vocab, self.model, self.name = vocab, model, name
+        self.loss_weight = options.loss_weight
+        self.label_smoothing = options.label_smoothing
+        self.class_weights = options.class_weights or {}
+        self.abstain = options.abstain
+        self.corpora = None if options.corpora is None else frozenset(options.corpora)
+        self.scorer = options.scorer
         self.cfg: dict[str, Any] = {}
         self._warned: set[str] = set()
 
@@ -122,6 +80,11 @@ class Head(TrainablePipe):
         return cast(TorchShim, shims[1]).module if len(shims) > 1 else None
 
     # What a head is
+
+    @property
+    def learns_from(self) -> str:
+        """RETURNS (str): Where its gold is, in words."""
+        return self.kind.learns_from
 
     @property
     def n_out(self) -> int:
@@ -197,12 +160,7 @@ class Head(TrainablePipe):
         """
         method = f"{type(self).__name__}.initialize"
 
-        def beginning() -> Any:
-            """All that a reader gives would be one more pass over the corpora."""
-            examples = get_examples()
-            return islice(examples, 1) if isinstance(examples, Iterator) else examples
-
-        validate_get_examples(beginning if callable(get_examples) else get_examples, method)
+        check_examples(get_examples, method)
         corpora: set[str] = set()
 
         def own() -> Iterator[Example]:
@@ -218,7 +176,7 @@ class Head(TrainablePipe):
             of = f" of the corpora {', '.join(sorted(self.corpora))}" if self.corpora else ""
             raise ValueError(
                 f"No training example{of} has gold for the component {self.name!r}: it learns from "
-                f"{self.labels_doc}. Add a corpus that annotates it, or take the component out "
+                f"{self.learns_from}. Add a corpus that annotates it, or take the component out "
                 "of [nlp] pipeline."
             )
         self._warn_of_corpora(corpora, nlp)
@@ -234,7 +192,7 @@ class Head(TrainablePipe):
             self.check_pipeline(nlp)
             if isinstance(self.tok2vec, EncoderListener):
                 link(nlp)
-        width = self._init_tok2vec(get_examples, nlp)
+        width = init_tok2vec(self.tok2vec, get_examples, nlp, self.name)
         self.model.set_dim("nO", self.n_out, force=True)
         self.shim.set_module(self.make_module(width))
 
@@ -270,37 +228,6 @@ class Head(TrainablePipe):
             return example
         x = example.predicted
         return Example(x, Doc(x.vocab, words=[token.text for token in x]))
-
-    def _init_tok2vec(
-        self, get_examples: Callable[[], Iterable[Example]], nlp: Language | None
-    ) -> int:
-        """RETURNS (int): Width of the token vectors."""
-        tok2vec = self.tok2vec
-        if isinstance(tok2vec, EncoderListener):
-            tok2vec.home = None  # it begins anew, on whatever encoder
-            encoder = tok2vec.encoder
-            if encoder is None:
-                tok2vec.packed([], False)  # says what is missing
-                raise AssertionError
-            if not tok2vec.has_dim("nO") and nlp is not None and encoder.name in nlp.disabled:
-                # It is frozen, so spaCy does not initialise it: heads learn on it as it is.
-                encoder.initialize(get_examples, nlp=nlp)
-            if not tok2vec.has_dim("nO"):
-                raise ValueError(
-                    f"The encoder {tok2vec.upstream_name!r} that {self.name!r} listens to has no "
-                    "weights yet; it must come before the head in [nlp] pipeline."
-                )
-            return tok2vec.get_dim("nO")
-        sample = []
-        for example in get_examples():
-            if len(example.x):
-                sample.append(example.x)
-            if len(sample) == 10:
-                break
-        tok2vec.initialize(X=sample)
-        if tok2vec.has_dim("nO"):
-            return tok2vec.get_dim("nO")
-        return tok2vec.predict(sample)[0].shape[1]
 
     def update(
         self,
@@ -347,8 +274,9 @@ class Head(TrainablePipe):
                 taught = self.loss_of_teacher(module, batch, docs, gold)
                 if taught is not None:
                     parts.append(taught if self.balance is None else taught * self.balance.weight)
-                total: Any = sum(part for part in parts if part is not None)
-                (total * self.loss_weight).backward()
+                known_parts = [part for part in parts if part is not None]
+                if known_parts:  # a teacher says nothing of blanks
+                    (torch.stack(known_parts).sum() * self.loss_weight).backward()
             backprop()
         if sgd is not None and sgd is not False:
             self.finish_update(sgd)
@@ -411,10 +339,15 @@ class Head(TrainablePipe):
 
     def word_logits(self, docs: list[Doc]) -> tuple[Tensor, np.ndarray]:
         """RETURNS (Tuple[Tensor, ndarray]): Logits (n_words, nO), and words per doc (n_docs,)."""
+        logits, batch = self.logits_and_batch(docs)
+        return logits, batch.lengths
+
+    def logits_and_batch(self, docs: list[Doc]) -> tuple[Tensor, PackedBatch]:
+        """RETURNS (Tuple[Tensor, PackedBatch]): Logits (n_words, nO), and what they come from."""
         module = self.module  # says so if there are no weights
         batch = self.packed(docs)
         with torch.no_grad():
-            return batch.project(id(self.tok2vec), module.project), batch.lengths
+            return batch.project(id(self.tok2vec), module.project), batch
 
     def gold_logits(self, examples: list[Example]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Get what says how sure and how right the head is.
@@ -424,14 +357,27 @@ class Head(TrainablePipe):
             items with gold, by part of the head's task. Where several labels may be true of one
             item, each of them is an item of two classes: false and true.
         """
-        raise NotImplementedError
+        gold = self.gold(list(map(self._hide_foreign_gold, examples)))
+        return {} if gold is None else self.logits_at([eg.predicted for eg in examples], gold)
 
-    # Labels and saving
+    def logits_at(self, docs: list[Doc], gold: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """RETURNS (Dict): As `gold_logits`; empty for a head that has no probabilities."""
+        return {}
+
+    def gold_values(self, examples: list[Example]) -> tuple[np.ndarray, np.ndarray] | None:
+        """Get what thresholds are found from, one per label.
+
+        RETURNS (Optional[tuple]): Logits of docs with gold for labels of which several may be true,
+            and their values, NaN where unknown, both float32 (n, n_labels); None if there are none.
+        """
+        return None
+
+    # Labels
 
     @property
     def label_data(self) -> dict[str, list[str]]:
         """RETURNS (Dict[str, List[str]]): What `initialize` takes as `labels`."""
-        raise NotImplementedError
+        return {"labels": self.cfg.get("labels", [])}
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -442,41 +388,6 @@ class Head(TrainablePipe):
             f"Labels of {self.name!r} come from the training data. To fix them beforehand, run "
             "`spacy init labels` or set [initialize.components] labels."
         )
-
-    def to_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> None:
-        """Write labels and weights into a folder, with a manifest that tells if they belong
-        together: spaCy writes one file after the other over the old ones."""
-        super().to_disk(path, exclude=exclude)
-        Path(path, MANIFEST_FILE).write_bytes(manifest(self._own_files(path, exclude)))
-
-    def _own_files(self, path: str | Path, exclude: Iterable[str]) -> dict[str, bytes]:
-        files = {name: Path(path, name) for name in ("cfg", "model") if name not in exclude}
-        return {name: file.read_bytes() for name, file in files.items() if file.is_file()}
-
-    def from_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> Head:
-        """Load what `to_disk` wrote.
-
-        RAISES (ValueError): If the folder is incomplete or damaged.
-        """
-        try:
-            file = Path(path, MANIFEST_FILE)
-            if file.is_file() and not {"cfg", "model"} & set(exclude):
-                files = self._own_files(path, exclude)
-                check_manifest({**files, MANIFEST_FILE: file.read_bytes()}, str(path))
-            super().from_disk(path, exclude=exclude)
-        except (ValueError, EOFError, KeyError, TypeError, FileNotFoundError) as error:
-            raise ValueError(
-                f"Can't load the component {self.name!r} from {path}: {str(error).rstrip('.')}. "
-                "The folder is "
-                "incomplete or damaged; copy or train it again."
-            ) from error
-        self._settle_in()
-        return self
-
-    def from_bytes(self, bytes_data: bytes, *, exclude: Iterable[str] = ()) -> Head:
-        super().from_bytes(bytes_data, exclude=exclude)
-        self._settle_in()
-        return self
 
     def _settle_in(self) -> None:
         if isinstance(self.tok2vec, EncoderListener):
@@ -492,64 +403,3 @@ class Head(TrainablePipe):
     def score_options(self) -> dict[str, Any]:
         """RETURNS (Dict[str, Any]): What the scorer must know of this head."""
         return {}
-
-
-def _check_model(model: Model, name: str, wanted: str) -> None:
-    """RAISES (ValueError): If the model is not what a head needs."""
-    is_ours = model.shims and isinstance(model.shims[0], TorchShim) and model.has_ref("tok2vec")
-    is_of_another = model.name in ARCHITECTURES and model.name != wanted
-    if is_of_another or not is_ours:
-        architecture = f"spacy_multitask.{ARCHITECTURES[wanted]}.v1"
-        raise ValueError(
-            f"The model of {name!r} is a {model.name!r}, which it can't use. Set "
-            f'[components.{name}.model] @architectures = "{architecture}".'
-        )
-
-
-def link_word_projection(model: Model) -> None:
-    """Let the encoder compute a token head's logits while it has a micro-batch in hand."""
-    shim = cast(TorchShim, model.shims[0])
-    listen_without_words(model.get_ref("tok2vec"), _Projection(shim))
-
-
-class _Projection:
-    """Looks the module up at each call: it is replaced when a pipeline is loaded."""
-
-    def __init__(self, shim: TorchShim):
-        self.shim = shim
-
-    @property
-    def is_ready(self) -> bool:
-        return self.shim.has_module
-
-    def __call__(self, X: Tensor) -> Tensor:
-        return cast(Classifier, self.shim.module).project(X)
-
-
-def all_examples(get_examples: Callable[[], Iterable[Example]]) -> Iterable[Example]:
-    """RETURNS (Iterable[Example]): Those that it gives; but if a `MultiCorpus` has drawn them, or
-    they are the beginning of its stream, each example that there is."""
-    examples = iter(get_examples())
-    beginning = list(islice(examples, 1))
-    reading = PLAN.reading_of(beginning)
-    if reading is not None and reading.all is not None:
-        return reading.all()
-    return chain(beginning, examples)
-
-
-def same_tokens(example: Example) -> bool:
-    """RETURNS (bool): Whether predicted and reference doc have the same tokens."""
-    x, y = example.predicted, example.reference
-    return len(x) == len(y) and bool(np.array_equal(x.to_array(ORTH), y.to_array(ORTH)))
-
-
-def pack_targets(parts: Iterator[np.ndarray]) -> tuple[np.ndarray, np.ndarray] | None:
-    """Join the docs' targets.
-
-    parts (Iterator[ndarray]): Class index or UNKNOWN per token of each doc.
-    RETURNS (Optional[Tuple[ndarray, ndarray]]): Rows with gold and their classes, both int64
-        (n_gold,); None if there are none.
-    """
-    targets = np.concatenate(list(parts))
-    rows = np.flatnonzero(targets != UNKNOWN)
-    return (rows, targets[rows]) if len(rows) else None

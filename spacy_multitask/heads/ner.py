@@ -1,8 +1,6 @@
 """Named entities: `doc.ents`."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -13,10 +11,13 @@ from spacy.training import Example
 from spacy.util import filter_spans
 from spacy.vocab import Vocab
 from thinc.api import Model
-from torch import nn
 
-from ..registering import with_types
-from .base import DEFAULT_TOKEN_MODEL, same_tokens
+from .architectures import default_model
+from .gold import same_tokens
+from .items import Items, group_items, span_items
+from .kinds import HeadKind, Recipe, Score, Second, register
+from .options import HeadOptions, head_factory
+from .scorers import known_ents
 from .spans import (
     SpanHead,
     SpanPredictions,
@@ -29,19 +30,51 @@ from .spans import (
 IOB_INSIDE, IOB_OUTSIDE, IOB_BEGIN = 1, 2, 3  # spaCy's token.ent_iob; 0 is "not known"
 
 
-@Language.factory(
+def _count(doc: Doc) -> int | None:
+    return len(doc.ents) if doc.has_annotation("ENT_IOB") else None
+
+
+def _items(example: Example, head: Any, key: str) -> Items | None:
+    return _items_among(example, example.predicted.ents)
+
+
+def _second_items(example: Example, head: Any, key: str) -> Items | None:
+    """Gold is where the predictions are, or in `doc.ents`."""
+    if key in example.reference.spans:
+        return group_items(example, head, key)
+    return _items_among(example, example.predicted.spans.get(key, []))
+
+
+def _items_among(example: Example, ents: Iterable[Span]) -> Items | None:
+    if not example.reference.has_annotation("ENT_IOB"):
+        return None
+    return span_items(example, example.reference.ents, known_ents(example, ents))
+
+
+KIND = register(
+    HeadKind(
+        name="ner",
+        factories=("multitask_ner", "ner", "beam_ner"),
+        learns_from="doc.ents",
+        items="entities",
+        count=_count,
+        scores=(Score("ents_f", _items, layer="entities"),),
+        place=70,
+        recipe=Recipe(
+            loss_weight=2.0,
+            second=Second(option="spans_key", score=Score("spans_*_f", _second_items)),
+        ),
+    )
+)
+
+
+@head_factory(
     "multitask_ner",
     assigns=["doc.ents", "token.ent_iob", "token.ent_type"],
     default_config={
-        "model": DEFAULT_TOKEN_MODEL,
+        "model": default_model("TokenClassifier"),
         "spans_key": None,
         "crf": False,
-        "loss_weight": 1.0,
-        "balance": None,
-        "label_smoothing": 0.0,
-        "class_weights": None,
-        "abstain": 0.0,
-        "corpora": None,
         "scorer": {"@scorers": "spacy_multitask.ner_scorer.v1"},
     },
     default_score_weights={
@@ -51,21 +84,9 @@ IOB_INSIDE, IOB_OUTSIDE, IOB_BEGIN = 1, 2, 3  # spaCy's token.ent_iob; 0 is "not
         "ents_per_type": None,
     },
 )
-@with_types
 def make_ner(
-    nlp: Language,
-    name: str,
-    model: Model,
-    spans_key: str | None,
-    crf: bool,
-    loss_weight: float,
-    balance: nn.Module | None,
-    label_smoothing: float,
-    class_weights: dict[str, float] | None,
-    abstain: float,
-    corpora: list[str] | None,
-    scorer: Callable | None,
-) -> EntityRecognizer:
+    nlp: Language, name: str, model: Model, options: HeadOptions, spans_key: str | None, crf: bool
+) -> "EntityRecognizer":
     """Create an entity recogniser that writes `doc.ents`, or a span group.
 
     model (Model): See `spacy_multitask.TokenClassifier.v1`.
@@ -74,31 +95,10 @@ def make_ner(
         else from `doc.ents`, so name its `corpora`.
     crf (bool): Whether to learn which label follows which, and to take the loss over whole
         sequences. Goes with neither `label_smoothing` nor `class_weights`.
-    loss_weight (float): Factor on this head's loss.
-    balance (Optional[Module]): What learns a factor on this head's loss besides, such as
-        `spacy_multitask.uncertainty_weight.v1`.
-    label_smoothing (float): Probability mass spread over all labels in training.
-    class_weights (Optional[Dict[str, float]]): Factors on the loss of gold items, by label;
-        "O" is a token outside all entities. Labels that are not named have 1.
-    abstain (float): Probability below which an entity is left out: that of its least probable word.
-    corpora (Optional[List[str]]): Names of the training corpora that this head learns from and is
-        scored on, if not all: for corpora that annotate one layer after different schemes.
-    scorer (Optional[Callable]): Scores examples.
+    options (HeadOptions): What all heads take. `abstain` is about the least probable word of an
+        entity. "O" in `class_weights` is a token outside all entities.
     """
-    return EntityRecognizer(
-        nlp.vocab,
-        model,
-        name,
-        spans_key=spans_key,
-        crf=crf,
-        loss_weight=loss_weight,
-        balance=balance,
-        label_smoothing=label_smoothing,
-        class_weights=class_weights,
-        abstain=abstain,
-        corpora=corpora,
-        scorer=scorer,
-    )
+    return EntityRecognizer(nlp.vocab, model, name, options, spans_key=spans_key, crf=crf)
 
 
 class EntityRecognizer(SpanHead):
@@ -110,44 +110,26 @@ class EntityRecognizer(SpanHead):
     overlaps either is left out.
     """
 
-    labels_doc = "doc.ents"
+    kind = KIND
 
     def __init__(
         self,
         vocab: Vocab,
         model: Model,
         name: str,
+        options: HeadOptions,
         *,
         spans_key: str | None,
         crf: bool,
-        loss_weight: float,
-        balance: nn.Module | None,
-        label_smoothing: float,
-        class_weights: dict[str, float] | None,
-        abstain: float,
-        corpora: list[str] | None,
-        scorer: Callable | None,
     ):
-        super().__init__(
-            vocab,
-            model,
-            name,
-            crf=crf,
-            loss_weight=loss_weight,
-            balance=balance,
-            label_smoothing=label_smoothing,
-            class_weights=class_weights,
-            abstain=abstain,
-            corpora=corpora,
-            scorer=scorer,
-        )
+        super().__init__(vocab, model, name, options, crf=crf)
         self.spans_key = spans_key
 
     def score_options(self) -> dict[str, Any]:
         return {"spans_key": self.spans_key}
 
-    def gold_labels(self, doc: Doc) -> set[str]:
-        return {ent.label_ for ent in entities_of(doc, self.spans_key)}
+    def spans_in_gold(self, doc: Doc) -> Iterable[Span]:
+        return entities_of(doc, self.spans_key)
 
     def gold_spans(self, example: Example) -> tuple[list[SpanTuple], list[int]] | None:
         if self.spans_key is not None and self.spans_key in example.reference.spans:

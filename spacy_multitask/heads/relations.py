@@ -1,77 +1,73 @@
 """Relations between the entities of a doc: `doc._.relations`."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 from spacy.language import Language
+from spacy.scorer import PRFScore
 from spacy.tokens import Doc
 from spacy.training import Example
-from spacy.util import registry
 from spacy.vocab import Vocab
-from thinc.api import Config, Model
-from torch import Tensor, nn
+from thinc.api import Model
+from torch import Tensor
 
 from ..encoder.batch import PackedBatch
 from ..layers.pairs import PairClassifier
-from ..layers.shim import TorchShim
-from ..registering import with_types
 from ..relations import KEY, get_relations, plain
+from .architectures import default_model
 from .base import Head
-from .scorers import prefixed
+from .items import Items
+from .kinds import HeadKind, Recipe, Score, register
+from .options import HeadOptions, head_factory
+from .scorers import register_scorer
 
 NONE = 0  # index of "no relation"
 CANDIDATES = ("gold", "predicted")
 PAIRS = 1 << 20  # of a doc's entities whose distance is looked at in one go
 
-DEFAULT_RELATION_MODEL = Config().from_str("""
-[model]
-@architectures = "spacy_multitask.RelationClassifier.v1"
 
-[model.tok2vec]
-@architectures = "spacy_multitask.EncoderListener.v1"
-""")["model"]
+def _count(doc: Doc) -> int | None:
+    return len(doc.user_data[KEY]) if KEY in doc.user_data else None
 
 
-@registry.architectures("spacy_multitask.RelationClassifier.v1")
-@with_types
-def build_relation_classifier(tok2vec: Model) -> Model:
-    """Build the model of a head that labels pairs of spans.
+def _items(example: Example, head: Any, key: str) -> Items | None:
+    aligned = aligned_relations(example)
+    if aligned is None:
+        return None
+    cut = Counter(r.label for r in get_relations(example.reference))
+    cut -= Counter(label for _, _, label in aligned)
+    own = {
+        (tuple(plain(r.head)), tuple(plain(r.tail)), r.label)
+        for r in get_relations(example.predicted)
+    }
+    return Items(set(aligned), own, cut)
 
-    tok2vec (Model): As for `spacy_multitask.TokenClassifier.v1`.
-    RETURNS (Model): Only the head itself can run it, which knows the pairs.
-    """
-    return Model(
-        "relation_classifier",
-        _forward,
-        dims={"nO": None},
-        layers=[tok2vec],
-        refs={"tok2vec": tok2vec},
-        shims=[TorchShim(build=PairClassifier.from_state)],
+
+KIND = register(
+    HeadKind(
+        name="relations",
+        factories=("multitask_relations",),
+        learns_from="doc._.relations",
+        items="relations",
+        count=_count,
+        scores=(Score("rels_f", _items, layer="relations"),),
+        place=80,
+        recipe=Recipe(),
     )
+)
 
 
-def _forward(model: Model, docs: list[Doc], is_train: bool) -> Any:
-    raise NotImplementedError("This layer scores pairs of entities; call the component instead.")
-
-
-@Language.factory(
+@head_factory(
     "multitask_relations",
     requires=["doc.ents"],
     assigns=["doc._.relations"],
     default_config={
-        "model": DEFAULT_RELATION_MODEL,
+        "model": default_model("RelationClassifier"),
         "candidates": "gold",
         "max_distance": 100,
         "hidden_width": 256,
-        "loss_weight": 1.0,
-        "balance": None,
-        "label_smoothing": 0.0,
-        "class_weights": None,
-        "abstain": 0.0,
-        "corpora": None,
         "scorer": {"@scorers": "spacy_multitask.relation_scorer.v1"},
     },
     default_score_weights={
@@ -82,22 +78,15 @@ def _forward(model: Model, docs: list[Doc], is_train: bool) -> Any:
         "rels_per_type": None,
     },
 )
-@with_types
 def make_relations(
     nlp: Language,
     name: str,
     model: Model,
+    options: HeadOptions,
     candidates: str,
     max_distance: int,
     hidden_width: int,
-    loss_weight: float,
-    balance: nn.Module | None,
-    label_smoothing: float,
-    class_weights: dict[str, float] | None,
-    abstain: float,
-    corpora: list[str] | None,
-    scorer: Callable | None,
-) -> RelationExtractor:
+) -> "RelationExtractor":
     """Create a relation extractor that writes `doc._.relations`. It reads `doc.ents`.
 
     model (Model): See `spacy_multitask.RelationClassifier.v1`.
@@ -106,31 +95,16 @@ def make_relations(
         [training] annotating_components).
     max_distance (int): Most tokens between head and tail.
     hidden_width (int): Width of the hidden layer.
-    loss_weight (float): Factor on this head's loss.
-    balance (Optional[Module]): What learns a factor on this head's loss besides, such as
-        `spacy_multitask.uncertainty_weight.v1`.
-    label_smoothing (float): Probability mass spread over all labels in training.
-    class_weights (Optional[Dict[str, float]]): Factors on the loss of gold items, by label;
-        "none" is no relation. Labels that are not named have 1.
-    abstain (float): Probability below which a relation is left out.
-    corpora (Optional[List[str]]): Names of the training corpora that this head learns from and is
-        scored on, if not all: for corpora that annotate one layer after different schemes.
-    scorer (Optional[Callable]): Scores examples.
+    options (HeadOptions): What all heads take. "none" in `class_weights` is no relation.
     """
     return RelationExtractor(
         nlp.vocab,
         model,
         name,
+        options,
         candidates=candidates,
         max_distance=max_distance,
         hidden_width=hidden_width,
-        loss_weight=loss_weight,
-        balance=balance,
-        label_smoothing=label_smoothing,
-        class_weights=class_weights,
-        abstain=abstain,
-        corpora=corpora,
-        scorer=scorer,
     )
 
 
@@ -160,7 +134,7 @@ class RelationExtractor(Head):
     learned, and of those of an entity with itself none; in the score all of them count.
     """
 
-    labels_doc = "doc._.relations"
+    kind = KIND
     model_name = "relation_classifier"
 
     def __init__(
@@ -168,30 +142,13 @@ class RelationExtractor(Head):
         vocab: Vocab,
         model: Model,
         name: str,
+        options: HeadOptions,
         *,
         candidates: str,
         max_distance: int,
         hidden_width: int,
-        loss_weight: float,
-        balance: nn.Module | None,
-        label_smoothing: float,
-        class_weights: dict[str, float] | None,
-        abstain: float,
-        corpora: list[str] | None,
-        scorer: Callable | None,
     ):
-        super().__init__(
-            vocab,
-            model,
-            name,
-            loss_weight=loss_weight,
-            balance=balance,
-            label_smoothing=label_smoothing,
-            class_weights=class_weights,
-            abstain=abstain,
-            corpora=corpora,
-            scorer=scorer,
-        )
+        super().__init__(vocab, model, name, options)
         if candidates not in CANDIDATES:
             raise ValueError(f"candidates = {candidates!r} is not one of {', '.join(CANDIDATES)}.")
         if max_distance < 0 or hidden_width < 1:
@@ -281,11 +238,8 @@ class RelationExtractor(Head):
 
     # Prediction
 
-    def gold_logits(self, examples: list[Example]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        gold = self.gold(list(map(self._hide_foreign_gold, examples)))
-        if gold is None:
-            return {}
-        words = self.packed([eg.predicted for eg in examples]).word_vectors
+    def logits_at(self, docs: list[Doc], gold: Pairs) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        words = self.packed(docs).word_vectors
         logits = self.module.project(words, gold.spans, gold.types, gold.pairs)
         return {"": (logits.cpu().numpy(), gold.targets)}
 
@@ -368,12 +322,6 @@ def aligned_relations(example: Example) -> list[tuple[SpanTuple, SpanTuple, str]
     return found
 
 
-@registry.scorers("spacy_multitask.relation_scorer.v1")
-@with_types
-def make_relation_scorer(prefix: str = "") -> Callable:
-    return prefixed(score_relations, prefix)
-
-
 def score_relations(examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
     """Score relations over docs whose relations are known.
 
@@ -381,42 +329,27 @@ def score_relations(examples: Iterable[Example], **kwargs: Any) -> dict[str, Any
         and the label must be right; rels_per_type; rels_boundaries_f, where types need not be.
         None where nothing is known.
     """
-    counts: dict[str, np.ndarray] = {}
-    loose = np.zeros(3)
-    known = False
-    for example in examples:
-        if KEY not in example.reference.user_data:
-            continue
-        known = True
-        gold = set(aligned_relations(example) or [])
-        cut = len(example.reference.user_data[KEY]) - len(aligned_relations(example) or [])
-        own = {
-            (tuple(plain(r.head)), tuple(plain(r.tail)), r.label)
-            for r in get_relations(example.predicted)
-        }
-        for relations, place in ((gold & own, 0), (own, 1), (gold, 2)):
-            for _, _, label in relations:
-                counts.setdefault(label, np.zeros(3))[place] += 1
-        bare_gold, bare_own = ({(h[:2], t[:2], x) for h, t, x in side} for side in (gold, own))
-        loose += len(bare_gold & bare_own), len(bare_own), len(bare_gold) + cut
-        if cut:
-            counts.setdefault("", np.zeros(3))[2] += cut
+    known = [items for eg in examples if (items := _items(eg, None, "")) is not None]
     if not known:
         return {"rels_p": None, "rels_r": None, "rels_f": None, "rels_boundaries_f": None}
-    p, r, f = _prf(sum(counts.values(), np.zeros(3)))
+    by_label: defaultdict[str, PRFScore] = defaultdict(PRFScore)
+    strict, loose = PRFScore(), PRFScore()
+    for items in known:
+        for label, (right, own, gold) in items.counts_by_label().items():
+            by_label[label] += PRFScore(tp=right, fp=own - right, fn=gold - right)
+        strict.score_set(items.own, items.gold)
+        loose.score_set(
+            *({(h[:2], t[:2], x) for h, t, x in side} for side in (items.own, items.gold))
+        )
+        strict.fn += items.cut.total()
+        loose.fn += items.cut.total()
     return {
-        "rels_p": p,
-        "rels_r": r,
-        "rels_f": f,
-        "rels_boundaries_f": _prf(loose)[2],
-        "rels_per_type": {
-            label: dict(zip("prf", _prf(count))) for label, count in sorted(counts.items()) if label
-        },
+        "rels_p": strict.precision,
+        "rels_r": strict.recall,
+        "rels_f": strict.fscore,
+        "rels_boundaries_f": loose.fscore,
+        "rels_per_type": {label: score.to_dict() for label, score in sorted(by_label.items())},
     }
 
 
-def _prf(count: np.ndarray) -> tuple[float, float, float]:
-    right, own, gold = count.tolist()
-    p = right / own if own else 0.0
-    r = right / gold if gold else 0.0
-    return p, r, (2 * p * r / (p + r) if right else 0.0)
+make_relation_scorer = register_scorer("relation", score_relations)

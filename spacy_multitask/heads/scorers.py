@@ -3,9 +3,6 @@
 Counting is spaCy's; these scorers choose what it may count.
 """
 
-from __future__ import annotations
-
-import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from types import MappingProxyType
@@ -16,23 +13,15 @@ from spacy.tokens import Doc, Span
 from spacy.training import Example
 from spacy.util import registry
 
-from ..registering import with_types
+from ..registering import refuse_quoted_numbers
+from .kinds import in_order, is_task_score, score_named
 
-# How a score ends that sums up a head.
-TASK_SCORE = re.compile(
-    r"(^|[_/])((tag|pos|morph|lemma|cats)_acc|dep_las|sents_f|cats_score|ents_f|rels_f|spans_.+_f)$"
-)
 # Examples that are looked at in one go for gold; the first that have some are enough.
 SAMPLE = 50
 
 
-def is_task_score(name: str) -> bool:
-    """RETURNS (bool): Whether a score of this name sums up a task, and not some aspect of it."""
-    return TASK_SCORE.search(name) is not None
-
-
 @registry.scorers("spacy_multitask.task_scorer.v1")
-@with_types
+@refuse_quoted_numbers
 def make_task_scorer() -> Callable:
     return score_tasks
 
@@ -94,62 +83,52 @@ def _has_gold(head: Any, examples: list[Example]) -> bool:
     return any(_task_score(head, part) is not None for part in parts)
 
 
-def main_score(scores: dict[str, Any]) -> str | None:
+def main_score(scores: Mapping[str, Any]) -> str | None:
     """RETURNS (Optional[str]): Name of the score that sums up a head best, the first one that has a
-    value, as heads order them; None if there is none."""
-    names = [k for k, v in scores.items() if is_task_score(k) and isinstance(v, int | float)]
-    # spaCy's parser has its sentences before its trees.
-    return next((name for name in names if name.endswith("dep_las")), next(iter(names), None))
+    value, as tables order them; None if there is none."""
+    return next(
+        (k for k in in_order(scores) if is_task_score(k) and isinstance(scores[k], int | float)),
+        None,
+    )
+
+
+def known_scores(head: Any, examples: list[Example]) -> dict[str, Any]:
+    """RETURNS (Dict[str, Any]): Scores of a component that have a value. Some of spaCy's own heads
+    count docs without gold as wrong; where all docs are, they have none."""
+    scores = {name: v for name, v in head.score(examples).items() if v is not None}
+    first = next(filter(None, map(score_named, scores)), None)
+    if first is None or not first.kind.scores_unknown or hasattr(head, "has_gold"):
+        return scores
+    is_known = any(first.kind.count(eg.reference) is not None for eg in examples)
+    return scores if is_known else {}
 
 
 def _task_score(head: Any, examples: list[Example]) -> float | None:
-    scores = head.score(examples)
+    scores = known_scores(head, examples)
     name = main_score(scores)
-    if name is None:
-        return None
-    # Without gold spaCy's own heads of topics have 0.
-    is_own = name.startswith("cats") and not hasattr(head, "has_gold")
-    if is_own and not any(eg.reference.cats for eg in examples):
-        return None
-    return scores[name]
+    return None if name is None else scores[name]
 
 
-def prefixed(score: Callable, prefix: str) -> Callable:
-    """Tell the scores of several heads of one kind apart.
+def register_scorer(name: str, score: Callable) -> Callable:
+    """Register a scorer for configs.
 
-    prefix (str): What to put before the name of each score.
+    name (str): What stands before "_scorer.v1".
+    RETURNS (Callable): Makes the scorer; an option `prefix` stands before the name of each score,
+        which tells several heads of one kind apart.
     """
-    return partial(_score_with_prefix, score, prefix) if prefix else score
+
+    @registry.scorers(f"spacy_multitask.{name}_scorer.v1")
+    @refuse_quoted_numbers
+    def make_scorer(prefix: str = "") -> Callable:
+        return partial(_score_with_prefix, score, prefix) if prefix else score
+
+    return make_scorer
 
 
 def _score_with_prefix(
     score: Callable, prefix: str, examples: Iterable[Example], **kwargs: Any
 ) -> dict[str, Any]:
     return {prefix + name: value for name, value in score(examples, **kwargs).items()}
-
-
-@registry.scorers("spacy_multitask.tagger_scorer.v1")
-@with_types
-def make_tagger_scorer(prefix: str = "") -> Callable:
-    return prefixed(score_tags, prefix)
-
-
-@registry.scorers("spacy_multitask.chunk_scorer.v1")
-@with_types
-def make_chunk_scorer(prefix: str = "") -> Callable:
-    return prefixed(score_chunks, prefix)
-
-
-@registry.scorers("spacy_multitask.ner_scorer.v1")
-@with_types
-def make_ner_scorer(prefix: str = "") -> Callable:
-    return prefixed(score_ents, prefix)
-
-
-@registry.scorers("spacy_multitask.textcat_scorer.v1")
-@with_types
-def make_textcat_scorer(prefix: str = "") -> Callable:
-    return prefixed(score_cats, prefix)
 
 
 def score_tags(
@@ -303,3 +282,9 @@ def best_cat(doc: Doc, labels: list[str]) -> str:
     the doc has none of them."""
     own = [label for label in labels if label in doc.cats]
     return max(own, key=doc.cats.__getitem__) if own else ""
+
+
+make_tagger_scorer = register_scorer("tagger", score_tags)
+make_chunk_scorer = register_scorer("chunk", score_chunks)
+make_ner_scorer = register_scorer("ner", score_ents)
+make_textcat_scorer = register_scorer("textcat", score_cats)

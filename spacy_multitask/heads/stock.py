@@ -5,11 +5,10 @@ textcat, spancat and senter do not: a doc of a corpus without topics counts as a
 one without sentence boundaries as one sentence. Those are here again, with the same options.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from spacy.attrs import DEP, LEMMA, MORPH, POS, SENT_START
 from spacy.language import Language
 from spacy.pipeline import SentenceRecognizer as SpacySentenceRecognizer
 from spacy.pipeline.spancat import SpanCategorizer as SpacySpanCategorizer
@@ -18,10 +17,13 @@ from spacy.pipeline.textcat import TextCategorizer as SpacyTextCategorizer
 from spacy.pipeline.textcat_multilabel import (
     MultiLabel_TextCategorizer as SpacyMultiLabelTextCategorizer,
 )
+from spacy.tokens import Doc
 from spacy.training import Example
 from thinc.api import Model
 
-from ..registering import with_types
+from ..registering import refuse_quoted_numbers
+from .items import Items, group_items, span_items, token_items
+from .kinds import HeadKind, Score, register, spans_in, words_with
 
 try:
     from spacy.pipeline.factories import register_factories
@@ -31,24 +33,119 @@ else:
     register_factories()  # else they come with the first pipeline, which may not be there yet
 
 
-def _defaults(factory: str) -> dict[str, Any]:
-    return dict(Language.get_factory_meta(factory).default_config or {})
+# The parser is not scored on punctuation.
+PUNCTUATION = ("p", "punct")
 
 
-def _score_weights(factory: str) -> dict[str, float | None]:
-    return dict(Language.get_factory_meta(factory).default_score_weights or {})
+def _tree_items(example: Example, head: Any, key: str) -> Items | None:
+    if not example.reference.has_annotation("DEP"):
+        return None
+    heads, deps = example.get_aligned_parse(projectivize=False)
+    gold = {(i, h, d.lower()) for i, (h, d) in enumerate(zip(heads, deps)) if d}
+    own = {(t.i, t.head.i, t.dep_.lower()) for t in example.predicted if deps[t.i]}
+    gold, own = ({item for item in x if item[-1] not in PUNCTUATION} for x in (gold, own))
+    return Items(gold, own)
 
 
-@Language.factory(
-    "partial_textcat",
-    assigns=["doc.cats"],
-    default_config=_defaults("textcat"),
-    default_score_weights=_score_weights("textcat"),
+def _bare_tree_items(example: Example, head: Any, key: str) -> Items | None:
+    items = _tree_items(example, head, key)
+    if items is None:
+        return None
+    gold, own = ({(i, h, "") for i, h, _ in side} for side in items[:2])
+    return Items(gold, own)
+
+
+def _sentence_items(example: Example, head: Any, key: str) -> Items | None:
+    reference, predicted = example.reference, example.predicted
+    if not reference.has_annotation("SENT_START"):
+        return None
+    own = predicted.sents if predicted.has_annotation("SENT_START") else ()
+    return span_items(example, reference.sents, own)
+
+
+def _sentences(doc: Doc) -> int | None:
+    # The first word begins a sentence in any case.
+    rest = doc.to_array(SENT_START)[1:]
+    return 1 + int((rest == 1).sum()) if rest.any() else None
+
+
+MORPHOLOGIZER = register(
+    HeadKind(
+        name="morphologizer",
+        factories=("morphologizer",),
+        learns_from="token.morph or token.pos_",
+        items="words with features",
+        count=words_with(MORPH, POS),
+        scores=(
+            Score("pos_acc", token_items("POS")),
+            Score("morph_acc", token_items("MORPH", has_labels=False)),
+        ),
+        place=20,
+    )
 )
-@with_types
+LEMMATIZER = register(
+    HeadKind(
+        name="trainable_lemmatizer",
+        factories=("trainable_lemmatizer",),
+        learns_from="token.lemma_",
+        items="lemmas",
+        count=words_with(LEMMA),
+        scores=(Score("lemma_acc", token_items("LEMMA", has_labels=False)),),
+        place=30,
+    )
+)
+PARSER = register(
+    HeadKind(
+        name="parser",
+        factories=("parser", "beam_parser"),
+        learns_from="token.head and token.dep_",
+        items="words with a relation",
+        count=words_with(DEP),
+        scores=(Score("dep_uas", _bare_tree_items, is_main=False), Score("dep_las", _tree_items)),
+        place=40,
+    )
+)
+SENTER = register(
+    HeadKind(
+        name="senter",
+        factories=("senter", "partial_senter"),
+        learns_from="token.is_sent_start",
+        items="sentences",
+        count=_sentences,
+        scores=(Score("sents_f", _sentence_items),),
+        place=50,
+    )
+)
+SPANCAT = register(
+    HeadKind(
+        name="spancat",
+        factories=("spancat", "spancat_singlelabel", "partial_spancat"),
+        learns_from='doc.spans["sc"]',
+        items="spans",
+        count=spans_in("sc"),
+        is_in_groups=True,
+        scores=(Score("spans_*_f", group_items),),
+        place=95,
+    )
+)
+
+
+def _partial(factory: str) -> Callable:
+    """Register a factory of another name, with the options of spaCy's."""
+    meta = Language.get_factory_meta(factory)
+    register_factory = Language.factory(
+        f"partial_{factory}",
+        assigns=meta.assigns,
+        default_config=dict(meta.default_config or {}),
+        default_score_weights=dict(meta.default_score_weights or {}),
+    )
+    return lambda make: register_factory(refuse_quoted_numbers(make))
+
+
+@_partial("textcat")
 def make_partial_textcat(
     nlp: Language, name: str, model: Model, threshold: float, scorer: Callable | None
-) -> PartialTextCategorizer:
+) -> "PartialTextCategorizer":
     """Create spaCy's `textcat` for training data in which some docs have no `cats`.
 
     Options are those of `textcat`, https://spacy.io/api/textcategorizer
@@ -56,16 +153,10 @@ def make_partial_textcat(
     return PartialTextCategorizer(nlp.vocab, model, name, threshold=threshold, scorer=scorer)
 
 
-@Language.factory(
-    "partial_textcat_multilabel",
-    assigns=["doc.cats"],
-    default_config=_defaults("textcat_multilabel"),
-    default_score_weights=_score_weights("textcat_multilabel"),
-)
-@with_types
+@_partial("textcat_multilabel")
 def make_partial_textcat_multilabel(
     nlp: Language, name: str, model: Model, threshold: float, scorer: Callable | None
-) -> PartialMultiLabelTextCategorizer:
+) -> "PartialMultiLabelTextCategorizer":
     """Create spaCy's `textcat_multilabel` for training data in which some docs have no `cats`.
 
     Options are those of `textcat_multilabel`, https://spacy.io/api/textcategorizer
@@ -75,13 +166,7 @@ def make_partial_textcat_multilabel(
     )
 
 
-@Language.factory(
-    "partial_spancat",
-    assigns=["doc.spans"],
-    default_config=_defaults("spancat"),
-    default_score_weights=_score_weights("spancat"),
-)
-@with_types
+@_partial("spancat")
 def make_partial_spancat(
     nlp: Language,
     name: str,
@@ -91,7 +176,7 @@ def make_partial_spancat(
     scorer: Callable | None,
     threshold: float,
     max_positive: int | None,
-) -> PartialSpanCategorizer:
+) -> "PartialSpanCategorizer":
     """Create spaCy's `spancat` for training data in which some docs lack `doc.spans[spans_key]`.
 
     Options are those of `spancat`, https://spacy.io/api/spancategorizer
@@ -111,16 +196,10 @@ def make_partial_spancat(
     )
 
 
-@Language.factory(
-    "partial_senter",
-    assigns=["token.is_sent_start"],
-    default_config=_defaults("senter"),
-    default_score_weights=_score_weights("senter"),
-)
-@with_types
+@_partial("senter")
 def make_partial_senter(
     nlp: Language, name: str, model: Model, overwrite: bool, scorer: Callable | None
-) -> PartialSentenceRecognizer:
+) -> "PartialSentenceRecognizer":
     """Create spaCy's `senter` for training data in which some docs have no sentence boundaries.
 
     Options are those of `senter`, https://spacy.io/api/sentencerecognizer
@@ -133,11 +212,14 @@ class _PartialCats(SpacyTextCategorizer):
 
     def get_loss(self, examples: Iterable[Example], scores: Any) -> tuple[float, Any]:
         examples = list(examples)
-        d_scores: Any = super().get_loss(examples, scores)[1]
-        for row, example in enumerate(examples):
-            if not example.reference.cats:
-                d_scores[row] = 0
-        return float((d_scores**2).mean()), d_scores
+        d_scores = self.model.ops.xp.zeros_like(scores)
+        rows = [row for row, example in enumerate(examples) if example.reference.cats]
+        if not rows:
+            return 0.0, d_scores
+        # Of these alone: the loss is a mean, whose count must not grow with docs that know nothing.
+        loss, d_known = super().get_loss([examples[row] for row in rows], scores[rows])
+        d_scores[rows] = d_known
+        return loss, d_scores
 
     def score(self, examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
         known = [example for example in examples if example.reference.cats]

@@ -1,8 +1,6 @@
 """Part-of-speech tags: `token.tag_` and `token.pos_`."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,117 +11,88 @@ from spacy.tokens import Doc, Token
 from spacy.training import Example
 from spacy.vocab import Vocab
 from thinc.api import Model
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..encoder.batch import PackedBatch
+from ..corpus.survey import Survey
+from ..encoder.batch import PackedBatch, blank_tokens
 from ..layers.classifier import Classifier
-from ..registering import with_types
-from .base import DEFAULT_TOKEN_MODEL, UNKNOWN, pack_targets, same_tokens
+from ..layers.crf import UNKNOWN
+from .architectures import default_model
+from .gold import pack_targets, same_tokens
+from .items import token_items
+from .kinds import HeadKind, Recipe, Score, Second, register, words_with
+from .options import HeadOptions, head_factory
 from .tokens import TokenHead
 
 # cfg entry -> attribute of the doc
-LAYERS = {"tags": TAG, "pos": POS}
-NO_LABEL = -1
+ATTRIBUTES = {"tags": TAG, "pos": POS}
+NO_LABEL, BLANK = -1, -2
+# As spaCy's pipelines have it.
+OF_BLANKS = {"tags": "_SP", "pos": "SPACE"}
+FINE = "token.tag_"
 
 
-@Language.factory(
+def _scores(train: Survey, dev: Survey) -> tuple[str, ...]:
+    return ("tag_acc", "pos_acc") if dev.known[FINE] else ("pos_acc", "tag_acc")
+
+
+KIND = register(
+    HeadKind(
+        name="tagger",
+        factories=("multitask_tagger", "tagger"),
+        learns_from=f"{FINE} or token.pos_",
+        items="tagged words",
+        count=words_with(TAG, POS),
+        parts={FINE: words_with(TAG)},
+        scores=(
+            Score("tag_acc", token_items("TAG"), confused="tags", layer="tags"),
+            Score("pos_acc", token_items("POS"), layer="tags"),
+        ),
+        place=10,
+        recipe=Recipe(scores=_scores, second=Second(option="extension", part=FINE)),
+    )
+)
+
+
+@head_factory(
     "multitask_tagger",
     assigns=["token.tag", "token.pos"],
     default_config={
-        "model": DEFAULT_TOKEN_MODEL,
+        "model": default_model("TokenClassifier"),
         "extension": None,
-        "loss_weight": 1.0,
-        "balance": None,
-        "label_smoothing": 0.0,
-        "class_weights": None,
-        "abstain": 0.0,
-        "corpora": None,
         "scorer": {"@scorers": "spacy_multitask.tagger_scorer.v1"},
     },
     default_score_weights={"tag_acc": 1.0, "pos_acc": 0.0},
 )
-@with_types
 def make_tagger(
-    nlp: Language,
-    name: str,
-    model: Model,
-    extension: str | None,
-    loss_weight: float,
-    balance: nn.Module | None,
-    label_smoothing: float,
-    class_weights: dict[str, float] | None,
-    abstain: float,
-    corpora: list[str] | None,
-    scorer: Callable | None,
-) -> Tagger:
+    nlp: Language, name: str, model: Model, options: HeadOptions, extension: str | None
+) -> "Tagger":
     """Create a tagger for fine-grained tags and coarse parts of speech.
 
     model (Model): See `spacy_multitask.TokenClassifier.v1`.
     extension (Optional[str]): Write tags to this extension of tokens, `token._.EXTENSION`, in place
         of `token.tag_`: for a second tagger with other tags. It still learns from `token.tag_`, so
         name its `corpora`; and give its scorer a prefix.
-    loss_weight (float): Factor on this head's loss.
-    balance (Optional[Module]): What learns a factor on this head's loss besides, such as
-        `spacy_multitask.uncertainty_weight.v1`.
-    label_smoothing (float): Probability mass spread over all tags in training.
-    class_weights (Optional[Dict[str, float]]): Factors on the loss of gold items, by label, of tags
-        and of parts of speech. Labels that are not named have 1.
-    abstain (float): Probability below which a word gets no label of a layer: "".
-    corpora (Optional[List[str]]): Names of the training corpora that this head learns from and is
-        scored on, if not all: for corpora that annotate one layer after different schemes.
-    scorer (Optional[Callable]): Scores examples.
+    options (HeadOptions): What all heads take. A word whose label of a layer stays below `abstain`
+        gets "" for it. `class_weights` are of tags and of parts of speech.
     """
-    return Tagger(
-        nlp.vocab,
-        model,
-        name,
-        extension=extension,
-        loss_weight=loss_weight,
-        balance=balance,
-        label_smoothing=label_smoothing,
-        class_weights=class_weights,
-        abstain=abstain,
-        corpora=corpora,
-        scorer=scorer,
-    )
+    return Tagger(nlp.vocab, model, name, options, extension=extension)
 
 
 class Tagger(TokenHead):
     """Labels each token with a tag, a part of speech, or both: what the training data has.
 
     A token without tag is unknown: it is left out of the loss and of the score, for each of the
-    two layers on its own. Tokens that have no counterpart in the gold tokenization, too.
+    two layers on its own. So are tokens that have no counterpart in the gold tokenization, and
+    blanks (a line break, a second space), which always get "_SP" and "SPACE".
     """
 
-    labels_doc = "token.tag_ or token.pos_"
+    kind = KIND
 
     def __init__(
-        self,
-        vocab: Vocab,
-        model: Model,
-        name: str,
-        *,
-        extension: str | None,
-        loss_weight: float,
-        balance: nn.Module | None,
-        label_smoothing: float,
-        class_weights: dict[str, float] | None,
-        abstain: float,
-        corpora: list[str] | None,
-        scorer: Callable | None,
+        self, vocab: Vocab, model: Model, name: str, options: HeadOptions, *, extension: str | None
     ):
-        super().__init__(
-            vocab,
-            model,
-            name,
-            loss_weight=loss_weight,
-            balance=balance,
-            label_smoothing=label_smoothing,
-            class_weights=class_weights,
-            abstain=abstain,
-            corpora=corpora,
-            scorer=scorer,
-        )
+        super().__init__(vocab, model, name, options)
         if extension == "":
             raise ValueError(
                 f"extension of {name!r} is empty. null writes token.tag_ and token.pos_; a name "
@@ -136,7 +105,7 @@ class Tagger(TokenHead):
     @property
     def layers(self) -> dict[str, int]:
         """RETURNS (Dict[str, int]): What it may learn; an extension holds one label per token."""
-        return LAYERS if self.extension is None else {"tags": TAG}
+        return ATTRIBUTES if self.extension is None else {"tags": TAG}
 
     def score_options(self) -> dict[str, Any]:
         return {"extension": self.extension}
@@ -162,8 +131,9 @@ class Tagger(TokenHead):
         found: dict[str, set[int]] = {layer: set() for layer in self.layers}
         strings = self.vocab.strings
         for example in examples:
+            words = ~blank_tokens(example.reference)
             for layer, attr in self.layers.items():
-                found[layer].update(np.unique(example.reference.to_array(attr)).tolist())
+                found[layer].update(np.unique(example.reference.to_array(attr)[words]).tolist())
         return {layer: sorted(strings[i] for i in ids if i) for layer, ids in found.items()}
 
     def gold(self, examples: list[Example]) -> dict[str, tuple[np.ndarray, np.ndarray]] | None:
@@ -187,6 +157,7 @@ class Tagger(TokenHead):
             if not same_tokens(example):
                 name = "TAG" if attr == TAG else "POS"
                 values = np.array([v or 0 for v in example.get_aligned(name)], np.uint64)
+            values[blank_tokens(example.predicted)] = 0
             try:
                 yield np.array([index[int(v)] for v in values], np.int64)
             except KeyError as error:
@@ -213,8 +184,8 @@ class Tagger(TokenHead):
 
     def predict(self, docs: Iterable[Doc]) -> dict[str, np.ndarray]:
         """RETURNS (Dict[str, ndarray]): Class index of every word of the batch, int64 (n_words,),
-        per layer; NO_LABEL where it abstains."""
-        logits, _ = self.word_logits(list(docs))
+        per layer; NO_LABEL where it abstains, BLANK for blanks."""
+        logits, batch = self.logits_and_batch(list(docs))
         best = {}
         for layer in self.layers:
             if self.cfg.get(layer):
@@ -224,6 +195,8 @@ class Tagger(TokenHead):
                     sure = (own / self.temperature(layer)).softmax(1).amax(1) >= self.abstain
                     best[layer] = best[layer].where(sure, NO_LABEL)
         found = torch.stack(list(best.values())).cpu().numpy()
+        if batch.blank is not None:
+            found[:, batch.blank] = BLANK
         return dict(zip(best, found))
 
     def probs(self, docs: Iterable[Doc]) -> dict[str, list[np.ndarray]]:
@@ -232,11 +205,8 @@ class Tagger(TokenHead):
         found, cuts = probs.cpu().numpy(), np.cumsum(lengths)[:-1]
         return {layer: np.split(found[:, columns], cuts) for layer, columns in self.choices.items()}
 
-    def gold_logits(self, examples: list[Example]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        gold = self.gold(list(map(self._hide_foreign_gold, examples)))
-        if gold is None:
-            return {}
-        logits = self.word_logits([eg.predicted for eg in examples])[0].cpu().numpy()
+    def logits_at(self, docs: list[Doc], gold: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        logits = self.word_logits(docs)[0].cpu().numpy()
         return {
             layer: (logits[rows, self._columns(layer)], targets)
             for layer, (rows, targets) in gold.items()
@@ -248,10 +218,10 @@ class Tagger(TokenHead):
             self._set_extension(docs, predictions["tags"], self.extension)
             return
         strings = self.vocab.strings
-        attrs = [LAYERS[layer] for layer in predictions]
+        attrs = [ATTRIBUTES[layer] for layer in predictions]
         columns = [
-            # NO_LABEL takes the last.
-            np.array([*map(strings.add, self.cfg[layer]), 0], np.uint64)[best]
+            # NO_LABEL takes the last, BLANK the one before.
+            np.array([*map(strings.add, [*self.cfg[layer], OF_BLANKS[layer]]), 0], np.uint64)[best]
             for layer, best in predictions.items()
         ]
         array: Any = np.stack(columns, axis=1)
@@ -262,7 +232,7 @@ class Tagger(TokenHead):
             start += len(doc)
 
     def _set_extension(self, docs: Iterable[Doc], best: np.ndarray, extension: str) -> None:
-        names = [*self.cfg["tags"], ""]  # NO_LABEL takes the last
+        names = [*self.cfg["tags"], OF_BLANKS["tags"], ""]  # as in `set_annotations`
         tags = [names[k] for k in best.tolist()]
         start = 0
         for doc in docs:

@@ -1,7 +1,5 @@
 """Topics and other labels of whole documents: `doc.cats`."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Container, Iterable
 from typing import Any
 
@@ -11,23 +9,18 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
 from spacy.vocab import Vocab
-from thinc.api import Config, Model, torch2xp, xp2torch
+from thinc.api import Model, torch2xp, xp2torch
 from torch import Tensor, nn
 
+from ..corpus.survey import Survey
 from ..encoder.batch import PackedBatch
 from ..layers.classifier import Classifier
-from ..registering import with_types
-from .architectures import add_linear_logits
+from .architectures import add_linear_logits, copy_of, default_model
 from .base import Head
-
-DEFAULT_DOC_MODEL = Config().from_str("""
-[model]
-@architectures = "spacy_multitask.DocClassifier.v1"
-
-[model.tok2vec]
-@architectures = "spacy_multitask.EncoderListener.v1"
-""")["model"]
-
+from .items import Items
+from .kinds import HeadKind, Recipe, Score, Second, register
+from .options import HeadOptions, head_factory
+from .scorers import best_cat, knows_cats
 
 ROUNDING = 1e-6  # of values in float32
 BOTH_TRUE = (
@@ -35,21 +28,94 @@ BOTH_TRUE = (
     "exclusive_classes = false if several may be true; or, if they belong to two heads, tell each "
     "its labels ([initialize.components]) or its corpora."
 )
+# From so many labels on a bag of words takes more memory and time than it is worth.
+MANY_TOPICS = 50
+# As in configs/multitask.cfg.
+LINEAR_MODEL = """
+[components.{name}.model]
+@architectures = "spacy_multitask.DocClassifier.v1"
+
+[components.{name}.model.tok2vec]
+@architectures = "spacy_multitask.EncoderListener.v1"
+
+# Topics from the words alone, learned beside those from the encoder and added to them.
+[components.{name}.model.linear_model]
+@architectures = "spacy.TextCatBOW.v3"
+exclusive_classes = true
+ngram_size = 1
+no_output_layer = true
+length = 65536
+nO = null"""
 
 
-@Language.factory(
+def _best_items(example: Example, head: Any, key: str) -> Items | None:
+    """The label that is most true."""
+    reference, predicted = example.reference, example.predicted
+    labels = [*reference.cats, *predicted.cats] if head is None else list(head.labels)
+    if not knows_cats(reference, labels, multi_label=False):
+        return None
+    return Items({(best_cat(reference, labels),)}, {(best_cat(predicted, labels),)})
+
+
+def _true_items(example: Example, head: Any, key: str) -> Items | None:
+    """All labels that are true, where several may be."""
+    if getattr(head, "exclusive_classes", True):
+        return None
+    cats = example.reference.cats
+    known = [label for label in head.labels if label in cats]
+    if not known:
+        return None
+    said = head.true_labels(example.predicted)
+    true = {(label,) for label in known if cats[label] > 0}  # as spaCy's Scorer
+    return Items(true, {(label,) for label in known if label in said})
+
+
+def _scores(train: Survey, dev: Survey) -> tuple[str, ...]:
+    return ("cats_acc", "cats_score") if train.exclusive else ("cats_score",)
+
+
+def _linear_model(name: str, train: Survey) -> str:
+    return LINEAR_MODEL.format(name=name) if len(train.topics) <= MANY_TOPICS else ""
+
+
+KIND = register(
+    HeadKind(
+        name="textcat",
+        factories=("multitask_textcat", "textcat", "textcat_multilabel")
+        + ("partial_textcat", "partial_textcat_multilabel"),
+        learns_from="doc.cats",
+        items="labelled docs",
+        count=lambda doc: 1 if doc.cats else None,
+        scores_unknown=True,
+        scores=(
+            Score("cats_acc", _best_items, layer="cats"),
+            # A mean over labels, which are scored one by one where several may be true.
+            Score(
+                "cats_score",
+                label_items=_true_items,
+                pair_items=_best_items,
+                confused="topics",
+            ),
+        ),
+        place=60,
+        recipe=Recipe(
+            loss_weight=0.5,
+            options=lambda train: {"exclusive_classes": train.exclusive},
+            sections=_linear_model,
+            scores=_scores,
+            second=Second(),
+        ),
+    )
+)
+
+
+@head_factory(
     "multitask_textcat",
     assigns=["doc.cats"],
     default_config={
-        "model": DEFAULT_DOC_MODEL,
+        "model": default_model("DocClassifier"),
         "exclusive_classes": True,
         "threshold": 0.5,
-        "loss_weight": 1.0,
-        "balance": None,
-        "label_smoothing": 0.0,
-        "class_weights": None,
-        "abstain": 0.0,
-        "corpora": None,
         "scorer": {"@scorers": "spacy_multitask.textcat_scorer.v1"},
     },
     default_score_weights={
@@ -60,53 +126,26 @@ BOTH_TRUE = (
         "cats_score_desc": None,
     },
 )
-@with_types
 def make_textcat(
     nlp: Language,
     name: str,
     model: Model,
+    options: HeadOptions,
     exclusive_classes: bool,
     threshold: float,
-    loss_weight: float,
-    balance: nn.Module | None,
-    label_smoothing: float,
-    class_weights: dict[str, float] | None,
-    abstain: float,
-    corpora: list[str] | None,
-    scorer: Callable | None,
-) -> TextCategorizer:
+) -> "TextCategorizer":
     """Create a text categorizer that writes `doc.cats`.
 
     model (Model): See `spacy_multitask.DocClassifier.v1`.
     exclusive_classes (bool): Whether exactly one label is true of each doc.
     threshold (float): Probability from which a label counts as true where several may be, if
         `spacy multitask calibrate` has not found one for the label.
-    loss_weight (float): Factor on this head's loss.
-    balance (Optional[Module]): What learns a factor on this head's loss besides, such as
-        `spacy_multitask.uncertainty_weight.v1`.
-    label_smoothing (float): Probability mass spread over all labels in training.
-    class_weights (Optional[Dict[str, float]]): Factors on the loss of gold items, by label
-        that is true. Labels that are not named have 1.
-    abstain (float): Probability below which nothing is said: with exclusive classes a doc
-        gets none of the labels in `doc.cats` if no label reaches it; else each label whose truth
-        and falsehood both stay below is left out of `doc.cats`.
-    corpora (Optional[List[str]]): Names of the training corpora that this head learns from and is
-        scored on, if not all: for corpora that annotate one layer after different schemes.
-    scorer (Optional[Callable]): Scores examples.
+    options (HeadOptions): What all heads take. With exclusive classes a doc gets none of the labels
+        in `doc.cats` if none reaches `abstain`; else each label whose truth and falsehood both stay
+        below is left out. `class_weights` are of labels that are true.
     """
     return TextCategorizer(
-        nlp.vocab,
-        model,
-        name,
-        exclusive_classes=exclusive_classes,
-        threshold=threshold,
-        loss_weight=loss_weight,
-        balance=balance,
-        label_smoothing=label_smoothing,
-        class_weights=class_weights,
-        abstain=abstain,
-        corpora=corpora,
-        scorer=scorer,
+        nlp.vocab, model, name, options, exclusive_classes=exclusive_classes, threshold=threshold
     )
 
 
@@ -117,7 +156,7 @@ class TextCategorizer(Head):
     counts if one of its labels is true; else each label that is present, true or false, does.
     """
 
-    labels_doc = "doc.cats"
+    kind = KIND
     model_name = "doc_classifier"
 
     def __init__(
@@ -125,29 +164,12 @@ class TextCategorizer(Head):
         vocab: Vocab,
         model: Model,
         name: str,
+        options: HeadOptions,
         *,
         exclusive_classes: bool,
         threshold: float,
-        loss_weight: float,
-        balance: nn.Module | None,
-        label_smoothing: float,
-        class_weights: dict[str, float] | None,
-        abstain: float,
-        corpora: list[str] | None,
-        scorer: Callable | None,
     ):
-        super().__init__(
-            vocab,
-            model,
-            name,
-            loss_weight=loss_weight,
-            balance=balance,
-            label_smoothing=label_smoothing,
-            class_weights=class_weights,
-            abstain=abstain,
-            corpora=corpora,
-            scorer=scorer,
-        )
+        super().__init__(vocab, model, name, options)
         if not 0 <= threshold <= 1:
             raise ValueError(f"threshold = {threshold} of {name!r} must be in [0, 1].")
         self.exclusive_classes = exclusive_classes
@@ -158,10 +180,6 @@ class TextCategorizer(Head):
         self.linear_weight = model.attrs.get("linear_weight")
         blank = self.linear_model
         self._blank_linear_model = None if blank is None else copy_of(blank)
-
-    @property
-    def label_data(self) -> dict[str, list[str]]:
-        return {"labels": self.cfg["labels"]}
 
     @property
     def n_out(self) -> int:
@@ -297,11 +315,9 @@ class TextCategorizer(Head):
             logits[known], smooth, pos_weight=weight
         )
 
-    def gold_logits(self, examples: list[Example]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        found = self.gold_values(examples)
-        if found is None:
-            return {}
-        logits, values = found
+    def logits_at(self, docs: list[Doc], gold: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        rows, values = gold
+        logits = self.doc_logits(docs).cpu().numpy()[rows]
         if self.exclusive_classes:
             return {"": (logits, np.nan_to_num(values).argmax(1))}
         known = ~np.isnan(values)
@@ -309,10 +325,8 @@ class TextCategorizer(Head):
         return {"": (np.stack([np.zeros_like(true), true], axis=1), values[known] >= 0.5)}
 
     def gold_values(self, examples: list[Example]) -> tuple[np.ndarray, np.ndarray] | None:
-        """RETURNS (Optional[tuple]): Logits of the docs with gold and their values per label, NaN
-        where unknown, both float32 (n, n_labels); None without gold."""
         gold = self.gold(list(map(self._hide_foreign_gold, examples)))
-        if gold is None:
+        if gold is None or self.exclusive_classes:
             return None
         rows, values = gold
         return self.doc_logits([eg.predicted for eg in examples]).cpu().numpy()[rows], values
@@ -353,20 +367,6 @@ class TextCategorizer(Head):
     def threshold(self, label: str) -> float:
         """RETURNS (float): Probability from which a label counts as true."""
         return self.cfg.get("thresholds", {}).get(label, self.default_threshold)
-
-
-def copy_of(model: Model) -> Model:
-    """RETURNS (Model): A copy whose layers stay on the device they are for, and know each other by
-    the same names. thinc's own forgets both."""
-    copied = model.copy()
-    pairs = list(zip(model.walk(), copied.walk(), strict=True))
-    places = {node.id: copy for node, copy in pairs}
-    for node, copy in pairs:
-        copy.ops = node.ops
-        for name in node.ref_names:
-            ref = node.maybe_get_ref(name)
-            copy.set_ref(name, None if ref is None else places[ref.id])
-    return copied
 
 
 def _give(backprop: Callable, gradient: Tensor) -> None:

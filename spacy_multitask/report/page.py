@@ -18,21 +18,14 @@ from spacy.training import Example
 from thinc.api import Model
 
 from ..evaluation.bootstrap import count_correct, label_pairs
-from ..evaluation.calibration import Reliability, reliability
-from ..evaluation.evaluate import (
-    check_gold,
-    is_kind,
-    labelled,
-    main_scores,
-    predict_corpus,
-    score_corpus,
-)
+from ..evaluation.evaluate import check_gold, labelled, main_scores, predict_corpus, score_corpus
+from ..evaluation.reliability import Reliability, reliability
 from ..heads.base import Head
+from ..heads.kinds import all_kinds, is_task_score, score_named
 from ..layers.shim import TorchShim
 from ..progress import progress
-from ..relations import KEY as RELATIONS
 from .charts import line_chart
-from .visualize import LAYERS, draw
+from .visualize import draw
 
 MATRIX_SIZE = 14  # labels in a confusion matrix
 MISTAKES = 5  # docs shown per corpus
@@ -142,15 +135,13 @@ def _matrices(name: str, examples: list[Example], heads: dict[str, Any]) -> list
     """
     found = []
     for score, head in heads.items():
-        for main, counted, what in (
-            ("tag_acc", "tag_acc", "tags"),
-            ("cats_score", "cats_acc", "topics"),
-        ):
-            if is_kind(score, main):
-                pairs = sum((label_pairs(eg, counted, head) for eg in examples), Counter())
-                if pairs:
-                    prefix = score.removesuffix(main).replace("_", " ")
-                    found.append({"title": f"{name}: {prefix}{what}", **_matrix(pairs)})
+        known = score_named(score, head)
+        if known is None or not known.score.confused:
+            continue
+        pairs = sum((label_pairs(eg, score, head) for eg in examples), Counter())
+        if pairs:
+            title = f"{name}: {known.prefix.replace('_', ' ')}{known.score.confused}"
+            found.append({"title": title, **_matrix(pairs)})
     return found
 
 
@@ -177,16 +168,17 @@ def _mistakes(name: str, examples: list[Example], heads: dict[str, Any]) -> list
     """
     heads (Dict[str, Any]): By main score, the component whose it is.
     """
-    # What a drawing does not show is not counted: it has one of tag and part of speech.
-    drawn = {"tag_acc", "pos_acc", "spans_np_f", "ents_f", "rels_f"}
-    if "tag_acc" in heads:
-        drawn.remove("pos_acc")
-    heads = {k: head for k, head in heads.items() if k in drawn or is_kind(k, "cats_acc")}
+    # What a drawing does not show is not counted: of each layer it has one label for each word.
+    drawn: dict[tuple[str, str], str] = {}
+    for score, head in heads.items():
+        known = score_named(score, head)
+        if known is not None and known.layer:
+            drawn.setdefault((known.layer, known.prefix), score)
     wrong = []
     for i, eg in enumerate(examples):
         n = 0
-        for score, head in heads.items():
-            counts = count_correct(eg, score, head)
+        for score in drawn.values():
+            counts = count_correct(eg, score, heads[score])
             if counts is not None:
                 right, own, gold = counts
                 n += max(own, gold) - right
@@ -213,14 +205,13 @@ def _mistakes(name: str, examples: list[Example], heads: dict[str, Any]) -> list
 
 def known_layers(doc: Doc) -> set[str]:
     """RETURNS (Set[str]): Layers that a gold doc annotates; only those can be compared."""
-    known = {
-        "tags": doc.has_annotation("TAG"),
-        "chunks": "np" in doc.spans,
-        "entities": doc.has_annotation("ENT_IOB"),
-        "relations": RELATIONS in doc.user_data,
-        "cats": bool(doc.cats),
-    }
-    return {layer for layer in LAYERS if known[layer]}
+    example, layers = Example(doc, doc), set()
+    for kind in all_kinds():
+        key = kind.recipe.spans_key if kind.recipe else ""
+        for score in kind.scores[:1]:
+            if score.layer and score.items and score.items(example, None, key) is not None:
+                layers.add(score.layer)
+    return layers
 
 
 def _calibration(name: str, nlp: Language, examples: list[Example]) -> list[dict[str, Any]]:
@@ -280,7 +271,7 @@ def _curves(log: str | Path) -> list[dict[str, Any]]:
                 [factor * values[name] for values in logged if name in values],
             )
             for name in names
-            if name != "transformer" and (key != "scores" or _is_main(name))
+            if name != "transformer" and (key != "scores" or is_task_score(name))
         ]
         if drawn:
             curves.append({"title": title, "svg": line_chart(drawn, x_label="step")})
@@ -312,12 +303,6 @@ def _read_log(path: Path) -> list[dict[str, Any]]:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
-
-
-def _is_main(name: str) -> bool:
-    if name.startswith("token_") or "micro" in name or "macro" in name:
-        return False
-    return name.endswith(("_acc", "_f", "_las"))
 
 
 def _sizes(nlp: Language) -> list[dict[str, str]]:

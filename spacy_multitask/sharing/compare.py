@@ -23,11 +23,12 @@ from ..corpus.reader import MultiCorpus, make_multi_corpus
 from ..corpus.survey import Survey, survey, survey_docs
 from ..evaluation.bootstrap import Difference, count_correct, paired_difference
 from ..evaluation.evaluate import check_gold, predict_corpus
+from ..heads.kinds import gold_counts
 from ..heads.scorers import main_score
 from ..training.forecast import Learner, learners_of
 from .conflict import gradient_cosines
 
-KINDS = ("alone", "all", "without")
+RUNS = ("alone", "all", "without")
 # Docs of each training corpus whose gradients are compared.
 CONFLICT_DOCS = 100
 
@@ -63,7 +64,7 @@ class Comparison:
         config: Config,
         *,
         tasks: list[str] | None = None,
-        kinds: Iterable[str] = KINDS,
+        kinds: Iterable[str] = RUNS,
         epochs: int | None = None,
         tests: dict[str, str] | None = None,
     ):
@@ -74,8 +75,8 @@ class Comparison:
             config = Config({**config, section: filled[section]})
         self.config = config
         self.kinds = list(kinds)
-        if not self.kinds or set(self.kinds) - set(KINDS):
-            raise ValueError(f"Runs are {', '.join(KINDS)}, not {', '.join(self.kinds) or 'none'}.")
+        if not self.kinds or set(self.kinds) - set(RUNS):
+            raise ValueError(f"Runs are {', '.join(RUNS)}, not {', '.join(self.kinds) or 'none'}.")
         self.epochs = epochs or config["training"]["max_epochs"]
         if self.epochs < 1:
             raise ValueError(
@@ -97,13 +98,15 @@ class Comparison:
         self.reader = _resolve(config, "train_corpus")
         self.reader.held_out |= self._held_out()
         self.reader.find_leaks(nlp)
-        self.surveys = {name: survey_docs(self.reader.docs(name)) for name in self.reader.corpora}
+        counts = gold_counts()
+        docs = {name: self.reader.docs(name) for name in self.reader.corpora}
+        self.surveys = {name: survey_docs(found, counts) for name, found in docs.items()}
         # Where mixing weighs corpora against each other, that is done with all of them, once.
         self.shares: dict[str, int] | None = None
         if self.reader.mixing != "proportional" or self.reader.given_shares is not None:
             self.shares = self.reader.shares({n: found.docs for n, found in self.surveys.items()})
-        self.test_surveys = {name: survey(path) for name, path in self.tests.items()}
-        self.dev_surveys = {name: survey(path) for name, path in self.dev.items()}
+        self.test_surveys = {name: survey(path, counts) for name, path in self.tests.items()}
+        self.dev_surveys = {name: survey(path, counts) for name, path in self.dev.items()}
         self.tested = {
             corpus: [name for name in self.learners if self._is_tested(name, corpus)]
             for corpus in self.tests
@@ -112,32 +115,31 @@ class Comparison:
 
     def runs(self) -> list[Run]:
         """RETURNS (List[Run]): In the order of training; sets of heads that are alike come once."""
-        wanted: dict[str, set[str]] = {}
-        if "alone" in self.kinds:
-            wanted |= {f"alone: {t}": {t, *self.needs[t]} for t in self.tasks}
-        if "all" in self.kinds:
-            wanted["all"] = set(self.learners)
-        if "without" in self.kinds:
-            for task in self.tasks:
-                # Heads that need what it writes can't do without it.
-                left = {n for n in self.learners if n != task and task not in self.needs[n]}
-                if left:
-                    wanted[f"without: {task}"] = left
-        runs: dict[frozenset[str], Run] = {}
-        for name, heads in wanted.items():
-            ordered = tuple(n for n in self.learners if n in heads)
+        wanted = [
+            (f"{kind}: {task}" if task else kind, self._heads(kind, task))
+            for kind in RUNS
+            if kind in self.kinds
+            for task in ([""] if kind == "all" else self.tasks)
+        ]
+        runs: dict[tuple[str, ...], Run] = {}
+        for name, heads in wanted:
             corpora = tuple(c for c, found in self.surveys.items() if self._gold(heads, c, found))
-            runs.setdefault(frozenset(heads), Run(name, ordered, corpora))
-        return list(runs.values())
+            runs.setdefault(heads, Run(name, heads, corpora))
+        return [run for heads, run in runs.items() if heads]
 
-    def run_of(self, runs: Iterable[Run], kind: str, task: str = "") -> Run | None:
-        """RETURNS (Optional[Run]): The run that serves as this kind for the task."""
+    def _heads(self, kind: str, task: str) -> tuple[str, ...]:
+        """RETURNS (Tuple[str]): What learns in a run of a kind, in order."""
+        # Heads that need what a task writes can't do without it.
         heads = {
             "alone": {task, *self.needs.get(task, ())},
             "all": set(self.learners),
             "without": {n for n in self.learners if n != task and task not in self.needs[n]},
         }[kind]
-        return next((run for run in runs if set(run.heads) == heads), None)
+        return tuple(name for name in self.learners if name in heads)
+
+    def run_of(self, runs: Iterable[Run], kind: str, task: str = "") -> Run | None:
+        """RETURNS (Optional[Run]): The run that serves as this kind for the task."""
+        return next((run for run in runs if run.heads == self._heads(kind, task)), None)
 
     def _held_out(self) -> dict[str, str]:
         return {**{f"{name}_dev": path for name, path in self.dev.items()}, **self.tests}

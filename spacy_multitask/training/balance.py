@@ -1,17 +1,15 @@
 """Loss weights that are learned."""
 
-from __future__ import annotations
-
 import torch
 from spacy.util import registry
 from torch import Tensor, nn
 
-from ..registering import with_types
+from ..registering import refuse_quoted_numbers
 
 
 @registry.misc("spacy_multitask.uncertainty_weight.v1")
-@with_types
-def make_uncertainty_weight(rate: float = 10.0) -> UncertaintyWeight:
+@refuse_quoted_numbers
+def make_uncertainty_weight(rate: float = 10.0) -> "UncertaintyWeight":
     """Learn the weight of a head's loss, as the uncertainty of its task.
 
     rate (float): How many times faster than the heads the weight learns. It is a single number that

@@ -1,23 +1,26 @@
 """Batches of about equal size in words."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 from itertools import takewhile
-from typing import Any
+from typing import Any, TypeVar
 
 from spacy.training import Example
 from spacy.util import registry
 
+from ..corpus.reading import Reading, reading_of
 from ..gone import NO_HOMOGENEOUS, refuse_gone
-from ..plan import PLAN, Reading
-from ..registering import with_types
+from ..plan import join
+from ..registering import refuse_quoted_numbers
+
+BATCHER = "spacy_multitask.batch_by_words.v1"
+MAX_WORDS, MAX_DOCS = 400, 32
+Item = TypeVar("Item")
 
 
-@registry.batchers("spacy_multitask.batch_by_words.v1")
-@with_types
+@registry.batchers(BATCHER)
+@refuse_quoted_numbers
 def make_batcher(
-    max_words: int = 400, max_docs: int = 32, homogeneous: Any = False
+    max_words: int = MAX_WORDS, max_docs: int = MAX_DOCS, homogeneous: Any = False
 ) -> Callable[[Iterable[Example]], Iterator[list[Example]]]:
     """Group examples, in the order they come.
 
@@ -33,44 +36,58 @@ def make_batcher(
     if max_words < 1 or max_docs < 1:
         raise ValueError(f"max_words = {max_words} and max_docs = {max_docs} must be at least 1.")
 
+    plan = join()
     first: list[Example] | None = None
     reading: Reading | None = None
 
     def batches(examples: Iterable[Example]) -> Iterator[list[Example]]:
         nonlocal first, reading
-        if PLAN.stopped:
+        if plan.stopped:
             return
         if isinstance(examples, list):
             if examples is not first:
-                first, reading = examples, PLAN.reading_of(examples)
-                PLAN.begin_training()
-            elif reading is not None and reading.again is not None:
+                first, reading = examples, reading_of(examples)
+                plan.begin()
+            elif reading is not None and reading.is_drawn:
                 examples = reading.again()
         grouped = group_by_words(examples, max_words, max_docs)
         if isinstance(examples, list):
             # All of an epoch is here, so its number of steps is known before the first of them.
             known = list(grouped)
-            PLAN.begin_epoch(len(known))
+            plan.begin_epoch(len(known))
             grouped = iter(known)
         else:
-            PLAN.begin_training()
-        yield from takewhile(lambda _: not PLAN.stopped, grouped)
+            plan.begin()
+        yield from takewhile(lambda _: not plan.stopped, grouped)
 
     return batches
 
 
+def _n_words(example: Example) -> int:
+    return len(example.predicted)
+
+
 def group_by_words(
-    examples: Iterable[Example], max_words: int, max_docs: int
-) -> Iterator[list[Example]]:
-    """YIELDS (List[Example]): Batches, with options as of `make_batcher`."""
-    batch: list[Example] = []
+    items: Iterable[Item],
+    max_words: int,
+    max_docs: int,
+    *,
+    length: Callable[[Any], int] = _n_words,
+) -> Iterator[list[Item]]:
+    """Group docs, with options as of `make_batcher`.
+
+    items (Iterable[Any]): Examples, or what stands for them.
+    length (Callable): Gives the number of tokens.
+    YIELDS (List[Any]): Batches.
+    """
+    batch: list[Item] = []
     n_words = 0
-    for example in examples:
-        n = len(example.predicted)
+    for item in items:
+        n = length(item)
         if batch and (n_words + n > max_words or len(batch) >= max_docs):
             yield batch
             batch, n_words = [], 0
-        batch.append(example)
+        batch.append(item)
         n_words += n
     if batch:
         yield batch

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import ceil
 from typing import Literal, NamedTuple
 
@@ -18,18 +18,19 @@ from spacy.util import dot_to_object, registry
 from thinc.api import Config, get_current_ops
 
 from ..corpus.reader import MultiCorpus
-from ..corpus.survey import ITEMS, Survey, survey_docs
+from ..corpus.survey import Survey, survey_docs
 from ..encoder.component import MultitaskTransformer
+from ..heads.kinds import HeadKind, gold_counts, kind_of
 from ..layers.network import TransformerNetwork
 from ..progress import progress
+from .batching import BATCHER, MAX_DOCS, MAX_WORDS
+from .step_count import StepCount, count_steps, epochs_of, is_foreseeable
 
 PIECES_PER_WORD = 1.3
 # Part of the measured speed that a whole training step reaches, on MiniLM and 2 CPU cores.
 EFFICIENCY = 0.4
 # What a step takes besides: batches, gradients and updates of small tensors, losses.
 STEP_SECONDS = 0.02
-BATCHER = "spacy_multitask.batch_by_words.v1"
-MAX_DOCS = 32  # the default of that batcher
 
 HEADER = ("task", "head", "corpus", "docs", "words", "gold", "passes")
 ALIGNS: list[Literal["r", "c", "l"]] = ["l", "l", "l", "r", "r", "r", "r"]
@@ -54,13 +55,13 @@ class Learner(NamedTuple):
     """A head, and where it looks for gold.
 
     name (str): Of the task or the component.
-    kind (str): Such as "tagger".
+    kind (HeadKind): What is known of such heads.
     layers (Tuple[str]): Entries of `Survey.known`; of each corpus the first that it has counts.
     corpora (Optional[Container[str]]): The only ones that it learns from; None for all.
     """
 
     name: str
-    kind: str
+    kind: HeadKind
     layers: tuple[str, ...]
     corpora: frozenset[str] | None
 
@@ -73,6 +74,7 @@ class Work:
     docs (float): In one epoch.
     epochs (float): How many.
     batch_words, batch_docs (int): Most in a batch.
+    count (Optional[StepCount]): Steps, where its batches were counted.
     """
 
     words: float
@@ -80,10 +82,20 @@ class Work:
     epochs: float
     batch_words: int
     batch_docs: int = MAX_DOCS
+    count: StepCount | None = None
 
     @property
-    def epoch_steps(self) -> int:
-        return max(1, ceil(self.words / self.batch_words), ceil(self.docs / self.batch_docs))
+    def steps(self) -> int:
+        """RETURNS (int): Steps in all."""
+        if self.count is not None:
+            return self.count.steps
+        n = max(1, ceil(self.words / self.batch_words), ceil(self.docs / self.batch_docs))
+        return round(n * self.epochs)
+
+    def describe_steps(self) -> str:
+        """RETURNS (str): Such as "About 300 steps"."""
+        is_certain = self.count is not None and self.count.is_certain
+        return f"{'' if is_certain else 'About '}{self.steps:,} steps"
 
 
 @dataclass(frozen=True)
@@ -109,11 +121,10 @@ def estimate_work(
     batch_pieces = work.batch_words * PIECES_PER_WORD
     # The paper counts 16 bits, and a frozen encoder keeps nothing for a way back.
     activations = batch_pieces * encoder.layers * encoder.width * 34 * (1 if half else 2)
-    steps = round(work.epoch_steps * work.epochs)
     operations = (2 if frozen else 6) * parameters * pieces
     return Estimate(
-        steps=steps,
-        seconds=operations / (speed * EFFICIENCY) + STEP_SECONDS * steps,
+        steps=work.steps,
+        seconds=operations / (speed * EFFICIENCY) + STEP_SECONDS * work.steps,
         # Weights, gradients and AdamW's two moments, 4 bytes each; and Python with its libraries.
         memory=1e9 + (4 * total if frozen else 16 * total + activations),
     )
@@ -121,7 +132,8 @@ def estimate_work(
 
 def measure_speed(device: str, dtype: torch.dtype) -> float:
     """RETURNS (float): Operations per second in matrix products of an encoder's size."""
-    a, b = (torch.randn(1024, 1024, device=device, dtype=dtype) for _ in range(2))
+    # Not random numbers: what a training draws must not depend on what is said before.
+    a, b = (torch.ones(1024, 1024, device=device, dtype=dtype) for _ in range(2))
     a @ b
     n = 0
     started = time.perf_counter()
@@ -148,13 +160,13 @@ def describe_training(nlp: Language) -> tuple[list[Row], str] | None:
         return None
     reader.find_leaks(nlp)
     surveys = {
-        name: survey_docs(progress(reader.docs(name), f"Looking into {name}"))
+        name: survey_docs(progress(reader.docs(name), f"Looking into {name}"), gold_counts())
         for name in reader.corpora
     }
     shares = reader.shares({name: found.docs for name, found in surveys.items()})
     per_epoch = {name: shares[name] / max(1, found.docs) for name, found in surveys.items()}
     learners = learners_of(nlp, training["frozen_components"])
-    work = _work_of(training, surveys, per_epoch)
+    work = _work_of(nlp, reader, surveys, per_epoch)
     epochs = 1.0 if work is None else work.epochs
     rows = rows_of(learners, surveys, {name: n * epochs for name, n in per_epoch.items()})
     text = _steps_and_cost(nlp, training, work)
@@ -195,35 +207,39 @@ def learners_of(nlp: Language, frozen: list[str]) -> list[Learner]:
     """RETURNS (List[Learner]): Heads that learn, in the order of the pipeline."""
     found = []
     for name, pipe in nlp.pipeline:
-        factory = nlp.get_pipe_meta(name).factory
-        kind = factory.removeprefix("multitask_").removeprefix("partial_")
-        kind = kind.removesuffix("_multilabel")
-        key = getattr(pipe, "spans_key", None) or getattr(pipe, "key", None)
-        layers = [f"spans:{key}"] if key else []
-        if kind in ITEMS and kind != "chunker":
-            layers.append(kind)
-        if layers and name not in frozen:
-            found.append(Learner(name, kind, tuple(layers), getattr(pipe, "corpora", None)))
+        kind = kind_of(pipe, nlp.get_pipe_meta(name).factory)
+        if kind is not None and name not in frozen:
+            corpora = getattr(pipe, "corpora", None)
+            found.append(Learner(name, kind, kind.layers_of(pipe), corpora))
     return found
 
 
 def _work_of(
-    training: Config, surveys: Mapping[str, Survey], per_epoch: Mapping[str, float]
+    nlp: Language,
+    reader: MultiCorpus,
+    surveys: Mapping[str, Survey],
+    per_epoch: Mapping[str, float],
 ) -> Work | None:
     """RETURNS (Optional[Work]): None if another batcher than ours decides, or no limit is set."""
+    training = nlp.config.interpolate()["training"]
     batcher = training["batcher"]
-    if batcher.get("@batchers") != BATCHER:
+    limits = {"max_epochs": training["max_epochs"], "max_steps": training["max_steps"]}
+    if batcher.get("@batchers") != BATCHER or not any(limits.values()):
         return None
-    work = Work(
+    max_words = batcher.get("max_words", MAX_WORDS)
+    max_docs = batcher.get("max_docs", MAX_DOCS)
+    epochs = epochs_of(reader, {name: found.lengths for name, found in surveys.items()})
+    count = count_steps(epochs, max_words=max_words, max_docs=max_docs, **limits)
+    if not is_foreseeable(nlp, reader):
+        count = count._replace(is_certain=False)
+    return Work(
         sum(found.words * per_epoch[name] for name, found in surveys.items()),
         sum(found.docs * per_epoch[name] for name, found in surveys.items()),
-        1.0,
-        batcher.get("max_words", 400),
-        batcher.get("max_docs", MAX_DOCS),
+        count.epochs,
+        max_words,
+        max_docs,
+        count,
     )
-    epochs = [float(training["max_epochs"]), training["max_steps"] / work.epoch_steps]
-    limits = [n for n in epochs if n > 0]
-    return replace(work, epochs=min(limits)) if limits else None
 
 
 def _steps_and_cost(nlp: Language, training: Config, work: Work | None) -> str:
@@ -234,7 +250,7 @@ def _steps_and_cost(nlp: Language, training: Config, work: Work | None) -> str:
     name, component = encoders[0] if len(encoders) == 1 else ("", None)
     network = None if component is None else component.shim.module
     if component is None or not isinstance(network, TransformerNetwork):
-        return f"About {round(work.epoch_steps * work.epochs)} steps."
+        return f"{work.describe_steps()}."
     config = network.transformer.config
     size = EncoderSize(config.num_hidden_layers, config.hidden_size, config.vocab_size, known=True)
     guess = estimate_work(
@@ -262,11 +278,11 @@ def rows_of(
             rows.append(
                 (
                     learner.name,
-                    learner.kind,
+                    learner.kind.name,
                     corpus,
                     f"{found.known[layer]:,}",
                     f"{found.words:,}",
-                    f"{found.items[layer]:,} {ITEMS.get(learner.kind, 'spans')}",
+                    f"{found.items[layer]:,} {learner.kind.items}",
                     f"{passes[corpus]:.3g}",
                 )
             )
@@ -275,8 +291,8 @@ def rows_of(
 
 def sentence(work: Work, guess: Estimate) -> str:
     return (
-        f"About {guess.steps:,} steps of at most {work.batch_words:,} words, "
-        f"{_duration(guess.seconds)} and {guess.memory / 2**30:.1f} GiB."
+        f"{work.describe_steps()} of at most {work.batch_words:,} words, "
+        f"about {_duration(guess.seconds)} and {guess.memory / 2**30:.1f} GiB."
     )
 
 

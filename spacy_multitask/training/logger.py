@@ -1,26 +1,24 @@
 """What a training says while it runs: each head's loss, each corpus' score, the time left."""
 
-from __future__ import annotations
-
 import math
-import os
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-import srsly
 from spacy.language import Language
 from spacy.util import dot_to_object, logger, registry
 from thinc.api import Config
 from tqdm import tqdm
 from wasabi import row, table
 
-from ..corpus.reader import MultiCorpus
+from ..corpus.reader import READER, MultiCorpus
+from ..encoder.component import link
 from ..heads.scorers import is_task_score
-from ..plan import PLAN
-from ..registering import with_types
+from ..plan import Plan, join
+from ..registering import refuse_quoted_numbers
+from .batching import BATCHER
 from .forecast import (
     ALIGNS,
     HEADER,
@@ -28,14 +26,13 @@ from .forecast import (
     describe_spoiled,
     describe_training,
 )
+from .log_file import LogFile
 
-BATCHER = "spacy_multitask.batch_by_words.v1"
-READER = "spacy_multitask.MultiCorpus.v1"
 Printer = Callable[[dict[str, Any] | None], None]
 
 
 @registry.loggers("spacy_multitask.Logger.v1")
-@with_types
+@refuse_quoted_numbers
 def make_logger(
     output_file: str | None = None,
     progress_bar: bool = True,
@@ -58,16 +55,18 @@ def make_logger(
 
     if patience < 0:
         raise ValueError(f"patience = {patience} must not be negative.")
+    training = join()
 
     def setup(
         nlp: Language, stdout: IO = sys.stdout, stderr: IO = sys.stderr
     ) -> tuple[Printer, Callable[[], None]]:
-        PLAN.read(nlp)
+        link(nlp)  # sourced components do not know which pipeline they are in
+        training.read(nlp)
         _check_draws(nlp)
         if patience:
             _check_that_it_can_stop(nlp)
         is_planned = plan and _print_plan(nlp, stdout)
-        run = LogPrinter(nlp, output_file, progress_bar, stdout, stderr, patience)
+        run = LogPrinter(nlp, output_file, progress_bar, stdout, stderr, patience, training)
         if is_planned:
             run.untaught.clear()  # it was said, if there are any
         return run.log, run.close
@@ -152,8 +151,10 @@ class LogPrinter:
         stdout: IO,
         stderr: IO,
         patience: int,
+        plan: Plan,
     ):
         self.nlp = nlp
+        self.plan = plan
         self.stdout, self.stderr = stdout, stderr
         self.shows_bar = progress_bar
         self.bar: tqdm | None = None
@@ -186,10 +187,7 @@ class LogPrinter:
         self._row(["-" * width for width in self.widths])
         self.started = time.perf_counter()
         self.step = 0
-        self.path = Path(output_file) if output_file else None
-        self.file: IO | None = None
-        if self.path is not None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.file = LogFile(Path(output_file) if output_file else None)
 
     def _row(self, cells: list[str]) -> None:
         text = row(cells, widths=self.widths, aligns=["r"] * len(cells), spacing=2)
@@ -197,59 +195,32 @@ class LogPrinter:
 
     def log(self, info: dict[str, Any] | None) -> None:
         """Take note of a step; of an evaluation too, if it was followed by one."""
+        self.plan.has_begun = True
         if info is None:
             if self.bar is not None:
                 self.bar.update(1)
             return
         if self.bar is not None:
             self.bar.close()
-        n_steps = PLAN.total_steps()
         if not self.has_evaluated:
             self.has_evaluated = True
             self._warn_of_missing_scores(info["other_scores"])
-        if not info["step"] and n_steps and n_steps <= self.eval_frequency:
-            self._warn_of_no_evaluation(n_steps)
-        # spaCy adds losses up between two evaluations.
-        n_steps = max(1, info["step"] - self.step)
-        self.step = info["step"]
-        losses = {name: float(info["losses"].get(name, 0.0)) / n_steps for name in self.heads}
+        if not info["step"]:
+            self._warn_of_no_evaluation()
+        losses = self._mean_losses(info)
         self._warn_of_divergence(losses)
         self.untaught -= {name for name, loss in losses.items() if loss}
         if info["epoch"] > 0:
             self._warn_of_untaught()
         weights = {name: head.weight for name, head in self.balanced.items()}
-        scores = info["other_scores"]
-        self._row(
-            [
-                str(info["epoch"]),
-                str(info["step"]),
-                *(f"{losses[name]:.3f}" for name in self.heads),
-                *(f"{weight:.3f}" for weight in weights.values()),
-                *(_percent(scores.get(name)) for name in self.scores),
-                _percent(info["score"]),
-            ]
-        )
-        if self.path is not None:
-            if self.file is None:
-                self.file = self.path.open("w", encoding="utf8")
-            line = {
-                "epoch": info["epoch"],
-                "step": info["step"],
-                "words": info["words"],
-                "seconds": round(time.perf_counter() - self.started, 1),
-                "losses": {k: finite(v) for k, v in losses.items()},
-                "weights": {k: finite(v) for k, v in weights.items()},
-                "scores": {k: finite(v) for k, v in scores.items() if isinstance(v, int | float)},
-                "score": finite(info["score"]),
-            }
-            # Each line is whole on disk before the next step, whatever happens then.
-            self.file.write(srsly.json_dumps(line) + "\n")
-            self.file.flush()
-        if self.patience and self._is_at_an_end(scores):
+        self._print_line(info, losses, weights)
+        if self.file.path is not None:
+            self._write_line(info, losses, weights)
+        if self.patience and self._is_at_an_end(info["other_scores"]):
             self._say_end()
         elif self.shows_bar:
             self.bar = tqdm(
-                total=PLAN.total_steps(),
+                total=self.plan.total_steps(),
                 initial=info["step"],
                 disable=None,  # where standard error is no terminal
                 leave=False,
@@ -257,8 +228,47 @@ class LogPrinter:
                 unit="step",
             )
 
-    def _warn_of_no_evaluation(self, n_steps: int) -> None:
-        if not self.end_is_evaluated:
+    def _mean_losses(self, info: dict[str, Any]) -> dict[str, float]:
+        """RETURNS (Dict[str, float]): Each head's, per step since the line before: spaCy adds them
+        up between two evaluations."""
+        n_steps = max(1, info["step"] - self.step)
+        self.step = info["step"]
+        return {name: float(info["losses"].get(name, 0.0)) / n_steps for name in self.heads}
+
+    def _print_line(
+        self, info: dict[str, Any], losses: dict[str, float], weights: dict[str, float]
+    ) -> None:
+        self._row(
+            [
+                str(info["epoch"]),
+                str(info["step"]),
+                *(f"{losses[name]:.3f}" for name in self.heads),
+                *(f"{weight:.3f}" for weight in weights.values()),
+                *(_percent(info["other_scores"].get(name)) for name in self.scores),
+                _percent(info["score"]),
+            ]
+        )
+
+    def _write_line(
+        self, info: dict[str, Any], losses: dict[str, float], weights: dict[str, float]
+    ) -> None:
+        scores = info["other_scores"]
+        self.file.write(
+            {
+                "epoch": info["epoch"],
+                "step": info["step"],
+                "words": info["words"],
+                "seconds": round(time.perf_counter() - self.started, 1),
+                "losses": losses,
+                "weights": weights,
+                "scores": {k: v for k, v in scores.items() if isinstance(v, int | float)},
+                "score": info["score"],
+            }
+        )
+
+    def _warn_of_no_evaluation(self) -> None:
+        n_steps = self.plan.total_steps()
+        if n_steps and n_steps <= self.eval_frequency and not self.end_is_evaluated:
             logger.warning(
                 "[training] eval_frequency = %s, but there are only %s steps: model-best will be "
                 "the model before training. Lower it, or use model-last.",
@@ -298,16 +308,10 @@ class LogPrinter:
     def place(self) -> dict[str, Any]:
         """RETURNS (Dict[str, Any]): What `go_on` takes: the step of the last line, seconds since
         the start, the length of the file in bytes, and the tasks' best scores so far."""
-        n_bytes = 0
-        if self.file is not None:
-            self.file.flush()
-            os.fsync(self.file.fileno())
-            n_bytes = self.file.tell()
-        seconds = time.perf_counter() - self.started
         return {
             "step": self.step,
-            "seconds": seconds,
-            "n_bytes": n_bytes,
+            "seconds": time.perf_counter() - self.started,
+            "n_bytes": self.file.length(),
             "best": self.best,
             "n_without_gain": self.n_without_gain,
         }
@@ -320,19 +324,8 @@ class LogPrinter:
         self.best, self.n_without_gain = place["best"], place["n_without_gain"]
         self.started = time.perf_counter() - place["seconds"]
         # It may have been interrupted between its last step and its end.
-        PLAN.stopped = bool(self.patience) and self.n_without_gain >= self.patience
-        if self.path is None:
-            return
-        n_bytes = self.path.stat().st_size if self.path.exists() else 0
-        if n_bytes < place["n_bytes"]:
-            logger.warning(
-                "%s has lost lines since the checkpoint: it has %s bytes and had %s.",
-                self.path,
-                n_bytes,
-                place["n_bytes"],
-            )
-        self.file = self.path.open("a", encoding="utf8")
-        self.file.truncate(min(n_bytes, place["n_bytes"]))
+        self.plan.stopped = bool(self.patience) and self.n_without_gain >= self.patience
+        self.file.go_on(place["n_bytes"])
 
     def _is_at_an_end(self, scores: dict[str, Any]) -> bool:
         """RETURNS (bool): Whether no task has gained for too long."""
@@ -343,12 +336,11 @@ class LogPrinter:
         return self.n_without_gain >= self.patience
 
     def _say_end(self) -> None:
-        PLAN.stopped = True
+        self.plan.stopped = True
         text = f"No task has gained for {self.patience} evaluations: training ends."
         print(text, file=self.stdout, flush=True)
 
     def close(self) -> None:
-        PLAN.stopped = False
         # `spacy train` saves before it logs, and can't save a loss that is not a number.
         saved = self.nlp.meta.get("performance", {})
         self._warn_of_divergence({name: saved.get(f"{name}_loss") or 0.0 for name in self.heads})
@@ -356,18 +348,12 @@ class LogPrinter:
             self._warn_of_untaught()
         if self.bar is not None:
             self.bar.close()
-        if self.file is not None:
-            self.file.close()
+        self.file.close()
 
 
 def frozen(nlp: Language) -> list[str]:
     """RETURNS (List[str]): Components that the training leaves alone."""
     return nlp.config["training"].get("frozen_components", [])
-
-
-def finite(value: Any) -> Any:
-    """RETURNS (Any): The value; None for NaN and infinity, which JSON does not have."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _percent(value: float | None) -> str:

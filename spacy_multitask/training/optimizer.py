@@ -1,7 +1,5 @@
 """AdamW with one learning rate for the encoder and one for everything else."""
 
-from __future__ import annotations
-
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, cast
@@ -11,7 +9,7 @@ from spacy.util import registry
 from thinc.api import Optimizer
 from torch import nn
 
-from ..registering import with_types
+from ..registering import refuse_quoted_numbers
 
 # thinc says Generator where any iterator will do.
 FloatOrSchedule = float | Iterator[float]
@@ -19,7 +17,7 @@ START = "start"
 
 
 @registry.optimizers("spacy_multitask.AdamW.v1")
-@with_types
+@refuse_quoted_numbers
 def make_adamw(
     learn_rate: FloatOrSchedule = 3e-4,
     head_learn_rate: FloatOrSchedule = 1e-3,
@@ -32,7 +30,7 @@ def make_adamw(
     new_lr_scale: float = 5.0,
     pretrained_decay: float = 0.0,
     use_averages: bool = False,
-) -> AdamW:
+) -> "AdamW":
     """Build the optimizer of `[training.optimizer]`.
 
     learn_rate (float or schedule): For modules that hold a pretrained encoder.

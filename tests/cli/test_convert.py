@@ -84,7 +84,7 @@ def test_options_of_other_formats_and_contradictions_are_errors(corpus, tmp_path
         ),
         ("conll04", ("-n", 1), "'conll04' has no option --n-sents. It has none of its own."),
         ("labels", ("--keep-tags",), "'labels' has no option --keep-tags. It has --labels, --cl"),
-        ("conllu", ("--spans-key", "x"), "'conllu' has no option --spans-key. It has --n-sents."),
+        ("conllu", ("--spans-key", "x"), "'conllu' has no option --spans-key. It has --ner, "),
     ],
 )
 def test_options_are_named_as_they_were_written(corpus, tmp_path, format, arguments, message):
@@ -130,3 +130,23 @@ def test_the_cli_does_not_import_the_converters():
         "assert 'spacy_multitask.converters' not in new"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_layers_and_labels_are_chosen(corpus, tmp_path):
+    (tmp_path / "map.json").write_text('{"LOC": "PLACE"}')
+    result = run(
+        "conll03", corpus, tmp_path / "out.spacy", "--keep-tags", "--layers", "ner, tag",
+        "--map", "PER=PERSON", "--map", "ORG=FIRM", "--drop", "VBD",
+        "--map-file", tmp_path / "map.json",
+    )  # fmt: skip
+    assert "gold ents: 1 (PERSON 1)" in result.output and "gold tag: 1" in result.output
+    for label in ("ORG", "LOC"):
+        assert f"1 x label {label} to map or drop: is in no doc" in result.output
+
+
+def test_auto_names_the_format_and_its_options(corpus, tmp_path):
+    result = run("auto", corpus, tmp_path / "out.spacy", "--sentences")
+    assert "taken for conll03: words with parts of speech, chunk and" in result.output
+    assert "2 docs, 2 sentences" in result.output
+    result = run("auto", corpus, tmp_path / "out.spacy", "--clean")
+    assert result.exit_code == 1 and "'conll03' has no option --clean" in result.output

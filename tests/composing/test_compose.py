@@ -1,6 +1,7 @@
 """From tasks and corpora to a config that trains."""
 
 import io
+import re
 from math import ceil
 from pathlib import Path
 
@@ -14,9 +15,11 @@ from typer.testing import CliRunner
 
 import spacy_multitask
 from spacy_multitask.cli import app
-from spacy_multitask.composing.config import Composition, compose, parse_task, write
+from spacy_multitask.composing.composition import Composition
+from spacy_multitask.composing.config import compose, parse_task, write
 from spacy_multitask.composing.estimate import describe, estimate
 from spacy_multitask.corpus.survey import find_parts, survey
+from spacy_multitask.heads.kinds import gold_counts
 from spacy_multitask.training.forecast import describe_training
 from spacy_multitask.training.logger import make_logger
 from tests.conftest import example
@@ -125,7 +128,7 @@ def test_a_tagger_that_has_coarse_tags_alone_counts_by_them(corpora, coarse, enc
 
 def test_a_second_tagger_needs_fine_tags(corpora, coarse, encoder_path):
     tasks = {"a": ("tagger", corpora / "pos"), "b": ("tagger", coarse)}
-    with pytest.raises(ValueError, match=r"'b'.*has token\.pos_, but no token\.tag_"):
+    with pytest.raises(ValueError, match=r"'b'.*has no token\.tag_, which a second tagger"):
         compose(encoder_path, tasks)
     config = compose(encoder_path, dict(reversed(tasks.items())))
     assert config["components"]["a"]["extension"] == "a"
@@ -167,8 +170,8 @@ def test_entities_weigh_more_and_topics_less_beside_other_tasks(corpora, encoder
 @pytest.mark.parametrize(
     ("tasks", "message"),
     [
-        ({"pos": ("tagger", "topic")}, "has no gold for a tagger.*token.tag_.*gold for ner, text"),
-        ({"pos": ("parser", "pos")}, "'parser' is not tagger, chunker, ner, textcat or rel"),
+        ({"pos": ("tagger", "topic")}, "has no gold for a tagger.*token.tag_.*for textcat, ner"),
+        ({"pos": ("parser", "pos")}, "'parser' is not tagger, textcat, ner, relations"),
         ({"pos": ("tagger", "nowhere")}, "no training and development part"),
         ({"r": ("relations", "relations")}, "add a task of the kind ner"),
         ({}, "at least one task"),
@@ -190,11 +193,12 @@ def test_what_can_not_train_is_refused(corpora, encoder_path, tasks, message):
 
 
 def test_survey_counts_what_is_known(corpora):
-    found = survey(find_parts(corpora / "ner")[0])
+    found = survey(find_parts(corpora / "ner")[0], gold_counts())
     # Three docs, six times each: two with entities, one that has none.
     assert (found.docs, found.known["ner"], found.items["ner"]) == (18, 18, 18)
     assert found.known["tagger"] == 0 and found.known["chunker"] == 6
-    assert survey(find_parts(corpora / "relations")[0]).items["relations"] == 6
+    related = survey(find_parts(corpora / "relations")[0], gold_counts())
+    assert related.items["relations"] == 6
 
 
 @pytest.mark.parametrize("text", ["pos=corpus", "pos:tagger", ":tagger=x"])
@@ -261,7 +265,9 @@ def test_the_plan_of_a_training_counts_gold_of_each_head_in_each_corpus(corpora,
     assert ("textcat", "textcat", "topic", "12", "60", "12 labelled docs", "2") in rows
     assert not [row for row in rows if row[:3] == ("tagger", "tagger", "topic")]
     words = 48 + 90 + 72 + 60 + 30  # relations: Smith, six times
-    assert f"About {2 * ceil(words / 30)} steps of at most 30 words" in text
+    steps = int(re.match(r"(\d+) steps of at most 30 words, about ", text)[1])
+    # A batch leaves less than the longest doc empty.
+    assert 2 * ceil(words / 30) <= steps <= 2 * ceil(words / 24)
     assert "GiB" in text
 
 
@@ -280,8 +286,8 @@ def test_the_plan_knows_mixing_limits_steps_and_what_is_frozen(corpora, encoder_
     assert "No head learns from topic, spare." in text and "70 steps bring no better" in text
     config["training"]["max_steps"] = 3
     rows, text = describe_training(training_of(config))
-    # An epoch has 48 + 40 + 32 words, hence four steps; three of them are 3/4 of two passes.
-    assert "About 3 steps" in text and rows[0][-1] == "1.5"
+    # spaCy counts from 0. An epoch has 48 + 40 + 32 words, hence four steps or more.
+    assert text.startswith("4 steps") and 1.0 < float(rows[0][-1]) <= 2.0
     config["training"]["batcher"] = {"@batchers": "spacy.batch_by_sequence.v1", "size": 4}
     assert "not known beforehand" in describe_training(training_of(config))[1]
     config["training"]["max_epochs"] = -1
@@ -314,7 +320,7 @@ def test_the_logger_prints_the_plan_before_the_first_step(corpora, encoder_path)
     printed = io.StringIO()
     make_logger()(nlp, printed, printed)[1]()
     text = printed.getvalue()
-    assert text.index("72 tagged words") < text.index("About 2 steps") < text.index("epoch")
+    assert text.index("72 tagged words") < text.index("2 steps") < text.index("epoch")
     printed = io.StringIO()
     make_logger(plan=False)(nlp, printed, printed)[1]()
     assert "tagged words" not in printed.getvalue() and "epoch" in printed.getvalue()
@@ -337,8 +343,10 @@ def test_command(corpora, encoder_path, tmp_path):
     assert "tagged words" in done.output and "python -m spacy train" in done.output
     assert "#" in out.read_text()
     again = CliRunner().invoke(app, arguments)
-    assert again.exit_code == 1 and "--force" in again.output
-    wrong = CliRunner().invoke(app, [*arguments[:4], "-F", "--task", f"x:ner={corpora / 'pos'}"])
+    assert again.exit_code == 1 and "--overwrite" in again.output
+    wrong = CliRunner().invoke(
+        app, [*arguments[:4], "--overwrite", "--task", f"x:ner={corpora / 'pos'}"]
+    )
     assert wrong.exit_code == 1 and "has no gold for a ner" in wrong.output
 
 

@@ -9,6 +9,7 @@ from spacy.tokens import DocBin
 
 from spacy_multitask.converters import ConversionReport
 
+ASSETS = Path(__file__).resolve().parents[2] / "assets" / "formats"
 SHARED_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 

@@ -10,7 +10,7 @@ def test_an_entity_without_a_begin_tag_is_kept_and_reported(write, nlp, report):
     text = "0\tRome\tB-Loc\t['N']\t[0]\n\n" + WORDS
     docs = list(read_conll04(write(text), nlp, report))
     assert [(e.start, e.end, e.label_) for e in docs[1].ents] == [(1, 3, "Loc")]
-    assert "entity begun as in IOB1" in report.render()
+    assert "entity written as in iob1" in report.render()
 
 
 @pytest.mark.parametrize(

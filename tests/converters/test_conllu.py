@@ -2,6 +2,7 @@ import pytest
 
 from spacy_multitask.converters import ConversionError, convert
 from spacy_multitask.converters.conllu import read_conllu
+from tests.converters.conftest import ASSETS
 
 
 def row(index, form, **values):
@@ -182,7 +183,10 @@ def test_broken_trees_are_left_out_and_counted(write, tmp_path, load, text, caus
     [
         ("1\ta\n", r"corpus.txt:1: 2 tab columns instead of 10"),
         (row(1, "a") + row(3, "b"), r"corpus.txt:2: ID '3' instead of 2"),
-        (row(1, "a") + "# text = late\n", r"corpus.txt:2: 1 tab columns instead of 10"),
+        (
+            "# global.columns = ID FORM\n1\ta\n",
+            r"corpus.txt:1: the columns are .ID FORM., not .*conllup",
+        ),
         (row(1, "a") + row("1-2", "ab"), r"corpus.txt:2: the multiword token 1-2 does not stand"),
         (row("1-3", "ab") + row(1, "a"), r"corpus.txt:1: the multiword token 1-3 goes past the en"),
         (row("1-2", "ab") + "\n", r"corpus.txt:1: the multiword token 1-2 goes past the end"),
@@ -239,3 +243,119 @@ def test_a_number_of_thousands_of_digits_is_an_error_at_its_line(column, nlp, re
     path = write("\t".join(fields) + "\n\n", "a.conllu")
     with pytest.raises(ConversionError, match=r"a\.conllu:1: "):
         list(read_conllu(path, nlp, report))
+
+
+def tagged(*words, key="name"):
+    """Words with entity tags in MISC; None for a word without."""
+    return "".join(
+        row(i, word, misc=f"SpaceAfter=No|{key}={tag}" if tag else "_")
+        for i, (word, tag) in enumerate(words, start=1)
+    )
+
+
+def ents(doc):
+    return [(ent.start, ent.end, ent.label_) for ent in doc.ents]
+
+
+NAMES = tagged(("Finn", "B-PER"), ("Eilertsen", "I-PER"), ("bor", "O"), ("her", "O"))
+
+
+def test_entities_are_read_from_misc_on_demand(write, nlp, report):
+    docs = list(read_conllu(write(NAMES + "\n" + NAMES), nlp, report, ner="name", n_sents=2))
+    assert [ents(doc) for doc in docs] == [[(0, 2, "PER"), (4, 6, "PER")]]
+    assert not any("entity" in cause for cause in report.causes)
+
+
+def test_entity_tags_that_are_not_read_are_counted(write, nlp, report):
+    (doc,) = read_conllu(write(NAMES), nlp, report)
+    assert not doc.has_annotation("ENT_IOB")
+    cause = report.causes["entity tag in MISC: not read; the option ner name reads it"]
+    assert cause.count == 4 and cause.first.endswith("corpus.txt:1")
+
+
+def test_words_without_a_tag_are_unknown_where_others_have_an_o(write, nlp, report):
+    text = tagged(("Finn", "B-PER"), ("bor", None), ("her", "O")) + "\n" + tagged(("ja", None))
+    first, second = read_conllu(write(text), nlp, report, ner="name")
+    assert [token.ent_iob_ for token in first] == ["B", "", "O"]
+    assert not second.has_annotation("ENT_IOB")
+    # The Japanese GSD treebank has tags on the words of entities alone.
+    text = tagged(("Finn", "B-PER"), ("bor", None), key="NE") + "\n" + tagged(("ja", None))
+    first, second = read_conllu(write(text), nlp, report, ner="NE")
+    assert [token.ent_iob_ for token in first] == ["B", "O"]
+    assert [token.ent_iob_ for token in second] == ["O"]
+
+
+def test_a_multiword_token_has_the_tag_for_its_words(write, nlp, report):
+    # So Stanza writes them.
+    text = row("1-2", "vámonos", misc="ner=S-X") + row(1, "vamos") + row(2, "nos")
+    text += row(3, "mar", misc="ner=O")
+    (doc,) = read_conllu(write(text), nlp, report, ner="ner")
+    assert ents(doc) == [(0, 2, "X")]
+    assert [token.ent_iob_ for token in doc] == ["B", "I", "O"]
+
+
+def test_a_key_that_no_word_has_is_an_error(write, nlp, report):
+    with pytest.raises(ConversionError, match="no word has an entity tag under 'ner'"):
+        list(read_conllu(write(NAMES), nlp, report, ner="ner"))
+    with pytest.raises(
+        ConversionError, match=r"corpus.txt:2: entity tag 'X' is not O, B-<type> or"
+    ):
+        text = tagged(("a", "O"), ("b", "X"))
+        list(read_conllu(write(text), nlp, report, ner="name"))
+
+
+GERMAN = (
+    "# text = Er ist im Haus.\n"
+    + row(1, "Er", lemma="er", upos="PRON", xpos="PPER", head="5", deprel="nsubj")
+    + row(2, "ist", lemma="sein", upos="AUX", xpos="VAFIN", head="5", deprel="cop")
+    + row("3-4", "im", misc="name=O")
+    + row(3, "in", lemma="in", upos="ADP", xpos="APPR", feats="A=x", head="5", deprel="case")
+    + row(4, "dem", lemma="der", upos="DET", xpos="ART", feats="A=y|B=z", head="5", deprel="det")
+    + row(5, "Haus", lemma="Haus", upos="NOUN", xpos="NN", head="0", deprel="root", misc=NO_SPACE)
+    + row(6, ".", lemma=".", upos="PUNCT", xpos="$.", head="5", deprel="punct")
+)
+
+
+def test_multiword_tokens_are_kept_whole_on_demand(write, nlp, report):
+    (doc,) = read_conllu(write(GERMAN), nlp, report, merge_multiword=True)
+    assert doc.text == "Er ist im Haus."
+    assert [token.tag_ for token in doc] == ["PPER", "VAFIN", "APPR_ART", "NN", "$."]
+    assert [token.pos_ for token in doc] == ["PRON", "AUX", "ADP", "NOUN", "PUNCT"]
+    assert [token.lemma_ for token in doc] == ["er", "sein", "in der", "Haus", "."]
+    assert [str(token.morph) for token in doc] == ["", "", "A=x,y|B=z", "", ""]
+    assert [token.head.i for token in doc] == [3, 3, 3, 3, 3]
+    assert [token.dep_ for token in doc] == ["nsubj", "cop", "case", "ROOT", "punct"]
+    assert not report.causes
+
+
+def test_the_part_that_governs_the_others_gives_the_place_in_the_tree(write, nlp, report):
+    # dámelo: "da" is the root, "me" and "lo" are its objects, and "ya" depends on "lo".
+    text = row("1-3", "dámelo") + row(1, "da", upos="VERB", head="0", deprel="root")
+    text += row(2, "me", upos="PRON", head="1", deprel="iobj")
+    text += row(3, "lo", upos="PRON", head="1", deprel="obj")
+    text += row(4, "ya", upos="ADV", head="3", deprel="advmod")
+    (doc,) = read_conllu(write(text), nlp, report, merge_multiword=True)
+    assert [(t.text, t.pos_, t.head.i, t.dep_) for t in doc] == [
+        ("dámelo", "VERB", 0, "ROOT"), ("ya", "ADV", 0, "advmod")
+    ]  # fmt: skip
+
+
+def test_entities_follow_the_words_that_are_made_one(write, nlp, report):
+    text = row(1, "Haus", misc="name=O") + row("2-3", "zur") + row(2, "zu", misc="name=O")
+    text += row(3, "der", misc="name=B-LOC") + row(4, "Linde", misc="name=I-LOC")
+    (doc,) = read_conllu(write(text), nlp, report, ner="name", merge_multiword=True)
+    assert [ent.text for ent in doc.ents] == ["zur Linde"]
+
+
+def test_a_comment_within_a_sentence_is_counted_and_no_word(write, nlp, report):
+    (doc,) = read_conllu(write(row(1, "a") + "# late\n" + row(2, "b")), nlp, report)
+    assert [token.text for token in doc] == ["a", "b"]
+    assert report.causes["comment within a sentence: skipped"].first.endswith("corpus.txt:2")
+
+
+def test_the_sample_is_read_whole(nlp, report):
+    path = ASSETS / "harbour.conllu"
+    (doc,) = read_conllu(path, nlp, report, ner="name", merge_multiword=True, n_sents=0)
+    assert doc.text == "Nora Falk arbeitet im Hafen von Elding."
+    assert ents(doc) == [(0, 2, "PER"), (6, 7, "LOC")]
+    assert not report.causes

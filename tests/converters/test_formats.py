@@ -5,6 +5,7 @@ import spacy
 from spacy.training import Corpus
 
 from spacy_multitask.converters import FORMATS, ConversionError, convert, formats
+from spacy_multitask.safe_files import SavingError
 
 SENTENCES = "".join(f"word{i} T{i}\n\n" for i in range(100))
 
@@ -52,7 +53,7 @@ def test_spacy_reads_the_file_with_the_gold_tokens(write, tmp_path):
         ({"sample": 1.5}, "sample is 1.5"),
         ({"sample": float("nan")}, "sample is nan"),
         ({"limit": 0}, "limit is 0, but must be at least 1"),
-        ({"clean": True}, "the format 'columns' has no option 'clean'. Its options: label, "),
+        ({"clean": True}, "the format 'columns' has no option 'clean'. It has 'label', "),
         ({"n_sents": -2}, "n_sents is -2"),
         ({"lang": "qqq"}, "the language 'qqq' cannot be loaded"),
     ],
@@ -64,7 +65,7 @@ def test_bad_options_are_errors(write, tmp_path, options, message):
 
 def test_bad_formats_and_outputs_are_errors(write, tmp_path):
     path = write(SENTENCES, "in.spacy")
-    with pytest.raises(ConversionError, match="the format 'conll' is not one of conllu, conll2000"):
+    with pytest.raises(ConversionError, match="the format 'conll' is not one of conllu, conllup"):
         convert("conll", path, tmp_path / "out.spacy")
     with pytest.raises(ConversionError, match=r"must end in '.spacy'"):
         convert_tags(path, tmp_path / "out.txt")
@@ -91,8 +92,8 @@ def test_a_failed_conversion_leaves_the_old_file_and_no_other(write, tmp_path, l
     def fail(source, target):
         raise OSError("disk full")
 
-    monkeypatch.setattr(formats.os, "replace", fail)
-    with pytest.raises(OSError, match="disk full"):
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(SavingError, match=r"Can't save .*out\.spacy: disk full"):
         convert_tags(write("b X\n"), output)
     assert words(load(output)) == ["a"]
     assert os.listdir(output.parent) == ["out.spacy"]
@@ -105,3 +106,16 @@ def test_every_format_documents_its_options():
             assert f"    {option} (" in read.__doc__, (format, option)
             n += 1
     assert n >= len(FORMATS)
+
+
+def test_auto_says_what_it_took_a_file_for(write, tmp_path, load):
+    path = write("Nora B-PER\nleft O\n")
+    report = convert("auto", path, tmp_path / "out.spacy", lang="nb")
+    (doc,) = load(tmp_path / "out.spacy")
+    assert [ent.text for ent in doc.ents] == ["Nora"]
+    assert "  taken for columns: columns word,ner\n" in report.render()
+    with pytest.raises(ConversionError, match=r"no option 'clean'.*It was taken for columns: "):
+        convert("auto", path, tmp_path / "out.spacy", clean=True)
+    # What is given goes first.
+    report = convert("auto", path, tmp_path / "out.spacy", label="tag")
+    assert report.gold["tag"] == 2

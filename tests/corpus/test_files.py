@@ -67,7 +67,7 @@ def test_every_reader_names_a_damaged_file(damaged):
         lambda: check_leaks({}, [("a", damaged)]),
         lambda: list(reader.docs("a")),
         lambda: list(reader(spacy.blank("en"))),
-        lambda: survey(damaged),
+        lambda: survey(damaged, {}),
     ):
         with pytest.raises(ValueError, match=MESSAGE):
             read()

@@ -15,10 +15,9 @@ from spacy_multitask.corpus.leaks import (
     HeldOut,
     check_leaks,
     held_out_parts,
-    jaccard,
     letters_of,
-    signatures,
 )
+from spacy_multitask.corpus.minhash import jaccard, signatures
 from spacy_multitask.corpus.reader import make_multi_corpus
 
 STORM = "The storm closed the harbour for two days and cost the town a bridge ."

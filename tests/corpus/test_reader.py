@@ -1,6 +1,10 @@
 """The multi-corpus reader: what an epoch holds, in which order."""
 
+import copy
+import gc
 import logging
+import pickle
+import weakref
 from collections import Counter
 from itertools import islice
 
@@ -10,7 +14,7 @@ from spacy.tokens import Doc, DocBin
 from spacy.training.loop import create_train_batches
 
 from spacy_multitask.corpus.reader import corpus_of, make_multi_corpus
-from spacy_multitask.plan import PLAN
+from spacy_multitask.corpus.reading import CORPUS_KEY, Mark, reading_of
 from spacy_multitask.training.batching import make_batcher
 from spacy_multitask.training.schedules import warmup_linear
 
@@ -96,11 +100,35 @@ def test_limit_and_max_length(paths, nlp):
         list(make_multi_corpus(paths)(nlp))
 
 
-def test_a_pass_over_everything_holds_on_to_nothing(paths, nlp):
-    list(make_multi_corpus(paths, mixing="uniform")(nlp))
-    assert PLAN.reading is not None
-    list(make_multi_corpus(paths)(nlp))
-    assert PLAN.reading is None
+def test_the_first_example_of_a_pass_knows_of_others(paths, nlp):
+    first, *others = make_multi_corpus(paths, mixing="uniform")(nlp)
+    reading = reading_of([*others, first])
+    assert reading is not None and reading.lacks_some and reading.is_drawn
+    assert len(list(reading.all())) == len(reading.again()) == 44
+    assert reading_of(others) is None
+    assert reading_of(make_multi_corpus(paths)(nlp)) is None, "all are there"
+
+
+def test_what_an_example_knows_of_others_is_not_saved(paths, nlp):
+    doc = next(make_multi_corpus(paths, mixing="uniform")(nlp)).reference
+    assert type(doc.user_data[CORPUS_KEY]) is Mark
+    name = str(doc.user_data[CORPUS_KEY])
+    (from_bin,) = DocBin(docs=[doc], store_user_data=True).get_docs(nlp.vocab)
+    from_bytes = Doc(nlp.vocab).from_bytes(doc.to_bytes())
+    for copied in (from_bin, from_bytes, pickle.loads(pickle.dumps(doc)), copy.deepcopy(doc)):
+        assert type(copied.user_data[CORPUS_KEY]) is str
+        assert copied.user_data[CORPUS_KEY] == name
+
+
+def test_examples_do_not_keep_a_pipeline_alive(paths):
+    nlp = spacy.blank("en")
+    examples = list(make_multi_corpus(paths, mixing="uniform")(nlp))
+    dropped = weakref.ref(nlp)
+    del nlp
+    gc.collect()
+    assert dropped() is None
+    with pytest.raises(ValueError, match=r"pipeline .* is gone.*Keep it"):
+        reading_of(examples).again()
 
 
 def test_empty_docs_are_no_examples(paths, nlp, tmp_path):
@@ -280,6 +308,8 @@ def test_warm_up_over_a_stream_needs_max_steps(paths, nlp):
     next(stream)
     assert [next(rates) for _ in range(10)] == pytest.approx([0.1 * n for n in range(1, 11)])
     nlp.config["training"]["max_steps"] = 0
+    rates = warmup_linear(1.0, warmup=0.5)
+    assert next(rates) == 0.0
     next(make_batcher(max_docs=5)(make_multi_corpus(paths)(nlp)))
     with pytest.raises(ValueError, match="max_steps"):
         next(rates)

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from spacy_multitask.cli import app
 from spacy_multitask.evaluation.calibrate import calibrate
-from spacy_multitask.evaluation.calibration import best_threshold, fit_temperature, reliability
+from spacy_multitask.evaluation.reliability import best_threshold, fit_temperature, reliability
 from spacy_multitask.heads.scorers import score_cats
 from spacy_multitask.relations import set_relations
 from tests.conftest import ALL_HEADS, corpus, example, make_nlp, predictions

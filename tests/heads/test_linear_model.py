@@ -7,7 +7,7 @@ import torch
 from spacy.tokens import Doc
 from thinc.api import Config, NumpyOps, get_current_ops, set_current_ops
 
-from spacy_multitask.heads.textcat import copy_of
+from spacy_multitask.heads.architectures import copy_of
 from tests.conftest import corpus, example, make_nlp
 
 BAG = """

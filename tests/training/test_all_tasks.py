@@ -12,7 +12,7 @@ from spacy.util import load_config
 
 from spacy_multitask.corpus.reader import corpus_of
 from spacy_multitask.heads.scorers import is_task_score, main_score, score_tasks
-from spacy_multitask.plan import PLAN
+from spacy_multitask.plan import join
 from spacy_multitask.training.batching import make_batcher
 from spacy_multitask.training.logger import make_logger
 from tests.conftest import corpus, make_nlp
@@ -170,9 +170,10 @@ def test_the_worst_task_of_other_readers(config, tmp_path):
     assert all(line["score"] == line["scores"]["ents_f"] for line in lines)
 
 
-def test_the_worst_task_of_a_sourced_encoder(config, project, tmp_path):  # noqa: F811
+@pytest.mark.parametrize("sourced", [("transformer", "tagger", "ner"), None])
+def test_the_worst_task_of_a_sourced_encoder(config, project, tmp_path, sourced):  # noqa: F811
     init_nlp(load_config(project / "config.cfg")).to_disk(tmp_path / "source")
-    for name in ("transformer", "tagger", "ner"):
+    for name in sourced or config["nlp"]["pipeline"]:
         config["components"][name] = {"source": str(tmp_path / "source")}
     config["training"]["score_weights"] = {**dict.fromkeys(TASKS, 0.0), "worst_task": 1.0}
     config["training"]["score_weights"]["cats_score"] = 0.0
@@ -216,14 +217,14 @@ def test_training_ends_when_no_task_gains_any_more(config, tmp_path):
 def log(patience, *evaluations):
     """RETURNS (List[bool]): Whether training was at its end after each evaluation."""
     nlp = make_nlp_stub()
-    printer, close = make_logger(patience=patience, progress_bar=False, plan=False)(
-        nlp, io.StringIO(), io.StringIO()
-    )
+    setup = make_logger(patience=patience, progress_bar=False, plan=False)
+    training = join()
+    printer, close = setup(nlp, io.StringIO(), io.StringIO())
     ended = []
     for step, scores in enumerate(evaluations):
         info = {"epoch": 0, "step": step, "losses": {}, "other_scores": scores, "score": 0.0}
         printer(info)
-        ended.append(PLAN.stopped)
+        ended.append(training.stopped)
     close()
     return ended
 
@@ -248,10 +249,8 @@ def test_any_task_that_gains_keeps_it_going():
 
 def test_after_the_end_there_are_no_batches():
     batcher = make_batcher(max_words=1)
-    batches = batcher([])
-    assert list(batches) == []
-    PLAN.stopped = True
-    assert list(make_batcher()(object())) == [], "the examples are not even looked at"
+    join().stopped = True
+    assert list(batcher(object())) == [], "the examples are not even looked at"
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import copy
 import itertools
 import pickle
+from collections.abc import Iterator
 
 import numpy
 import pytest
@@ -16,7 +17,7 @@ from transformers import AutoModel
 
 from spacy_multitask.corpus.reader import CORPUS_KEY
 from spacy_multitask.layers.network import TransformerNetwork
-from spacy_multitask.plan import PLAN
+from spacy_multitask.plan import Plan, join, opened
 from spacy_multitask.training.batching import make_batcher
 from spacy_multitask.training.optimizer import clip_gradients, make_adamw
 from spacy_multitask.training.schedules import warmup_linear
@@ -52,38 +53,45 @@ def test_wrong_batch_sizes_are_refused(options):
         make_batcher(**options)
 
 
-def rates(n, n_steps=None, **options):
+@pytest.fixture
+def plan() -> Iterator[Plan]:
+    """YIELDS (Plan): That of the parts that the test builds."""
+    with opened():
+        yield join()
+
+
+def rates(n, plan, n_steps=None, **options):
     """RETURNS (List[float]): The first rates; of epochs of so many steps."""
     schedule = warmup_linear(1.0, **options)
     values = [next(schedule)]
     if n_steps:
-        PLAN.begin_epoch(n_steps)
+        plan.begin_epoch(n_steps)
     return [*values, *itertools.islice(schedule, n - 1)]
 
 
-def test_the_rate_rises_and_falls_over_the_real_number_of_steps():
-    PLAN.max_epochs = 2
-    values = rates(21, 10, warmup=0.2)
+def test_the_rate_rises_and_falls_over_the_real_number_of_steps(plan):
+    plan.max_epochs = 2
+    values = rates(21, plan, 10, warmup=0.2)
     assert values[:5] == pytest.approx([0.0, 0.25, 0.5, 0.75, 1.0])
     assert values[12] == pytest.approx(0.5)
     assert values[20] == pytest.approx(0.0)
 
 
-def test_max_steps_limit_the_plan():
-    PLAN.max_epochs, PLAN.max_steps = 2, 10
-    assert rates(11, 100, final=0.1)[-1] == pytest.approx(0.1)
+def test_max_steps_limit_the_plan(plan):
+    plan.max_epochs, plan.max_steps = 2, 10
+    assert rates(11, plan, 100, final=0.1)[-1] == pytest.approx(0.1)
 
 
-def test_without_a_limit_in_epochs_the_rate_follows_the_steps():
-    PLAN.max_epochs, PLAN.max_steps = 0, 10
+def test_without_a_limit_in_epochs_the_rate_follows_the_steps(plan):
+    plan.max_epochs, plan.max_steps = 0, 10
     schedule = warmup_linear(1.0, warmup=0.0)
     next(schedule)
     values = []
     for _ in range(5):
-        PLAN.begin_epoch(2)
+        plan.begin_epoch(2)
         values += itertools.islice(schedule, 2)
     assert values == pytest.approx([1.0, *(1 - i / 9 for i in range(1, 10))], abs=0.12)
-    assert PLAN.total_steps() == 10 and values[-2] > 0.0
+    assert plan.total_steps() == 10 and values[-2] > 0.0
 
 
 @pytest.mark.parametrize(
@@ -91,28 +99,21 @@ def test_without_a_limit_in_epochs_the_rate_follows_the_steps():
 )
 def test_wrong_rates_are_refused(options):
     with pytest.raises(ValueError, match=next(iter(options))):
-        next(warmup_linear(**{"learn_rate": 1.0, **options}))
+        warmup_linear(**{"learn_rate": 1.0, **options})
 
 
-def test_the_plan_comes_from_batcher_and_pipeline():
+def test_the_plan_comes_from_batcher_and_pipeline(plan):
     nlp = spacy.blank("en")
     nlp.config["training"]["max_epochs"], nlp.config["training"]["max_steps"] = 3, 0
-    PLAN.read(nlp)
-    assert PLAN.total_steps() is None
+    plan.read(nlp)
+    assert plan.total_steps() is None
     list(make_batcher(max_words=1)(examples([1] * 7)))
-    assert PLAN.total_steps() == 21
+    assert plan.total_steps() == 21
 
 
-def test_an_unknown_number_of_steps_is_an_error():
+def test_an_unknown_number_of_steps_is_an_error(plan):
     with pytest.raises(ValueError, match="max_steps"):
-        rates(2)
-
-
-def test_the_steps_of_a_training_before_are_forgotten():
-    PLAN.max_epochs = 2
-    assert rates(2, 10)[1] > 0
-    with pytest.raises(ValueError, match="not known"):
-        rates(2)
+        rates(2, plan)
 
 
 class Net(nn.Module):

@@ -2,8 +2,8 @@ import gzip
 
 import pytest
 
-from spacy_multitask.converters import ConversionError, base
-from spacy_multitask.converters.base import read_lines
+from spacy_multitask.converters import ConversionError, lines
+from spacy_multitask.converters.lines import read_lines
 
 
 def test_lines_of_plain_and_gzipped_files_are_numbered_from_one(write):
@@ -17,6 +17,18 @@ def test_gzip_is_recognised_without_its_suffix(write):
 
 def test_windows_line_breaks_and_byte_order_mark_are_dropped(write):
     assert list(read_lines(write(b"\xef\xbb\xbfa\r\nb\r\n"))) == [(1, "a"), (2, "b")]
+
+
+@pytest.mark.parametrize("name", ["mac.txt", "mac.txt.gz"])
+def test_carriage_returns_alone_end_lines_too(write, name):
+    assert list(read_lines(write(b"a b\r\rc\xc3\xa9\r", name))) == [(1, "a b"), (2, ""), (3, "cé")]
+    # In a file with other line ends they are part of the line.
+    assert list(read_lines(write(b"a\n\rb\r\n", name))) == [(1, "a"), (2, "\rb")]
+
+
+def test_an_error_behind_carriage_returns_names_its_line(write):
+    with pytest.raises(ConversionError, match=r"corpus.txt:3: byte 0xe9 at byte 2 of the line"):
+        list(read_lines(write(b"a\rb\rc\xe9\r")))
 
 
 def test_line_breaks_of_unicode_do_not_end_a_line(write):
@@ -40,7 +52,7 @@ def test_bytes_that_are_not_text_are_errors_with_their_line(write, data, message
 
 
 def test_an_absurdly_long_line_is_an_error(write, monkeypatch):
-    monkeypatch.setattr(base, "MAX_LINE_LENGTH", 5)
+    monkeypatch.setattr(lines, "MAX_LINE_LENGTH", 5)
     with pytest.raises(ConversionError, match=r"corpus.txt:2: the line is longer than 5 bytes"):
         list(read_lines(write("12345\n123456\n")))
 
@@ -52,15 +64,8 @@ def test_a_missing_file_and_a_directory_are_errors(tmp_path):
         list(read_lines(tmp_path))
 
 
-def test_the_report_counts_causes_and_keeps_the_first_place(report):
-    report.add_cause("cut", "a.txt", 3)
-    report.add_cause("cut", "a.txt", 9)
-    assert report.causes["cut"].count == 2
-    assert "2 x cut (first at a.txt:3)" in report.render()
-
-
 def test_a_gzip_file_that_unpacks_without_end_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(base, "MIN_SUSPICIOUS_SIZE", 100_000)
+    monkeypatch.setattr(lines, "MIN_SUSPICIOUS_SIZE", 100_000)
     path = tmp_path / "bomb.txt.gz"
     path.write_bytes(gzip.compress(b"a\n" * 1_000_000))
     with pytest.raises(ConversionError, match=r"bomb\.txt\.gz:[0-9]+: .*200 times its size"):

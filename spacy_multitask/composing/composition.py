@@ -1,0 +1,227 @@
+"""Tasks with their corpora looked into, and the sizes of a training that suit them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+
+from spacy.language import Language
+
+from ..corpus.survey import Survey, find_parts, survey
+from ..heads.kinds import HeadKind, Recipe, all_kinds, gold_counts
+from ..training.forecast import EncoderSize
+
+# Words that a training on little data should see in all; see docs/training.md.
+WORDS_TO_SEE = 600_000
+
+
+@dataclass(frozen=True)
+class Task:
+    """A head and the corpus that it learns from.
+
+    name (str): Names the corpus, and the component if it is the second of its kind.
+    kind (str): Name of a kind of head that has a recipe.
+    path (str): See `find_parts`.
+    """
+
+    name: str
+    kind: str
+    path: str
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What is derived from the data: passes over it, words in a batch, learning rates."""
+
+    epochs: int
+    batch_words: int
+    learn_rate: float
+    head_learn_rate: float
+    eval_frequency: int
+
+
+@dataclass(frozen=True)
+class Component:
+    """A head of the pipeline that is composed, and what its corpus holds.
+
+    name (str): The first of a kind is named after it, others after their tasks.
+    corpus (str): Name of its corpus.
+    train, dev (Survey): What the parts of that corpus hold.
+    is_second (bool): Whether there is a head of its kind before it.
+    """
+
+    name: str
+    task: Task
+    kind: HeadKind
+    recipe: Recipe
+    corpus: str
+    train: Survey
+    dev: Survey
+    is_second: bool
+
+
+class Composition:
+    """Tasks with their corpora looked into.
+
+    tasks (List[Task]): In the order of the pipeline.
+    surveys, dev_surveys (Dict[str, Survey]): What the training and the development part of each
+        corpus hold, by corpus.
+    paths (Dict[str, Tuple[Path, Path]]): Training and development part, by corpus.
+    components (List[Component]): One per task; tasks with the same path share a corpus.
+    RAISES (ValueError): If a task can't be in a config, or its corpus is not there or has no gold
+        for its head.
+    """
+
+    def __init__(self, encoder: str, tasks: list[Task], *, gpu: bool):
+        if "$" in encoder:
+            raise ValueError(f"The encoder's path {encoder} must not hold a $.")
+        if not tasks:
+            raise ValueError("Name at least one task, such as pos:tagger=corpus/ud.")
+        _check_tasks(tasks)
+        self.encoder, self.tasks, self.gpu = encoder, tasks, gpu
+        self.encoder_size = look_up(encoder)
+        self.surveys: dict[str, Survey] = {}
+        self.dev_surveys: dict[str, Survey] = {}
+        self.paths: dict[str, tuple[Path, Path]] = {}
+        self.components: list[Component] = []
+        for task in tasks:
+            component = self._component(task, self._look_into(task))
+            _check_gold(component)
+            self.components.append(component)
+        _check_needs(self.components)
+
+    def _look_into(self, task: Task) -> str:
+        """RETURNS (str): Name of the task's corpus, which is counted unless another one has."""
+        for other in self.components:
+            if Path(other.task.path) == Path(task.path):
+                return other.corpus
+        train, dev = self.paths[task.name] = find_parts(task.path)
+        self.surveys[task.name] = survey(train, gold_counts())
+        self.dev_surveys[task.name] = survey(dev, gold_counts())
+        return task.name
+
+    def _component(self, task: Task, corpus: str) -> Component:
+        kinds = composed_kinds()
+        kind, recipe = kinds[task.kind]
+        is_second = any(other.kind is kind for other in self.components)
+        if is_second and recipe.second is None:
+            raise ValueError(
+                f"A composed pipeline takes one {kind.name}, not another {task.name!r}."
+            )
+        name = task.name if is_second else kind.name
+        groups = (own.spans_key for _, own in kinds.values())
+        if is_second and name in {"transformer", *kinds, *groups}:
+            raise ValueError(f"Give the task {task.name!r} another name: {name} is taken.")
+        surveys = self.surveys[corpus], self.dev_surveys[corpus]
+        return Component(name, task, kind, recipe, corpus, *surveys, is_second)
+
+    @property
+    def words(self) -> int:
+        """RETURNS (int): Words in one pass over all training corpora."""
+        return sum(found.words for found in self.surveys.values())
+
+    def sizes(self) -> Sizes:
+        """RETURNS (Sizes): What suits the data, the encoder and the device."""
+        words = self.words
+        epochs = min(20, max(3, ceil(WORDS_TO_SEE / words)))
+        if self.gpu:
+            batch_words = min(2000, max(200, words // 200))
+        else:
+            # Small batches, hence many steps, gave the best scores on little data.
+            batch_words = min(400, max(60, words // 1500))
+        small = self.encoder_size.known and self.encoder_size.width <= 384
+        return Sizes(
+            epochs=epochs,
+            batch_words=batch_words,
+            learn_rate=2e-4 if small else (1e-4 if self.gpu else 5e-5),
+            head_learn_rate=3e-3 if small else 1e-3,
+            eval_frequency=self.eval_frequency(epochs, batch_words),
+        )
+
+    def eval_frequency(self, epochs: float, batch_words: float) -> int:
+        """RETURNS (int): Steps between evaluations, such that there are about 15, and at least the
+        last steps are looked at."""
+        steps = int(self.words * epochs / batch_words)
+        return max(1, min(max(20, steps // 15), steps // 2))
+
+
+def composed_kinds() -> dict[str, tuple[HeadKind, Recipe]]:
+    """RETURNS (Dict[str, Tuple[HeadKind, Recipe]]): Kinds that a config can be composed of."""
+    return {kind.name: (kind, kind.recipe) for kind in all_kinds() if kind.recipe is not None}
+
+
+def either(names: Iterable[str]) -> str:
+    """RETURNS (str): Names in a sentence: "a, b or c"."""
+    *names, last = names
+    return f"{', '.join(names)} or {last}" if names else last
+
+
+def look_up(encoder: str) -> EncoderSize:
+    """RETURNS (EncoderSize): From the encoder's config, if it is at hand."""
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(encoder, trust_remote_code=False)
+    except (OSError, ValueError):
+        return EncoderSize()
+    return EncoderSize(
+        layers=config.num_hidden_layers,
+        width=config.hidden_size,
+        vocab=config.vocab_size,
+        known=True,
+    )
+
+
+def _check_tasks(tasks: list[Task]) -> None:
+    """RAISES (ValueError): If a task can't be in a config."""
+    names: set[str] = set()
+    for task in tasks:
+        if task.kind not in composed_kinds():
+            raise ValueError(
+                f"Task {task.name!r}: {task.kind!r} is not {either(composed_kinds())}."
+            )
+        if not task.name.isidentifier():
+            raise ValueError(
+                f"Task {task.name!r}: a name is made of letters, digits and _, and does not "
+                "begin with a digit; it names sections of the config."
+            )
+        if task.name in names:
+            raise ValueError(f"Two tasks are named {task.name!r}.")
+        if "$" in task.path:  # a config would take what follows for a variable
+            raise ValueError(f"Task {task.name!r}: the path {task.path} must not hold a $.")
+        names.add(task.name)
+
+
+def _check_gold(component: Component) -> None:
+    """RAISES (ValueError): If a corpus has no gold for its head."""
+    kind, task, second = component.kind, component.task, component.recipe.second
+    for part, found in (("training", component.train), ("development", component.dev)):
+        start = f"Task {task.name!r}: the {part} part of {task.path} has no"
+        if not found.known[kind.name]:
+            there = [name for name in composed_kinds() if found.known[name]]
+            raise ValueError(
+                f"{start} gold for a {kind.name}, which learns from {kind.learns_from}. "
+                f"It has gold for {', '.join(there) or 'no kind of head'}."
+            )
+        if component.is_second and second and second.part and not found.known[second.part]:
+            raise ValueError(
+                f"{start} {second.part}, which a second {kind.name} learns from. Name this one "
+                "first."
+            )
+
+
+def _check_needs(components: list[Component]) -> None:
+    """RAISES (ValueError): If a head reads what no other one writes, such as `doc.ents`."""
+    metas = {
+        name: Language.get_factory_meta(k.factories[0]) for name, (k, _) in composed_kinds().items()
+    }
+    written = {layer for one in components for layer in metas[one.kind.name].assigns}
+    for one in components:
+        for layer in set(metas[one.kind.name].requires) - written:
+            if writers := [name for name, meta in metas.items() if layer in meta.assigns]:
+                raise ValueError(
+                    f"Task {one.task.name!r}: {one.kind.name} need {layer}, which another head has "
+                    f"to write: add a task of the kind {either(writers)}."
+                )

@@ -1,0 +1,53 @@
+"""From examples to gold that heads learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
+
+import numpy as np
+from spacy.attrs import ORTH
+from spacy.training import Example, validate_get_examples
+
+from ..corpus.reading import reading_of
+from ..layers.crf import UNKNOWN
+
+
+def check_examples(get_examples: Callable[[], Iterable[Example]], method: str) -> None:
+    """RAISES (TypeError or ValueError): If it does not give examples; `method` asked for them."""
+
+    def beginning() -> Iterable[Example]:
+        """All that a reader gives would be one more pass over the corpora."""
+        examples = get_examples()
+        return islice(examples, 1) if isinstance(examples, Iterator) else examples
+
+    validate_get_examples(beginning if callable(get_examples) else get_examples, method)
+
+
+def all_examples(get_examples: Callable[[], Iterable[Example]]) -> Iterable[Example]:
+    """RETURNS (Iterable[Example]): Those that it gives; but if a `MultiCorpus` has drawn them, or
+    they are the beginning of its stream, each example that there is."""
+    examples = iter(get_examples())
+    beginning = list(islice(examples, 1))
+    reading = reading_of(beginning)
+    if reading is not None and reading.lacks_some:
+        return reading.all()
+    return chain(beginning, examples)
+
+
+def same_tokens(example: Example) -> bool:
+    """RETURNS (bool): Whether predicted and reference doc have the same tokens."""
+    x, y = example.predicted, example.reference
+    return len(x) == len(y) and bool(np.array_equal(x.to_array(ORTH), y.to_array(ORTH)))
+
+
+def pack_targets(parts: Iterator[np.ndarray]) -> tuple[np.ndarray, np.ndarray] | None:
+    """Join the docs' targets.
+
+    parts (Iterator[ndarray]): Class index or UNKNOWN per token of each doc.
+    RETURNS (Optional[Tuple[ndarray, ndarray]]): Rows with gold and their classes, both int64
+        (n_gold,); None if there are none.
+    """
+    targets = np.concatenate(list(parts))
+    rows = np.flatnonzero(targets != UNKNOWN)
+    return (rows, targets[rows]) if len(rows) else None
