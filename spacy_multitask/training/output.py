@@ -16,6 +16,8 @@ from .optimizer import AdamW
 from .state import check_weights, parts_of
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
+# Is there from the start of a training until its first checkpoint.
+BEGUN_FILE = ".begun"
 FILES = (DIR_MODEL_BEST, DIR_MODEL_LAST, CHECKPOINT_FILE)
 CHECKPOINT_SECONDS = 300.0
 # A checkpoint is put off where writing them would take more than this part of the time.
@@ -34,7 +36,8 @@ def check_start(folder: Path, *, resume: bool, extend: bool, overwrite: bool) ->
     if overwrite:
         return
     found = [name for name in FILES if (folder / name).exists()]
-    if resume and (CHECKPOINT_FILE in found or not found):
+    has_begun_only = (folder / BEGUN_FILE).exists()
+    if resume and (CHECKPOINT_FILE in found or not found or has_begun_only):
         return
     if resume:
         raise ValueError(
@@ -75,9 +78,10 @@ class Output:
         self._next_checkpoint = 0.0
 
     def clear(self) -> None:
-        """Remove what is there of a training before."""
+        """Remove what is there of a training before, and note that one begins."""
         self.checkpoint.unlink(missing_ok=True)
         clean_output_dir(self.folder)
+        (self.folder / BEGUN_FILE).touch()
 
     def check_space(self, nlp: Language, optimizer: Optimizer, frozen: list[str]) -> str:
         """See that there is room for all that will be written.
@@ -129,6 +133,7 @@ class Output:
         """Call a function that writes a file, and take note of the time."""
         started = default_timer()
         write(self.checkpoint)
+        (self.folder / BEGUN_FILE).unlink(missing_ok=True)
         self.wait_for_next(default_timer() - started)
 
     def wait_for_next(self, took: float = 0.0) -> None:
@@ -150,7 +155,10 @@ def _sizes(nlp: Language, optimizer: Optimizer, frozen: list[str]) -> tuple[int,
     copies = 2 + bool(optimizer.averages is not None)
     if isinstance(optimizer, AdamW) and optimizer.pretrained_decay:
         copies += 1
-    return weights + nlp.vocab.vectors.data.nbytes, weights + copies * learned
+    strings = len(nlp.vocab.strings.to_bytes())
+    rest = len(nlp.to_bytes(exclude=[*nlp.component_names, "vectors"]))
+    model = weights + rest + nlp.vocab.vectors.data.nbytes
+    return model, weights + copies * learned + strings
 
 
 def _weights_of(part: object) -> int:

@@ -31,11 +31,12 @@ N_STEPS = 11
 ROOT = Path(__file__).parents[2]
 
 
-def train_in_child(folder: Path, output: Path, kill: tuple[str, int, bool] | None) -> None:
+def train_in_child(folder: Path, output: Path, kill: tuple[str, int, bool, str] | None) -> None:
     """Train or go on, alone in a process.
 
     kill (Optional[tuple]): Dotted name of a function, the number of its call that ends the
-        process, and whether half of the file that it writes is there by then.
+        process, whether half of the file that it writes is there by then, and what its arguments
+        name in the calls that count.
     """
     import torch
 
@@ -47,7 +48,7 @@ def train_in_child(folder: Path, output: Path, kill: tuple[str, int, bool] | Non
     train(load_config(folder / "config.cfg"), output, resume=True, checkpoint_steps=2)
 
 
-def kill_at(name: str, n_calls: int, half: bool) -> None:
+def kill_at(name: str, n_calls: int, half: bool, about: str) -> None:
     *path, attribute = name.split(".")
     owner = import_module(".".join(path)) if path[-1].islower() else None
     if owner is None:
@@ -56,7 +57,7 @@ def kill_at(name: str, n_calls: int, half: bool) -> None:
     calls = iter(range(1, 1_000_000))
 
     def counted(*args, **kwargs):
-        if next(calls) < n_calls:
+        if about not in repr(args) or next(calls) < n_calls:
             return original(*args, **kwargs)
         if half:
             original(*args, **kwargs)
@@ -67,7 +68,7 @@ def kill_at(name: str, n_calls: int, half: bool) -> None:
     setattr(owner, attribute, counted)
 
 
-def run(folder: Path, output: Path, kill: tuple[str, int, bool] | None = None) -> int | None:
+def run(folder: Path, output: Path, kill: tuple[str, int, bool, str] | None = None) -> int | None:
     """RETURNS (Optional[int]): How the child ended."""
     child = CONTEXT.Process(target=train_in_child, args=(folder, output, kill))
     child.start()
@@ -149,12 +150,14 @@ def assert_same_training(a: Path, b: Path) -> None:
 # One after the other, each going on from what the one before has left: checkpoints are due after
 # steps 0, 2, 4, ..., evaluations after 0, 4, 8. Each step has two updates.
 KILLS = {
-    "in the first step": ("spacy.language.Language.update", 1, False),
-    "after step 2": ("spacy.language.Language.update", 8, False),
-    "in the evaluation after step 4": ("spacy.language.Language.evaluate", 1, False),
-    "with checkpoint 4 complete, but without its name": ("os.replace", 1, False),
-    "with half of checkpoint 6": ("spacy_multitask.training.checkpoint.save_file", 2, True),
-    "in the middle of model-last, after step 8": ("spacy_multitask.safe_files._sync", 20, False),
+    "in the first step": ("spacy.language.Language.update", 1, False, ""),
+    "in the middle of model-best": ("spacy_multitask.safe_files._sync", 20, False, "model-best"),
+    "before the first checkpoint": ("spacy_multitask.training.run.write_checkpoint", 1, False, ""),
+    "after step 2": ("spacy.language.Language.update", 8, False, ""),
+    "in the evaluation after step 4": ("spacy.language.Language.evaluate", 1, False, ""),
+    "with checkpoint 4 complete, but without its name": ("os.replace", 1, False, "checkpoint."),
+    "with half of checkpoint 6": ("spacy_multitask.training.checkpoint.save_file", 2, True, ""),
+    "in the middle of model-last": ("spacy_multitask.safe_files._sync", 20, False, "model-last"),
 }
 
 
