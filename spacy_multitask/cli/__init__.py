@@ -169,6 +169,8 @@ from . import (  # noqa: E402
     evaluate,  # noqa: F401
     init_config,  # noqa: F401
     leaks,  # noqa: F401
+    look,  # noqa: F401
+    merge,  # noqa: F401
     quantize,  # noqa: F401
     report,  # noqa: F401
     split,  # noqa: F401

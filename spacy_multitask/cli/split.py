@@ -20,7 +20,11 @@ def split_cli(
     seed: Annotated[int, typer.Option("--seed", help="Seed of the draw.")] = 0,
     overwrite: Overwrite = False,
 ) -> None:
-    """Hold out a random part of a corpus that comes without a development set."""
+    """Hold out a random part of a corpus that comes without a development set.
+
+    Each topic and each type of entities and chunks has its share in both parts. Docs with the same
+    words stay together, and so do those with the same doc.user_data["group"].
+    """
     import random
 
     from spacy.tokens import DocBin
@@ -28,6 +32,7 @@ def split_cli(
 
     from ..converters.formats import check_output
     from ..corpus.files import load_doc_bin
+    from ..corpus.hold_out import hold_out, labels_of
     from ..progress import progress
     from ..safe_files import write_bytes
 
@@ -45,11 +50,9 @@ def split_cli(
     docs = list(progress(doc_bin.get_docs(Vocab()), "Splitting", total=len(doc_bin)))
     if len(docs) < 2:
         raise ValueError(f"{input_path} has {len(docs)} docs; a split needs at least 2 docs.")
-    order = list(range(len(docs)))
-    random.Random(seed).shuffle(order)
-    n_dev = min(max(1, round(fraction * len(docs))), len(docs) - 1)
-    n_train = max(1, round(sample * (len(docs) - n_dev)))
-    held_out, kept = set(order[:n_dev]), set(order[n_dev : n_dev + n_train])
+    held_out = hold_out(docs, fraction, seed)
+    rest = [i for i in range(len(docs)) if i not in held_out]
+    kept = set(random.Random(seed).sample(rest, max(1, round(sample * len(rest)))))
     for path, chosen in zip(outputs, (kept, held_out)):
         part = [doc for i, doc in enumerate(docs) if i in chosen]
         write_bytes(path, DocBin(docs=part, store_user_data=True).to_bytes())
@@ -58,3 +61,7 @@ def split_cli(
         f"{input_path}: {len(kept)} docs -> {train_path}, {len(held_out)} docs -> {dev_path}, "
         f"{left_out} left out by --sample"
     )
+    parts = [{label for i in part for label in labels_of(docs[i])} for part in (kept, held_out)]
+    for path, labels in zip((train_path, dev_path), parts):
+        if lacking := sorted(set.union(*parts) - labels):
+            typer.echo(f"{path} has none of: {', '.join(lacking)}")

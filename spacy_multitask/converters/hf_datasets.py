@@ -35,8 +35,8 @@ def read_datasets(
         name of a data set of the hub.
     nlp (Language): Tokenizes the texts.
     report (ConversionReport): Counts what is skipped.
-    columns (Optional[str]): What the columns are: word, tag, pos, lemma, chunk, ner, text and
-        topic, such as "word=forms,ner=entities". The others are found by their names.
+    columns (Optional[str]): What the columns are: word, tag, pos, lemma, chunk, ner, text,
+        topic and group, such as "word=forms,ner=entities". The others are found by their names.
     split (Optional[str]): Which part, where there are several, such as "train".
     subset (Optional[str]): Name of the configuration of a data set of the hub.
     scheme (str): Of chunks and entities: "auto", "io", "iob1", "bio", "bioes", "bilou" or "bmewo".
@@ -63,6 +63,6 @@ def read_datasets(
     if "topic" in found:
         topics = TopicColumns(path, found["topic"], table, labels, None)
     for row in table.rows():
-        doc = make_row_doc(row, nlp, report, found.get("text", [None])[0], tokens, topics)
+        doc = make_row_doc(row, nlp, report, found, tokens, topics)
         if doc is not None:
             yield doc

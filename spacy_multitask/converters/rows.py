@@ -24,7 +24,10 @@ FOUND = {
     "ner": ("ner_tags", "ner"),
     "text": ("text", "sentence"),
     "topic": ("label", "labels", "topic", "topics"),
+    "group": (),
 }
+# Key of doc.user_data: `spacy multitask split` keeps docs of one group together.
+GROUP = "group"
 TOKEN_LAYERS = ("tag", "pos", "lemma", "chunk", "ner")
 
 
@@ -269,20 +272,26 @@ def make_row_doc(
     row: Record,
     nlp: Language,
     report: ConversionReport,
-    text_column: str | None,
+    columns: dict[str, list[str]],
     tokens: TokenColumns | None,
     topics: TopicColumns | None,
 ) -> Doc | None:
-    """RETURNS (Optional[Doc]): The doc of a row, or None for one without words or gold."""
+    """Make the doc of a row.
+
+    columns (Dict[str, List[str]]): The columns of "text", where there are no tokens, and "group".
+    RETURNS (Optional[Doc]): The doc, or None for a row without words or gold, which is counted.
+    """
     cats = {} if topics is None else topics(row)
+    if tokens is None and not cats:
+        report.add_cause("text without a label: left out", row.path, row.line)
+        return None
     if tokens is None:
-        if not cats:
-            report.add_cause("text without a label: left out", row.path, row.line)
-            return None
-        assert text_column is not None, "there is one or the other"
-        text = row.get(text_column, str, "")
-        return make_text_doc(row.path, row.line, nlp, text, cats, report)
-    doc = tokens(row)
+        text = row.get(columns["text"][0], str, "")
+        doc = make_text_doc(row.path, row.line, nlp, text, cats, report)
+    else:
+        doc = tokens(row)
     if doc is not None:
         doc.cats = cats
+        if "group" in columns:
+            doc.user_data[GROUP] = str(row.get(columns["group"][0], (str, int)))
     return doc

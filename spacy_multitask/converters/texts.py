@@ -9,7 +9,8 @@ from .report import ConversionError, ConversionReport, PathLike
 from .rows import TopicColumns, find_columns, make_row_doc, parse_columns
 from .tables import open_table
 
-NAMES = ("text", "topic")
+NEEDED = ("text", "topic")
+NAMES = (*NEEDED, "group")
 
 
 def read_texts(
@@ -32,6 +33,7 @@ def read_texts(
     columns (Optional[str]): What the columns are, where they are not called "text" and "label" or
         "labels": "text=body,topic=kind". Of a CSV file without a line of names, by number from 1:
         "text=2,topic=1". With a column of 0 and 1 for each category: "text=body,topic=a,topic=b".
+        The column "group" goes to `doc.user_data`, for `spacy multitask split`.
     separator (Optional[str]): What parts several categories in one cell.
     labels (Optional[Sequence[str]]): All categories. None to gather them from the file, which is
         then read twice; a part of a corpus may lack some.
@@ -42,7 +44,7 @@ def read_texts(
     by_number = bool(given) and all(name.isdigit() for named in given.values() for name in named)
     table = open_table(path, with_header=not by_number)
     found = find_columns(path, table, given, NAMES)
-    for name in NAMES:
+    for name in NEEDED:
         if name not in found:
             raise ConversionError(
                 f"{path}: none of the columns {', '.join(map(str, table.columns))} is known as the "
@@ -50,6 +52,6 @@ def read_texts(
             )
     topics = TopicColumns(path, found["topic"], table, labels, separator)
     for row in table.rows():
-        doc = make_row_doc(row, nlp, report, found["text"][0], None, topics)
+        doc = make_row_doc(row, nlp, report, found, None, topics)
         if doc is not None:
             yield doc

@@ -153,3 +153,10 @@ def test_compressed_files_are_read(read, nlp):
 def test_malformed_rows_and_options_are_errors(read, text, options, message):
     with pytest.raises(ConversionError, match=message):
         read(text, **options)
+
+
+def test_groups_are_kept_for_split(read):
+    first, second = read("text,label,author\na,X,7\nb,X,8\n", columns="group=author")
+    assert (first.user_data["group"], second.user_data["group"]) == ("7", "8")
+    with pytest.raises(ConversionError, match="there is no column 'by'"):
+        read("text,label,author\na,X,7\n", columns="group=by")

@@ -1,0 +1,53 @@
+"""The command `spacy multitask merge`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import command
+
+
+@command("merge", example="corpus/ner.spacy corpus/topics.spacy corpus/both.spacy")
+def merge_cli(
+    one_path: Annotated[Path, typer.Argument(metavar="ONE", help=".spacy file.")],
+    other_path: Annotated[
+        Path, typer.Argument(metavar="OTHER", help=".spacy file of the same texts.")
+    ],
+    output_path: Annotated[Path, typer.Argument(metavar="OUT", help=".spacy file to write.")],
+) -> None:
+    """Join the layers of two files that hold the same texts.
+
+    A doc of the one gets the layers that the doc of the same text has in the other. A layer that
+    both have stays as it is in the one. Docs that stand in one file only are kept.
+    """
+    from collections import Counter
+
+    from spacy.tokens import DocBin
+    from spacy.vocab import Vocab
+
+    from ..converters.formats import check_output, write_aside
+    from ..corpus.files import load_doc_bin
+    from ..corpus.joining import merge_docs
+    from ..progress import progress
+
+    for path in (one_path, other_path):
+        if not path.is_file():
+            raise ValueError(f"There is no file {path}.")
+    output = check_output(output_path, [one_path, other_path])
+    vocab = Vocab()
+    ones = load_doc_bin(one_path)
+    counts: Counter[str] = Counter()
+    docs = merge_docs(
+        progress(ones.get_docs(vocab), "Merging", total=len(ones)),
+        load_doc_bin(other_path).get_docs(vocab),
+        counts,
+    )
+    merged = DocBin(docs=docs, store_user_data=True)
+    if not counts["docs joined"]:
+        raise ValueError(
+            f"No text of {one_path} stands in {other_path}, too. Give two files of the same texts."
+        )
+    write_aside(output, merged.to_bytes())
+    lines = [f"  {count:,} {what}" for what, count in counts.items()]
+    typer.echo("\n".join([f"{one_path} and {other_path} -> {output_path}:", *lines]))
