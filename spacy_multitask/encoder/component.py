@@ -7,7 +7,6 @@ from typing import Any, Literal, cast
 
 import srsly
 from spacy.language import Language
-from spacy.pipeline import TrainablePipe
 from spacy.tokens import Doc
 from spacy.training import Example, validate_examples
 from spacy.vocab import Vocab
@@ -23,6 +22,7 @@ from .files import read_folder, write_folder
 from .gradients import Round
 from .kept import Kept
 from .listener import EncoderListener
+from .piping import Piped
 from .shim import EncoderShim
 from .wiring import Listened, Wiring, link
 
@@ -77,7 +77,7 @@ def make_transformer(
     )
 
 
-class MultitaskTransformer(Listened, TrainablePipe):
+class MultitaskTransformer(Listened, Piped):
     """Encodes each batch of docs once, and keeps the result until the last head has read it.
 
     Prediction: `predict` encodes, `set_annotations` keeps the batch for this thread's heads (see

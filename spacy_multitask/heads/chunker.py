@@ -38,12 +38,19 @@ KIND = register(
         "model": default_model("TokenClassifier"),
         "spans_key": KEY,
         "crf": False,
+        "cross_sentences": False,
         "scorer": {"@scorers": "spacy_multitask.chunk_scorer.v1"},
     },
     default_score_weights={"spans_np_f": 1.0, "spans_np_p": 0.0, "spans_np_r": 0.0},
 )
 def make_chunker(
-    nlp: Language, name: str, model: Model, options: HeadOptions, spans_key: str, crf: bool
+    nlp: Language,
+    name: str,
+    model: Model,
+    options: HeadOptions,
+    spans_key: str,
+    crf: bool,
+    cross_sentences: bool,
 ) -> "Chunker":
     """Create a chunker that writes flat, labelled spans to `doc.spans[spans_key]`.
 
@@ -51,10 +58,20 @@ def make_chunker(
     spans_key (str): Key of `doc.spans`, for gold and for predictions.
     crf (bool): Whether to learn which label follows which, and to take the loss over whole
         sequences. Goes with neither `label_smoothing` nor `class_weights`.
+    cross_sentences (bool): Whether spans may go on where a component before has set the start of a
+        sentence. As with spaCy's recogniser they may not.
     options (HeadOptions): What all heads take. `abstain` is about the least probable word of a
         chunk. "O" in `class_weights` is a token outside all chunks.
     """
-    return Chunker(nlp.vocab, model, name, options, spans_key=spans_key, crf=crf)
+    return Chunker(
+        nlp.vocab,
+        model,
+        name,
+        options,
+        spans_key=spans_key,
+        crf=crf,
+        cross_sentences=cross_sentences,
+    )
 
 
 def _chunks(doc: Doc) -> list[Span]:
@@ -89,8 +106,9 @@ class Chunker(SpanHead):
         *,
         spans_key: str,
         crf: bool,
+        cross_sentences: bool,
     ):
-        super().__init__(vocab, model, name, options, crf=crf)
+        super().__init__(vocab, model, name, options, crf=crf, cross_sentences=cross_sentences)
         self.spans_key = spans_key
 
     @property

@@ -75,6 +75,7 @@ KIND = register(
         "model": default_model("TokenClassifier"),
         "spans_key": None,
         "crf": False,
+        "cross_sentences": False,
         "scorer": {"@scorers": "spacy_multitask.ner_scorer.v1"},
     },
     default_score_weights={
@@ -85,7 +86,13 @@ KIND = register(
     },
 )
 def make_ner(
-    nlp: Language, name: str, model: Model, options: HeadOptions, spans_key: str | None, crf: bool
+    nlp: Language,
+    name: str,
+    model: Model,
+    options: HeadOptions,
+    spans_key: str | None,
+    crf: bool,
+    cross_sentences: bool,
 ) -> "EntityRecognizer":
     """Create an entity recogniser that writes `doc.ents`, or a span group.
 
@@ -95,10 +102,20 @@ def make_ner(
         else from `doc.ents`, so name its `corpora`.
     crf (bool): Whether to learn which label follows which, and to take the loss over whole
         sequences. Goes with neither `label_smoothing` nor `class_weights`.
+    cross_sentences (bool): Whether spans may go on where a component before has set the start of a
+        sentence. As with spaCy's recogniser they may not.
     options (HeadOptions): What all heads take. `abstain` is about the least probable word of an
         entity. "O" in `class_weights` is a token outside all entities.
     """
-    return EntityRecognizer(nlp.vocab, model, name, options, spans_key=spans_key, crf=crf)
+    return EntityRecognizer(
+        nlp.vocab,
+        model,
+        name,
+        options,
+        spans_key=spans_key,
+        crf=crf,
+        cross_sentences=cross_sentences,
+    )
 
 
 class EntityRecognizer(SpanHead):
@@ -121,8 +138,9 @@ class EntityRecognizer(SpanHead):
         *,
         spans_key: str | None,
         crf: bool,
+        cross_sentences: bool,
     ):
-        super().__init__(vocab, model, name, options, crf=crf)
+        super().__init__(vocab, model, name, options, crf=crf, cross_sentences=cross_sentences)
         self.spans_key = spans_key
 
     def score_options(self) -> dict[str, Any]:

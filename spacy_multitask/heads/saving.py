@@ -6,12 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from spacy.pipeline import TrainablePipe
-
+from ..encoder.piping import Piped
 from ..safe_files import MANIFEST_FILE, check_manifest, manifest, write_bytes
 
 
-class SavedPipe(TrainablePipe):
+class SavedPipe(Piped):
     """A trained component that is saved with a manifest."""
 
     def to_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> None:

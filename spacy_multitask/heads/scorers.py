@@ -3,6 +3,7 @@
 Counting is spaCy's; these scorers choose what it may count.
 """
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from types import MappingProxyType
@@ -227,17 +228,28 @@ def score_cats(
     multi_label: bool,
     threshold: float,
     thresholds: Mapping[str, float] = MappingProxyType({}),
+    absent: str = "unknown",
     **kwargs: Any,
 ) -> dict[str, Any]:
-    """Score labels of docs.
+    """Score labels of docs. A doc of a label that no head knows counts as wrong, with a warning.
 
     threshold (float): Probability from which a label counts as true, where several may be.
     thresholds (Mapping[str, float]): Others in its place, by label.
+    absent (str): "false" if labels that a gold doc with others lacks are not true of it.
     RETURNS (Dict[str, Any]): spaCy's `cats_*` scores over docs with gold labels; None where there
-        are none. With exclusive classes they are over docs for which the head did not abstain, and
-        there is cats_acc, over all, which sums them up.
+        are none. Macro averages are over labels that the gold docs can tell apart. With exclusive
+        classes scores are over docs for which the head did not abstain, and there is cats_acc,
+        over all, which sums them up.
     """
-    labels = list(labels)
+    examples, labels = list(examples), list(labels)
+    unheard = [label for eg in examples if (label := unheard_cat(eg, labels))]
+    if unheard:
+        warnings.warn(
+            f"{len(unheard)} docs are of labels that the head does not know: "
+            f"{', '.join(sorted(set(unheard)))}. They count as wrong.",
+            stacklevel=2,
+        )
+        labels += sorted(set(unheard))
     known = [eg for eg in examples if knows_cats(eg.reference, labels, multi_label)]
     if not known:
         return {"cats_score": None, "cats_micro_f": None, "cats_macro_f": None, "cats_acc": None}
@@ -248,8 +260,11 @@ def score_cats(
         "cats",
         # spaCy knows one threshold: each label's probability is moved so that its own lies there.
         getter=lambda doc, attr: {
-            label: _moved(p, thresholds.get(label, threshold), threshold)
-            for label, p in doc.cats.items()
+            **(dict.fromkeys(labels, 0.0) if multi_label and absent == "false" else {}),
+            **{
+                label: _moved(p, thresholds.get(label, threshold), threshold)
+                for label, p in doc.cats.items()
+            },
         },
         labels=labels,
         multi_label=multi_label,
@@ -260,7 +275,26 @@ def score_cats(
             best_cat(eg.predicted, labels) == best_cat(eg.reference, labels) for eg in known
         )
         scores = {"cats_acc": right / len(known), **scores}
-    return scores
+    return _over_present_labels(scores, known, multi_label)
+
+
+def _over_present_labels(
+    scores: dict[str, Any], known: list[Example], multi_label: bool
+) -> dict[str, Any]:
+    """RETURNS (Dict[str, Any]): The scores with macro averages over labels that some gold doc has;
+    spaCy's take those that none has for failures. cats_macro_auc is None if no label is true of one
+    doc and false of another."""
+    present = {label for eg in known for label, value in eg.reference.cats.items() if value > 0}
+    found = [prf for label, prf in scores["cats_f_per_type"].items() if label in present]
+    means = {f"cats_macro_{k}": _mean([prf[k] for prf in found]) for k in "prf"}
+    areas = scores["cats_auc_per_type"].values()
+    means["cats_macro_auc"] = _mean([area for area in areas if area is not None])
+    means["cats_score"] = means["cats_macro_auc" if multi_label else "cats_macro_f"]
+    return {**scores, **means}
+
+
+def _mean(values: list[float]) -> float | None:
+    return sum(values) / len(values) if values else None
 
 
 def _moved(p: float, own: float, common: float) -> float:
@@ -275,6 +309,16 @@ def knows_cats(doc: Doc, labels: list[str], multi_label: bool) -> bool:
     if multi_label:
         return any(label in doc.cats for label in labels)
     return any(doc.cats.get(label, 0) > 0 for label in labels)
+
+
+def unheard_cat(example: Example, labels: list[str]) -> str:
+    """RETURNS (str): A label that is true of a doc, and that no head of the pipeline predicts; ""
+    if there is none, or one of these labels is true, too."""
+    true = [label for label, value in example.reference.cats.items() if value > 0]
+    if not true or not set(true).isdisjoint(labels):
+        return ""
+    # Labels that another head has written are its affair.
+    return min(set(true).difference(example.predicted.cats), default="")
 
 
 def best_cat(doc: Doc, labels: list[str]) -> str:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from spacy.attrs import SENT_START
 from torch import Tensor
 
 from ..encoder.batch import PackedBatch
@@ -37,10 +38,17 @@ class Sequences(NamedTuple):
         return Spans(self.rows[spans.start], self.rows[spans.end - 1] + 1, spans.type)
 
 
-def sequences_of(batch: PackedBatch) -> Sequences:
-    """RETURNS (Sequences): One for each doc."""
+def sequences_of(batch: PackedBatch, *, by_sentence: bool = False) -> Sequences:
+    """Cut a batch into sequences.
+
+    by_sentence (bool): Whether to cut docs where they say that a sentence starts.
+    RETURNS (Sequences): One for each doc, or sentence.
+    """
+    borders = np.append(0, batch.ends)
+    if by_sentence:
+        starts = [np.zeros(0, bool), *(doc.to_array(SENT_START) == 1 for doc in batch.docs)]
+        borders = np.union1d(borders, np.flatnonzero(np.concatenate(starts)))
     if batch.blank is None:
-        return Sequences(batch.lengths, None)
+        return Sequences(np.diff(borders), None)
     rows = np.flatnonzero(~batch.blank)
-    lengths = np.diff(np.searchsorted(rows, np.append(0, batch.ends)))
-    return Sequences(lengths, rows)
+    return Sequences(np.diff(np.searchsorted(rows, borders)), rows)

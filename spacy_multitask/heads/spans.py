@@ -48,7 +48,16 @@ class SpanHead(TokenHead):
     spans are found as if they were not there, may have some within, and have none at their edges.
     """
 
-    def __init__(self, vocab: Vocab, model: Model, name: str, options: HeadOptions, *, crf: bool):
+    def __init__(
+        self,
+        vocab: Vocab,
+        model: Model,
+        name: str,
+        options: HeadOptions,
+        *,
+        crf: bool,
+        cross_sentences: bool,
+    ):
         super().__init__(vocab, model, name, options)
         if crf and (options.label_smoothing or options.class_weights):
             raise ValueError(
@@ -56,6 +65,7 @@ class SpanHead(TokenHead):
                 "label_smoothing nor class_weights. Leave out one or the other."
             )
         self.crf = crf
+        self.cross_sentences = cross_sentences
         self.cfg["labels"] = []
 
     def check_pipeline(self, nlp: Language) -> None:
@@ -217,7 +227,7 @@ class SpanHead(TokenHead):
     def predict(self, docs: Iterable[Doc]) -> SpanPredictions:
         """RETURNS (SpanPredictions): The best legal spans of each doc."""
         logits, batch = self.logits_and_batch(list(docs))
-        sequences = sequences_of(batch)
+        sequences = sequences_of(batch, by_sentence=not self.cross_sentences)
         labels = self._decode(sequences.of_words(logits), sequences.lengths)
         spans = bioes.read_spans(labels)
         if self.abstain:

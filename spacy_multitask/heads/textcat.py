@@ -17,17 +17,12 @@ from ..encoder.batch import PackedBatch
 from ..layers.classifier import Classifier
 from .architectures import add_linear_logits, copy_of, default_model
 from .base import Head
+from .cats import ABSENT, BOTH_TRUE, ROUNDING, TRUE_ALONE, check_choice, check_values
 from .items import Items
 from .kinds import HeadKind, Recipe, Score, Second, register
 from .options import HeadOptions, head_factory
 from .scorers import best_cat, knows_cats
 
-ROUNDING = 1e-6  # of values in float32
-BOTH_TRUE = (
-    "{both} are both true of a doc, but {name!r} takes its labels to exclude each other. Set "
-    "exclusive_classes = false if several may be true; or, if they belong to two heads, tell each "
-    "its labels ([initialize.components]) or its corpora."
-)
 # From so many labels on a bag of words takes more memory and time than it is worth.
 MANY_TOPICS = 50
 # As in configs/multitask.cfg.
@@ -116,6 +111,7 @@ KIND = register(
         "model": default_model("DocClassifier"),
         "exclusive_classes": True,
         "threshold": 0.5,
+        "absent": "unknown",
         "scorer": {"@scorers": "spacy_multitask.textcat_scorer.v1"},
     },
     default_score_weights={
@@ -133,6 +129,7 @@ def make_textcat(
     options: HeadOptions,
     exclusive_classes: bool,
     threshold: float,
+    absent: str,
 ) -> "TextCategorizer":
     """Create a text categorizer that writes `doc.cats`.
 
@@ -140,20 +137,29 @@ def make_textcat(
     exclusive_classes (bool): Whether exactly one label is true of each doc.
     threshold (float): Probability from which a label counts as true where several may be, if
         `spacy multitask calibrate` has not found one for the label.
+    absent (str): What a label is that a doc with others lacks, where several may be true:
+        "unknown", or "false" for data that gives true labels alone.
     options (HeadOptions): What all heads take. With exclusive classes a doc gets none of the labels
         in `doc.cats` if none reaches `abstain`; else each label whose truth and falsehood both stay
         below is left out. `class_weights` are of labels that are true.
     """
     return TextCategorizer(
-        nlp.vocab, model, name, options, exclusive_classes=exclusive_classes, threshold=threshold
+        nlp.vocab,
+        model,
+        name,
+        options,
+        exclusive_classes=exclusive_classes,
+        threshold=threshold,
+        absent=absent,
     )
 
 
 class TextCategorizer(Head):
     """Gives each doc a probability per label: they sum to one, or each stands for itself.
 
-    A label that is absent from `doc.cats` is unknown. With exclusive classes a doc trains and
-    counts if one of its labels is true; else each label that is present, true or false, does.
+    A label that is absent from `doc.cats` is unknown, unless `absent` says otherwise. With
+    exclusive classes a doc trains and counts if one of its labels is true; else each label that is
+    present, true or false, does.
     """
 
     kind = KIND
@@ -168,11 +174,15 @@ class TextCategorizer(Head):
         *,
         exclusive_classes: bool,
         threshold: float,
+        absent: str,
     ):
         super().__init__(vocab, model, name, options)
         if not 0 <= threshold <= 1:
             raise ValueError(f"threshold = {threshold} of {name!r} must be in [0, 1].")
+        if absent not in ABSENT:
+            raise ValueError(f"absent = {absent!r} of {name!r} is not one of {', '.join(ABSENT)}.")
         self.exclusive_classes = exclusive_classes
+        self.absent = absent
         # Not in cfg, where what was saved would take the place of what is asked for when loading.
         self.default_threshold = threshold
         self.cfg["labels"] = []
@@ -215,30 +225,28 @@ class TextCategorizer(Head):
         return {
             "labels": self.labels,
             "multi_label": not self.exclusive_classes,
+            "absent": self.absent,
             "threshold": self.default_threshold,
             "thresholds": self.cfg.get("thresholds", {}),
         }
 
     def collect_labels(self, examples: Iterable[Example]) -> dict[str, list[str]]:
         labels: set[str] = set()
-        has_gold = False
+        has_gold = has_false = False
         for example in examples:
             cats = example.reference.cats
             labels |= cats.keys()
             if both := self._both_true(example.reference, labels):
                 raise ValueError(BOTH_TRUE.format(name=self.name, both=both))
-            self._check_values(cats)
+            check_values(self.name, cats)
             has_gold = has_gold or not self.exclusive_classes or any(v > 0 for v in cats.values())
+            has_false = has_false or any(value < 0.5 for value in cats.values())
+        if self.exclusive_classes:
+            check_choice(self.name, labels)
+        elif labels and not has_false and self.absent != "false":
+            self.warn_once("absent", TRUE_ALONE.format(name=self.name))
         # Of labels that exclude each other one must be true somewhere.
         return {"labels": sorted(labels) if has_gold else []}
-
-    def _check_values(self, cats: dict[str, float]) -> None:
-        for label, value in cats.items():
-            if value < -ROUNDING or value > 1 + ROUNDING:
-                raise ValueError(
-                    f"{label!r} has the value {value} in doc.cats of an example. {self.name!r} "
-                    "learns from 1 for true, 0 for false, or a value in between."
-                )
 
     def _both_true(self, doc: Doc, labels: Container[str]) -> str:
         """RETURNS (str): Labels that can't be true of one doc, but are; "" if there are none."""
@@ -257,6 +265,8 @@ class TextCategorizer(Head):
             cats = example.reference.cats
             if not cats or not len(example.predicted):
                 continue
+            if self.absent == "false" and not self.exclusive_classes:
+                values[row] = 0.0
             for column, label in enumerate(labels):
                 if label in cats:
                     values[row, column] = cats[label]
@@ -266,7 +276,8 @@ class TextCategorizer(Head):
                 self.warn_of_label(min(cats.keys() - set(labels)))
         if (np.abs(values - 0.5) > 0.5 + ROUNDING).any():
             for example in examples:
-                self._check_values({k: v for k, v in example.reference.cats.items() if k in labels})
+                own = {k: v for k, v in example.reference.cats.items() if k in labels}
+                check_values(self.name, own)
         if self.exclusive_classes:
             rows = np.flatnonzero((np.nan_to_num(values) > 0).any(axis=1))
         else:
