@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from math import ceil
 from pathlib import Path
 
@@ -21,7 +22,7 @@ WORDS_TO_SEE = 600_000
 class Task:
     """A head and the corpus that it learns from.
 
-    name (str): Names the corpus, and the component if it is the second of its kind.
+    name (str): Names the component, and the corpus unless another task has named it.
     kind (str): Name of a kind of head that has a recipe.
     path (str): See `find_parts`.
     """
@@ -46,13 +47,11 @@ class Sizes:
 class Component:
     """A head of the pipeline that is composed, and what its corpus holds.
 
-    name (str): The first of a kind is named after it, others after their tasks.
     corpus (str): Name of its corpus.
     train, dev (Survey): What the parts of that corpus hold.
     is_second (bool): Whether there is a head of its kind before it.
     """
 
-    name: str
     task: Task
     kind: HeadKind
     recipe: Recipe
@@ -60,6 +59,10 @@ class Component:
     train: Survey
     dev: Survey
     is_second: bool
+
+    @property
+    def name(self) -> str:
+        return self.task.name
 
 
 class Composition:
@@ -75,13 +78,11 @@ class Composition:
     """
 
     def __init__(self, encoder: str, tasks: list[Task], *, gpu: bool):
-        if "$" in encoder:
-            raise ValueError(f"The encoder's path {encoder} must not hold a $.")
         if not tasks:
             raise ValueError("Name at least one task, such as pos:tagger=corpus/ud.")
+        _check_encoder(encoder)
         _check_tasks(tasks)
         self.encoder, self.tasks, self.gpu = encoder, tasks, gpu
-        self.encoder_size = look_up(encoder)
         self.surveys: dict[str, Survey] = {}
         self.dev_surveys: dict[str, Survey] = {}
         self.paths: dict[str, tuple[Path, Path]] = {}
@@ -97,7 +98,8 @@ class Composition:
         for other in self.components:
             if Path(other.task.path) == Path(task.path):
                 return other.corpus
-        train, dev = self.paths[task.name] = find_parts(task.path)
+        # A training may be started in another folder than this one.
+        train, dev = self.paths[task.name] = find_parts(Path(task.path).absolute())
         self.surveys[task.name] = survey(train, gold_counts())
         self.dev_surveys[task.name] = survey(dev, gold_counts())
         return task.name
@@ -110,12 +112,17 @@ class Composition:
             raise ValueError(
                 f"A composed pipeline takes one {kind.name}, not another {task.name!r}."
             )
-        name = task.name if is_second else kind.name
-        groups = (own.spans_key for _, own in kinds.values())
-        if is_second and name in {"transformer", *kinds, *groups}:
-            raise ValueError(f"Give the task {task.name!r} another name: {name} is taken.")
+        groups = {own.spans_key for _, own in kinds.values()} if is_second else set()
+        if task.name in {"transformer", *groups}:
+            raise ValueError(f"Give the task {task.name!r} another name: {task.name} is taken.")
         surveys = self.surveys[corpus], self.dev_surveys[corpus]
-        return Component(name, task, kind, recipe, corpus, *surveys, is_second)
+        return Component(task, kind, recipe, corpus, *surveys, is_second)
+
+    @cached_property
+    def encoder_size(self) -> EncoderSize:
+        """RETURNS (EncoderSize): Looked up when it is first asked for: a hub that can't be reached
+        takes its time."""
+        return look_up(self.encoder)
 
     @property
     def words(self) -> int:
@@ -158,6 +165,11 @@ def either(names: Iterable[str]) -> str:
     return f"{', '.join(names)} or {last}" if names else last
 
 
+def absolute(encoder: str) -> str:
+    """RETURNS (str): The same encoder for a training that is started in another folder."""
+    return str(Path(encoder).absolute()) if Path(encoder).is_dir() else encoder
+
+
 def look_up(encoder: str) -> EncoderSize:
     """RETURNS (EncoderSize): From the encoder's config, if it is at hand."""
     from transformers import AutoConfig
@@ -172,6 +184,36 @@ def look_up(encoder: str) -> EncoderSize:
         vocab=config.vocab_size,
         known=True,
     )
+
+
+def kind_of_corpus(name: str, path: str) -> str:
+    """RETURNS (str): The only kind of head that a corpus has gold for.
+
+    name (str): The task's, for the error message.
+    RAISES (ValueError): If there are several, or none.
+    """
+    found = survey(find_parts(path)[0], gold_counts())
+    kinds = [kind for kind in composed_kinds() if found.known[kind]]
+    if len(kinds) != 1:
+        raise ValueError(
+            f"Task {name!r}: say which head learns from {path}, such as "
+            f'("{kinds[0] if kinds else "tagger"}", "{path}"). '
+            f"It has gold for {', '.join(kinds) or 'no kind of head'}."
+        )
+    return kinds[0]
+
+
+def _check_encoder(encoder: str) -> None:
+    """RAISES (ValueError): If it can't be in a config, or is a folder that is not there."""
+    if "$" in absolute(encoder):
+        raise ValueError(f"The encoder's path {encoder} must not hold a $.")
+    # The hub has NAME and OWNER/NAME.
+    is_path = encoder.startswith((".", "/", "~")) or encoder.count("/") > 1 or "\\" in encoder
+    if is_path and not Path(encoder).is_dir():
+        raise ValueError(
+            f"There is no folder {encoder} with an encoder. Correct the path, or give a hub name "
+            'such as "distilbert-base-uncased".'
+        )
 
 
 def _check_tasks(tasks: list[Task]) -> None:
@@ -189,7 +231,9 @@ def _check_tasks(tasks: list[Task]) -> None:
             )
         if task.name in names:
             raise ValueError(f"Two tasks are named {task.name!r}.")
-        if "$" in task.path:  # a config would take what follows for a variable
+        if "$" in str(
+            Path(task.path).absolute()
+        ):  # a config would take what follows for a variable
             raise ValueError(f"Task {task.name!r}: the path {task.path} must not hold a $.")
         names.add(task.name)
 
