@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import spacy
 from spacy.language import Language
 from spacy.util import get_lang_class
 from thinc.api import Config
@@ -88,10 +89,7 @@ def write(
     composition: Composition, *, lang: str = "en", seed: int = 0, **sizes: float | None
 ) -> str:
     """RETURNS (str): A complete config with comments."""
-    try:
-        get_lang_class(lang)
-    except ImportError as error:
-        raise ValueError(f"lang = {lang!r} is not a language that spaCy knows.") from error
+    tokenizer, tokenizer_setup = _tokenizer(lang)
     components = composition.components
     pipeline = ["transformer", *(component.name for component in components)]
     return _TEMPLATE.format(
@@ -100,6 +98,8 @@ def write(
         encoder=_quote(absolute(composition.encoder)),
         seed=seed,
         lang=_quote(lang),
+        tokenizer=_quote(tokenizer),
+        tokenizer_setup=_quote(tokenizer_setup),
         pipeline=", ".join(map(_quote, pipeline)),
         allocator='"pytorch"' if composition.gpu else "null",
         precision='"bfloat16"' if composition.gpu else '"float32"',
@@ -110,6 +110,23 @@ def write(
         initialize="\n".join(map(_initialize, components)),
         **_checked_sizes(composition, sizes),
     )
+
+
+def _tokenizer(lang: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """RETURNS (Tuple[Dict, Dict]): What [nlp] and [initialize] say of the language's tokenizer.
+    RAISES (ValueError): If spaCy does not know the language, or it needs another package.
+    """
+    try:
+        get_lang_class(lang)
+    except ImportError as error:
+        raise ValueError(f"lang = {lang!r} is not a language that spaCy knows.") from error
+    try:
+        config = spacy.blank(lang).config
+    except ImportError as error:
+        raise ValueError(
+            f"lang = {lang!r} needs a package that is not installed: {error}"
+        ) from error
+    return config["nlp"]["tokenizer"], config["initialize"]["tokenizer"]
 
 
 def _checked_sizes(composition: Composition, sizes: Mapping[str, float | None]) -> dict[str, float]:
@@ -147,7 +164,7 @@ def _head(component: Component, components: list[Component]) -> str:
     if recipe.loss_weight is not None and any(other.kind is not kind for other in components):
         lines.append("# Of several tasks some learn faster than others; see docs/training.md.")
         lines.append(f"loss_weight = {recipe.loss_weight}")
-    if sum(other.kind is kind for other in components) > 1:
+    if component.is_second or sum(other.kind is kind for other in components) > 1:
         lines.append(f"corpora = {_quote([component.corpus])}")
     second = recipe.second if component.is_second else None
     if second and second.option:
@@ -222,7 +239,7 @@ disabled = []
 before_creation = null
 after_creation = null
 after_pipeline_creation = null
-tokenizer = {{"@tokenizers":"spacy.Tokenizer.v1"}}
+tokenizer = {tokenizer}
 vectors = {{"@vectors":"spacy.Vectors.v1"}}
 
 [components]
@@ -306,7 +323,7 @@ vocab_data = null
 lookups = null
 before_init = null
 after_init = null
-tokenizer = {{}}
+tokenizer = {tokenizer_setup}
 
 [initialize.components]
 
