@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import logging
+import sys
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,6 +31,7 @@ Code = Annotated[
     Path | None,
     typer.Option("--code", help="Python file with functions or heads that a config names."),
 ]
+JSON_HELP = 'JSON file to write; "-" for standard output, where nothing else is then printed.'
 # What ends a command on purpose.
 _EXITS = (typer.Exit, typer.Abort, typer.BadParameter)
 # Their messages are for users, whoever raised them; of others the type must be known, too.
@@ -41,7 +44,12 @@ def multitask() -> None:
 
 
 def command(
-    name: str, *, example: str, takes_code: bool = False, **settings: Any
+    name: str,
+    *,
+    example: str,
+    takes_code: bool = False,
+    json_options: tuple[str, ...] = (),
+    **settings: Any,
 ) -> Callable[[Callable], Callable]:
     """Register a function as a command, so that all of them treat help and errors alike.
 
@@ -51,18 +59,29 @@ def command(
     name (str): As in `spacy multitask NAME`.
     example (str): What follows the name on a command line.
     takes_code (bool): Whether there is an option `--code`, whose file is imported beforehand.
+    json_options (Tuple[str, ...]): Options, `--json` among them, that write what the function
+        returns.
     settings: Further ones of `typer.Typer.command`.
     RETURNS (Callable): A decorator; the function stays as it is.
     """
 
     def register(function: Callable) -> Callable:
         @functools.wraps(function)
-        def run(*args: Any, verbose: bool, code: Path | None = None, **kwargs: Any) -> None:
+        def run(
+            *args: Any,
+            verbose: bool,
+            code: Path | None = None,
+            json_path: Path | None = None,
+            **kwargs: Any,
+        ) -> None:
             if verbose:
                 logger.setLevel(logging.DEBUG)
             try:
                 import_code(code)
-                function(*args, **kwargs)
+                with _giving(json_path) as give:
+                    give(function(*args, **kwargs))
+            except Found as found:
+                raise typer.Exit(1) from found
             except _EXITS:
                 raise
             except ClickException as error:
@@ -82,6 +101,9 @@ def command(
             for p in inspect.signature(function).parameters.values()
         ]
         extras: dict[str, Any] = {"code": (Code, None)} if takes_code else {}
+        if json_options:
+            file = typer.Option(*json_options, dir_okay=False, help=JSON_HELP)
+            extras["json_path"] = (Annotated[Path | None, file], None)
         extras["verbose"] = (Verbose, False)
         for extra, (hint, default) in extras.items():
             kind = inspect.Parameter.KEYWORD_ONLY
@@ -94,6 +116,39 @@ def command(
         return function
 
     return register
+
+
+class Found(Exception):
+    """What a command was to fail on is there; its argument is the command's result."""
+
+
+@contextlib.contextmanager
+def _giving(path: Path | None) -> Iterator[Callable[[Any], None]]:
+    """YIELDS (Callable): Writes a result as JSON to the path, if there is one. For "-" all else
+    that is printed goes to standard error."""
+    from wasabi import msg
+
+    from ..plain import to_json
+    from ..safe_files import write_json
+
+    stdout = sys.stdout
+
+    def give(result: Any) -> None:
+        if path == Path("-"):
+            print(to_json(result, indent=2), file=stdout)
+        elif path is not None:
+            write_json(path, result)
+            msg.good(f"Saved to {path}")
+
+    aside = (
+        contextlib.redirect_stdout(sys.stderr) if path == Path("-") else contextlib.nullcontext()
+    )
+    with aside:
+        try:
+            yield give
+        except Found as found:
+            give(*found.args)
+            raise
 
 
 def import_code(path: Path | None) -> None:
@@ -143,6 +198,7 @@ def corpus_paths(items: list[str], option: str = "--corpus") -> dict[str, str]:
 
 # Each command is in a file of its own, which registers it with the app above.
 from . import (  # noqa: E402
+    add_head,  # noqa: F401
     calibrate,  # noqa: F401
     compare,  # noqa: F401
     convert,  # noqa: F401

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import ceil
@@ -73,16 +73,26 @@ class Composition:
         corpus hold, by corpus.
     paths (Dict[str, Tuple[Path, Path]]): Training and development part, by corpus.
     components (List[Component]): One per task; tasks with the same path share a corpus.
+    beside (Mapping[str, Optional[HeadKind]]): Components that are there already, and what kind of
+        head each is, if it is one.
     RAISES (ValueError): If a task can't be in a config, or its corpus is not there or has no gold
         for its head.
     """
 
-    def __init__(self, encoder: str, tasks: list[Task], *, gpu: bool):
+    def __init__(
+        self,
+        encoder: str,
+        tasks: list[Task],
+        *,
+        gpu: bool,
+        beside: Mapping[str, HeadKind | None] | None = None,
+    ):
         if not tasks:
             raise ValueError("Name at least one task, such as pos:tagger=corpus/ud.")
         _check_encoder(encoder)
         _check_tasks(tasks)
         self.encoder, self.tasks, self.gpu = encoder, tasks, gpu
+        self.beside = beside or {}
         self.surveys: dict[str, Survey] = {}
         self.dev_surveys: dict[str, Survey] = {}
         self.paths: dict[str, tuple[Path, Path]] = {}
@@ -91,7 +101,7 @@ class Composition:
             component = self._component(task, self._look_into(task))
             _check_gold(component)
             self.components.append(component)
-        _check_needs(self.components)
+        _check_needs(self.components, [kind for kind in self.beside.values() if kind])
 
     def _look_into(self, task: Task) -> str:
         """RETURNS (str): Name of the task's corpus, which is counted unless another one has."""
@@ -107,13 +117,14 @@ class Composition:
     def _component(self, task: Task, corpus: str) -> Component:
         kinds = composed_kinds()
         kind, recipe = kinds[task.kind]
-        is_second = any(other.kind is kind for other in self.components)
+        heads = [*self.beside.values(), *(other.kind for other in self.components)]
+        is_second = kind in heads
         if is_second and recipe.second is None:
             raise ValueError(
                 f"A composed pipeline takes one {kind.name}, not another {task.name!r}."
             )
         groups = {own.spans_key for _, own in kinds.values()} if is_second else set()
-        if task.name in {"transformer", *groups}:
+        if task.name in {"transformer", *groups, *self.beside}:
             raise ValueError(f"Give the task {task.name!r} another name: {task.name} is taken.")
         surveys = self.surveys[corpus], self.dev_surveys[corpus]
         return Component(task, kind, recipe, corpus, *surveys, is_second)
@@ -256,12 +267,15 @@ def _check_gold(component: Component) -> None:
             )
 
 
-def _check_needs(components: list[Component]) -> None:
-    """RAISES (ValueError): If a head reads what no other one writes, such as `doc.ents`."""
+def _check_needs(components: list[Component], beside: list[HeadKind]) -> None:
+    """
+    beside (List[HeadKind]): Those of other heads of the pipeline.
+    RAISES (ValueError): If a head reads what no other one writes, such as `doc.ents`."""
     metas = {
         name: Language.get_factory_meta(k.factories[0]) for name, (k, _) in composed_kinds().items()
     }
-    written = {layer for one in components for layer in metas[one.kind.name].assigns}
+    kinds = [*(one.kind for one in components), *beside]
+    written = {layer for kind in kinds if kind.name in metas for layer in metas[kind.name].assigns}
     for one in components:
         for layer in set(metas[one.kind.name].requires) - written:
             if writers := [name for name, meta in metas.items() if layer in meta.assigns]:
