@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import logging
 import signal
+import sys
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,6 +33,7 @@ Code = Annotated[
     Path | None,
     typer.Option("--code", help="Python file with functions or heads that a config names."),
 ]
+JSON_HELP = 'JSON file to write; "-" for standard output, where nothing else is then printed.'
 # What ends a command on purpose.
 _EXITS = (typer.Exit, typer.Abort, typer.BadParameter)
 # Their messages are for users, whoever raised them; of others the type must be known, too.
@@ -43,7 +46,12 @@ def multitask() -> None:
 
 
 def command(
-    name: str, *, example: str, takes_code: bool = False, **settings: Any
+    name: str,
+    *,
+    example: str,
+    takes_code: bool = False,
+    json_options: tuple[str, ...] = (),
+    **settings: Any,
 ) -> Callable[[Callable], Callable]:
     """Register a function as a command, so that all of them treat help and errors alike.
 
@@ -53,32 +61,31 @@ def command(
     name (str): As in `spacy multitask NAME`.
     example (str): What follows the name on a command line.
     takes_code (bool): Whether there is an option `--code`, whose file is imported beforehand.
+    json_options (Tuple[str, ...]): Options, `--json` among them, that write what the function
+        returns.
     settings: Further ones of `typer.Typer.command`.
     RETURNS (Callable): A decorator; the function stays as it is.
     """
 
     def register(function: Callable) -> Callable:
+        takes_overwrite = "overwrite" in inspect.signature(function).parameters
+
         @functools.wraps(function)
-        def run(*args: Any, verbose: bool, code: Path | None = None, **kwargs: Any) -> None:
-            if verbose:
-                logger.setLevel(logging.DEBUG)
-            try:
+        def run(
+            *args: Any,
+            verbose: bool,
+            code: Path | None = None,
+            json_path: Path | None = None,
+            **kwargs: Any,
+        ) -> None:
+            overwrite = kwargs.get("overwrite", False)
+            if not takes_overwrite:
+                kwargs.pop("overwrite", None)
+            with _exits(verbose):
+                check_is_free(json_path if json_path != Path("-") else None, overwrite=overwrite)
                 import_code(code)
-                function(*args, **kwargs)
-            except _EXITS:
-                raise
-            except KeyboardInterrupt as error:
-                typer.echo("Interrupted.", err=True)
-                raise typer.Exit(128 + signal.SIGINT) from error
-            except ClickException as error:
-                # An option that is none, where overrides of a config are taken, too.
-                typer.echo(f"Error: {error.format_message()}", err=True)
-                raise typer.Exit(error.exit_code) from error
-            except Exception as error:
-                if verbose:
-                    raise
-                typer.echo(f"Error: {_message(error)}", err=True)
-                raise typer.Exit(1) from error
+                with _giving(json_path) as give:
+                    give(function(*args, **kwargs))
 
         # typer reads the options off the signature.
         hints = typing.get_type_hints(function, include_extras=True)
@@ -87,6 +94,11 @@ def command(
             for p in inspect.signature(function).parameters.values()
         ]
         extras: dict[str, Any] = {"code": (Code, None)} if takes_code else {}
+        if json_options:
+            file = typer.Option(*json_options, dir_okay=False, help=JSON_HELP)
+            extras["json_path"] = (Annotated[Path | None, file], None)
+            if not takes_overwrite:
+                extras["overwrite"] = (Overwrite, False)
         extras["verbose"] = (Verbose, False)
         for extra, (hint, default) in extras.items():
             kind = inspect.Parameter.KEYWORD_ONLY
@@ -99,6 +111,64 @@ def command(
         return function
 
     return register
+
+
+@contextlib.contextmanager
+def _exits(verbose: bool) -> Iterator[None]:
+    """Turn what is raised within into a line on standard error and an exit code."""
+    if verbose:
+        logger.setLevel(logging.DEBUG)
+    try:
+        yield
+    except Found as found:
+        raise typer.Exit(1) from found
+    except _EXITS:
+        raise
+    except KeyboardInterrupt as error:
+        typer.echo("Interrupted.", err=True)
+        raise typer.Exit(128 + signal.SIGINT) from error
+    except ClickException as error:
+        # An option that is none, where overrides of a config are taken, too.
+        typer.echo(f"Error: {error.format_message()}", err=True)
+        raise typer.Exit(error.exit_code) from error
+    except Exception as error:
+        if verbose:
+            raise
+        typer.echo(f"Error: {_message(error)}", err=True)
+        raise typer.Exit(1) from error
+
+
+class Found(Exception):
+    """What a command was to fail on is there; its argument is the command's result."""
+
+
+@contextlib.contextmanager
+def _giving(path: Path | None) -> Iterator[Callable[[Any], None]]:
+    """YIELDS (Callable): Writes a result as JSON to the path, if there is one. For "-" all else
+    that is printed goes to standard error."""
+    from wasabi import msg
+
+    from ..plain import to_json
+    from ..safe_files import write_json
+
+    stdout = sys.stdout
+
+    def give(result: Any) -> None:
+        if path == Path("-"):
+            print(to_json(result, indent=2), file=stdout)
+        elif path is not None:
+            write_json(path, result)
+            msg.good(f"Saved to {path}")
+
+    aside = (
+        contextlib.redirect_stdout(sys.stderr) if path == Path("-") else contextlib.nullcontext()
+    )
+    with aside:
+        try:
+            yield give
+        except Found as found:
+            give(*found.args)
+            raise
 
 
 def import_code(path: Path | None) -> None:
@@ -163,6 +233,7 @@ def check_is_free(*paths: Path | None, overwrite: bool) -> None:
 
 # Each command is in a file of its own, which registers it with the app above.
 from . import (  # noqa: E402
+    add_head,  # noqa: F401
     calibrate,  # noqa: F401
     compare,  # noqa: F401
     convert,  # noqa: F401

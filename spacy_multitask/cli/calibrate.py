@@ -1,7 +1,7 @@
 """The command `spacy multitask calibrate`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,6 +12,7 @@ from . import Overwrite, check_is_free, command, corpus_paths
     "calibrate",
     example="training/model-best en_multitask --corpus pos=corpus/pos-dev.spacy",
     takes_code=True,
+    json_options=("--json",),
 )
 def calibrate_cli(
     model: Annotated[str, typer.Argument(help="Pipeline: a package's name or a folder.")],
@@ -22,12 +23,9 @@ def calibrate_cli(
             "--corpus", "-c", metavar="NAME=PATH", help="Development part; may be repeated."
         ),
     ],
-    json_path: Annotated[
-        Path | None, typer.Option("--json", dir_okay=False, help="JSON file to write.")
-    ] = None,
     gpu_id: Annotated[int, typer.Option("--gpu-id", "-g", help="GPU, or -1 for CPU.")] = -1,
     overwrite: Overwrite = False,
-) -> None:
+) -> dict[str, Any]:
     """Make a pipeline's probabilities as often right as they say, on development data.
 
     Fits a temperature per head, and thresholds per label where several may be true. Labels that are
@@ -38,10 +36,10 @@ def calibrate_cli(
     from wasabi import msg, table
 
     from ..evaluation.calibrate import calibrate
-    from ..safe_files import new_folder, write_json
+    from ..safe_files import new_folder
 
     paths = corpus_paths(corpus)
-    check_is_free(output, json_path, overwrite=overwrite)
+    check_is_free(output, overwrite=overwrite)
     setup_gpu(gpu_id, silent=True)
     nlp = spacy.load(model)
     found = calibrate(nlp, paths)
@@ -64,6 +62,5 @@ def calibrate_cli(
         thresholds = result.get("thresholds", {})
         if thresholds:
             print(f"{name}:", ", ".join(f"{label} from {t:.3f}" for label, t in thresholds.items()))
-    if json_path is not None:
-        write_json(json_path, found)
     msg.good(f"Saved to {output}")
+    return found

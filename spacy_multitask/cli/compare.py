@@ -10,16 +10,14 @@ from . import Overwrite, check_is_free, command, corpus_paths
 
 @command(
     "compare",
-    example="config.cfg --output compare.json --seed 0 --seed 1 --epochs 3",
+    example="config.cfg --json compare.json --seed 0 --seed 1 --epochs 3",
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
     takes_code=True,
+    json_options=("--json", "--output", "-o"),
 )
 def compare_cli(
     ctx: typer.Context,
     config_path: Annotated[Path, typer.Argument(metavar="CONFIG", help="Training config.")],
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", dir_okay=False, help="JSON file to write.")
-    ] = None,
     task: Annotated[
         list[str] | None,
         typer.Option(
@@ -47,7 +45,7 @@ def compare_cli(
     ] = None,
     gpu_id: Annotated[int, typer.Option("--gpu-id", "-g", help="GPU, or -1 for CPU.")] = -1,
     overwrite: Overwrite = False,
-) -> None:
+) -> dict[str, Any]:
     """Find out whether tasks gain from each other.
 
     Trains each task alone, all together and all but one, each corpus as many times, and compares
@@ -55,15 +53,14 @@ def compare_cli(
     `spacy train`.
     """
     from spacy.util import load_config
-    from wasabi import msg, table
+    from wasabi import table
 
-    from ..safe_files import write_json
     from ..sharing.compare import RUNS, Comparison, compare
     from .overrides import overrides_of
 
     if not config_path.is_file():
         raise ValueError(f"There is no config file {config_path}.")
-    check_is_free(output, folder, overwrite=overwrite)
+    check_is_free(folder, overwrite=overwrite)
     overrides = overrides_of(config_path, ctx.args)
     config = load_config(config_path, overrides=overrides, interpolate=True)
     tests = corpus_paths(test, "--test") if test else None
@@ -84,9 +81,7 @@ def compare_cli(
     for run, pairs in result["conflict"].items():
         cosines = ", ".join(f"{pair} {cosine:+.2f}" for pair, cosine in pairs.items())
         print(f"Cosines of gradients, {run}: {cosines}")
-    if output is not None:
-        write_json(output, result)
-        msg.good(f"Saved to {output}")
+    return result
 
 
 def _effect(effect: dict[str, Any]) -> tuple[str, ...]:

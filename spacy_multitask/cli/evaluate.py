@@ -1,37 +1,35 @@
 """The command `spacy multitask evaluate`."""
 
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from . import Overwrite, check_is_free, command, corpus_paths
+from . import command, corpus_paths
 
 
-@command("evaluate", example="en_multitask --corpus pos=corpus/pos-test.spacy", takes_code=True)
+@command(
+    "evaluate",
+    example="en_multitask --corpus pos=corpus/pos-test.spacy",
+    json_options=("--json", "--output", "-o"),
+    takes_code=True,
+)
 def evaluate_cli(
     model: Annotated[str, typer.Argument(help="Pipeline: a package's name or a folder.")],
     corpus: Annotated[
         list[str],
         typer.Option("--corpus", "-c", metavar="NAME=PATH", help="Corpus; may be repeated."),
     ],
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", dir_okay=False, help="JSON file to write.")
-    ] = None,
     labels: Annotated[bool, typer.Option("--labels", help="Show each label, too.")] = False,
     gpu_id: Annotated[int, typer.Option("--gpu-id", "-g", help="GPU, or -1 for CPU.")] = -1,
-    overwrite: Overwrite = False,
-) -> None:
+) -> dict[str, Any]:
     """Score a pipeline on several corpora, each for the tasks that it annotates."""
     import spacy
     from spacy.cli._util import setup_gpu
-    from wasabi import msg, table
+    from wasabi import table
 
     from ..evaluation.evaluate import evaluate, main_scores
-    from ..safe_files import write_json
 
     paths = corpus_paths(corpus)
-    check_is_free(output, overwrite=overwrite)
     setup_gpu(gpu_id, silent=True)
     scores = evaluate(spacy.load(model), paths)
     rows = [
@@ -67,6 +65,4 @@ def evaluate_cli(
             ]
             header = (f"{name} {score}", "precision", "recall", "F", "95 %", "gold")
             print(table(rows, header=header, divider=True, aligns=("l", "r", "r", "r", "r", "r")))
-    if output is not None:
-        write_json(output, scores)
-        msg.good(f"Saved to {output}")
+    return scores

@@ -1,11 +1,11 @@
 """The command `spacy multitask leaks`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from . import Overwrite, check_is_free, command, corpus_paths
+from . import Found, Overwrite, check_is_free, command, corpus_paths
 
 
 @command(
@@ -13,6 +13,7 @@ from . import Overwrite, check_is_free, command, corpus_paths
     example="config.cfg --test pos=corpus/pos-test.spacy",
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
     takes_code=True,
+    json_options=("--json", "--output", "-o"),
 )
 def leaks_cli(
     context: typer.Context,
@@ -51,11 +52,11 @@ def leaks_cli(
             "--drop", metavar="FOLDER", help="Write training parts without leaking docs to here."
         ),
     ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", dir_okay=False, help="JSON file to write.")
-    ] = None,
+    fail: Annotated[
+        bool, typer.Option("--fail", help="Exit with code 1 if there are leaks.")
+    ] = False,
     overwrite: Overwrite = False,
-) -> None:
+) -> dict[str, Any]:
     """Find sentences of training parts that stand in development or test parts, too.
 
     Letter case, spacing and punctuation do not count. Sentences that are nearly the same are found,
@@ -65,7 +66,6 @@ def leaks_cli(
 
     from ..converters.formats import check_output
     from ..corpus.leaks import check_leaks, held_out_parts
-    from ..safe_files import write_json
 
     train_paths, dev_paths = _paths(config, context.args)
     for name, path in corpus_paths(train or [], "--train").items():
@@ -82,7 +82,7 @@ def leaks_cli(
     if drop is not None:
         inputs = [Path(path) for _, path in (*train_paths.items(), *held_out)]
         outputs = {name: check_output(drop / f"{name}.spacy", inputs) for name in train_paths}
-    check_is_free(output, *outputs.values(), overwrite=overwrite)
+    check_is_free(*outputs.values(), overwrite=overwrite)
     found = check_leaks(
         train_paths, held_out, min_words=min_words, threshold=threshold, share=share
     )
@@ -98,13 +98,14 @@ def leaks_cli(
     else:
         msg.good("No leaks.")
     leaking = {name: len(docs) for name, docs in found.leaking.items()}
-    if output is not None:
-        write_json(output, {"docs": found.docs, "leaking_docs": leaking, "leaks": summary})
-        msg.good(f"Saved to {output}")
     for name, target in outputs.items():
         _drop(Path(train_paths[name]), target, found.leaking[name])
         left_out = f"{leaking[name]} of {found.docs[name]} docs left out"
         msg.good(f"{name}: {left_out} -> {drop}/{name}.spacy")
+    result = {"docs": found.docs, "leaking_docs": leaking, "leaks": summary}
+    if fail and summary:
+        raise Found(result)
+    return result
 
 
 def _paths(config: Path | None, overrides: list[str]) -> tuple[dict[str, str], dict[str, str]]:

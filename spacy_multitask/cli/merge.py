@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from . import command
+from . import Overwrite, check_is_free, command
 
 
 @command("merge", example="corpus/ner.spacy corpus/topics.spacy corpus/both.spacy")
@@ -15,6 +15,7 @@ def merge_cli(
         Path, typer.Argument(metavar="OTHER", help=".spacy file of the same texts.")
     ],
     output_path: Annotated[Path, typer.Argument(metavar="OUT", help=".spacy file to write.")],
+    overwrite: Overwrite = False,
 ) -> None:
     """Join the layers of two files that hold the same texts.
 
@@ -26,15 +27,17 @@ def merge_cli(
     from spacy.tokens import DocBin
     from spacy.vocab import Vocab
 
-    from ..converters.formats import check_output, write_aside
+    from ..converters.formats import check_output
     from ..corpus.files import load_doc_bin
     from ..corpus.joining import merge_docs
     from ..progress import progress
+    from ..safe_files import write_bytes
 
     for path in (one_path, other_path):
         if not path.is_file():
             raise ValueError(f"There is no file {path}.")
     output = check_output(output_path, [one_path, other_path])
+    check_is_free(output, overwrite=overwrite)
     vocab = Vocab()
     ones = load_doc_bin(one_path)
     counts: Counter[str] = Counter()
@@ -48,6 +51,6 @@ def merge_cli(
         raise ValueError(
             f"No text of {one_path} stands in {other_path}, too. Give two files of the same texts."
         )
-    write_aside(output, merged.to_bytes())
+    write_bytes(output, merged.to_bytes())
     lines = [f"  {count:,} {what}" for what, count in counts.items()]
     typer.echo("\n".join([f"{one_path} and {other_path} -> {output_path}:", *lines]))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from math import ceil
 from pathlib import Path
 
@@ -21,7 +22,7 @@ WORDS_TO_SEE = 600_000
 class Task:
     """A head and the corpus that it learns from.
 
-    name (str): Names the corpus, and the component if it is the second of its kind.
+    name (str): Names the component, and the corpus unless another task has named it.
     kind (str): Name of a kind of head that has a recipe.
     path (str): See `find_parts`.
     """
@@ -46,13 +47,11 @@ class Sizes:
 class Component:
     """A head of the pipeline that is composed, and what its corpus holds.
 
-    name (str): The first of a kind is named after it, others after their tasks.
     corpus (str): Name of its corpus.
     train, dev (Survey): What the parts of that corpus hold.
     is_second (bool): Whether there is a head of its kind before it.
     """
 
-    name: str
     task: Task
     kind: HeadKind
     recipe: Recipe
@@ -60,6 +59,10 @@ class Component:
     train: Survey
     dev: Survey
     is_second: bool
+
+    @property
+    def name(self) -> str:
+        return self.task.name
 
 
 class Composition:
@@ -70,18 +73,26 @@ class Composition:
         corpus hold, by corpus.
     paths (Dict[str, Tuple[Path, Path]]): Training and development part, by corpus.
     components (List[Component]): One per task; tasks with the same path share a corpus.
+    beside (Mapping[str, Optional[HeadKind]]): Components that are there already, and what kind of
+        head each is, if it is one.
     RAISES (ValueError): If a task can't be in a config, or its corpus is not there or has no gold
         for its head.
     """
 
-    def __init__(self, encoder: str, tasks: list[Task], *, gpu: bool):
-        if "$" in encoder:
-            raise ValueError(f"The encoder's path {encoder} must not hold a $.")
+    def __init__(
+        self,
+        encoder: str,
+        tasks: list[Task],
+        *,
+        gpu: bool,
+        beside: Mapping[str, HeadKind | None] | None = None,
+    ):
         if not tasks:
             raise ValueError("Name at least one task, such as pos:tagger=corpus/ud.")
+        _check_encoder(encoder)
         _check_tasks(tasks)
         self.encoder, self.tasks, self.gpu = encoder, tasks, gpu
-        self.encoder_size = look_up(encoder)
+        self.beside = beside or {}
         self.surveys: dict[str, Survey] = {}
         self.dev_surveys: dict[str, Survey] = {}
         self.paths: dict[str, tuple[Path, Path]] = {}
@@ -90,14 +101,15 @@ class Composition:
             component = self._component(task, self._look_into(task))
             _check_gold(component)
             self.components.append(component)
-        _check_needs(self.components)
+        _check_needs(self.components, [kind for kind in self.beside.values() if kind])
 
     def _look_into(self, task: Task) -> str:
         """RETURNS (str): Name of the task's corpus, which is counted unless another one has."""
         for other in self.components:
             if Path(other.task.path) == Path(task.path):
                 return other.corpus
-        train, dev = self.paths[task.name] = find_parts(task.path)
+        # A training may be started in another folder than this one.
+        train, dev = self.paths[task.name] = find_parts(Path(task.path).absolute())
         self.surveys[task.name] = survey(train, gold_counts())
         self.dev_surveys[task.name] = survey(dev, gold_counts())
         return task.name
@@ -105,17 +117,23 @@ class Composition:
     def _component(self, task: Task, corpus: str) -> Component:
         kinds = composed_kinds()
         kind, recipe = kinds[task.kind]
-        is_second = any(other.kind is kind for other in self.components)
+        heads = [*self.beside.values(), *(other.kind for other in self.components)]
+        is_second = kind in heads
         if is_second and recipe.second is None:
             raise ValueError(
                 f"A composed pipeline takes one {kind.name}, not another {task.name!r}."
             )
-        name = task.name if is_second else kind.name
-        groups = (own.spans_key for _, own in kinds.values())
-        if is_second and name in {"transformer", *kinds, *groups}:
-            raise ValueError(f"Give the task {task.name!r} another name: {name} is taken.")
+        groups = {own.spans_key for _, own in kinds.values()} if is_second else set()
+        if task.name in {"transformer", *groups, *self.beside}:
+            raise ValueError(f"Give the task {task.name!r} another name: {task.name} is taken.")
         surveys = self.surveys[corpus], self.dev_surveys[corpus]
-        return Component(name, task, kind, recipe, corpus, *surveys, is_second)
+        return Component(task, kind, recipe, corpus, *surveys, is_second)
+
+    @cached_property
+    def encoder_size(self) -> EncoderSize:
+        """RETURNS (EncoderSize): Looked up when it is first asked for: a hub that can't be reached
+        takes its time."""
+        return look_up(self.encoder)
 
     @property
     def words(self) -> int:
@@ -158,6 +176,11 @@ def either(names: Iterable[str]) -> str:
     return f"{', '.join(names)} or {last}" if names else last
 
 
+def absolute(encoder: str) -> str:
+    """RETURNS (str): The same encoder for a training that is started in another folder."""
+    return str(Path(encoder).absolute()) if Path(encoder).is_dir() else encoder
+
+
 def look_up(encoder: str) -> EncoderSize:
     """RETURNS (EncoderSize): From the encoder's config, if it is at hand."""
     from transformers import AutoConfig
@@ -172,6 +195,36 @@ def look_up(encoder: str) -> EncoderSize:
         vocab=config.vocab_size,
         known=True,
     )
+
+
+def kind_of_corpus(name: str, path: str) -> str:
+    """RETURNS (str): The only kind of head that a corpus has gold for.
+
+    name (str): The task's, for the error message.
+    RAISES (ValueError): If there are several, or none.
+    """
+    found = survey(find_parts(path)[0], gold_counts())
+    kinds = [kind for kind in composed_kinds() if found.known[kind]]
+    if len(kinds) != 1:
+        raise ValueError(
+            f"Task {name!r}: say which head learns from {path}, such as "
+            f'("{kinds[0] if kinds else "tagger"}", "{path}"). '
+            f"It has gold for {', '.join(kinds) or 'no kind of head'}."
+        )
+    return kinds[0]
+
+
+def _check_encoder(encoder: str) -> None:
+    """RAISES (ValueError): If it can't be in a config, or is a folder that is not there."""
+    if "$" in absolute(encoder):
+        raise ValueError(f"The encoder's path {encoder} must not hold a $.")
+    # The hub has NAME and OWNER/NAME.
+    is_path = encoder.startswith((".", "/", "~")) or encoder.count("/") > 1 or "\\" in encoder
+    if is_path and not Path(encoder).is_dir():
+        raise ValueError(
+            f"There is no folder {encoder} with an encoder. Correct the path, or give a hub name "
+            'such as "distilbert-base-uncased".'
+        )
 
 
 def _check_tasks(tasks: list[Task]) -> None:
@@ -189,7 +242,9 @@ def _check_tasks(tasks: list[Task]) -> None:
             )
         if task.name in names:
             raise ValueError(f"Two tasks are named {task.name!r}.")
-        if "$" in task.path:  # a config would take what follows for a variable
+        if "$" in str(
+            Path(task.path).absolute()
+        ):  # a config would take what follows for a variable
             raise ValueError(f"Task {task.name!r}: the path {task.path} must not hold a $.")
         names.add(task.name)
 
@@ -212,12 +267,15 @@ def _check_gold(component: Component) -> None:
             )
 
 
-def _check_needs(components: list[Component]) -> None:
-    """RAISES (ValueError): If a head reads what no other one writes, such as `doc.ents`."""
+def _check_needs(components: list[Component], beside: list[HeadKind]) -> None:
+    """
+    beside (List[HeadKind]): Those of other heads of the pipeline.
+    RAISES (ValueError): If a head reads what no other one writes, such as `doc.ents`."""
     metas = {
         name: Language.get_factory_meta(k.factories[0]) for name, (k, _) in composed_kinds().items()
     }
-    written = {layer for one in components for layer in metas[one.kind.name].assigns}
+    kinds = [*(one.kind for one in components), *beside]
+    written = {layer for kind in kinds if kind.name in metas for layer in metas[kind.name].assigns}
     for one in components:
         for layer in set(metas[one.kind.name].requires) - written:
             if writers := [name for name, meta in metas.items() if layer in meta.assigns]:

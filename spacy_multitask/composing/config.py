@@ -7,11 +7,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import spacy
 from spacy.language import Language
 from spacy.util import get_lang_class
 from thinc.api import Config
 
-from .composition import Component, Composition, Sizes, Task, composed_kinds, either
+from .composition import (
+    Component,
+    Composition,
+    Sizes,
+    Task,
+    absolute,
+    composed_kinds,
+    either,
+    kind_of_corpus,
+)
 
 
 def parse_task(text: str) -> Task:
@@ -29,9 +39,22 @@ def parse_task(text: str) -> Task:
     return Task(name, kind, path)
 
 
+_TASKS_ARE = 'Give a kind of head and a path by name, such as {"pos": ("tagger", "corpus/pos")}.'
+
+
+def _task(name: str, value: Any) -> Task:
+    """RETURNS (Task): What `compose` is given, with its kind."""
+    if isinstance(value, str | Path):
+        return Task(name, kind_of_corpus(name, str(value)), str(value))
+    if isinstance(value, tuple | list) and len(value) == 2:
+        kind, path = value
+        return Task(name, kind, str(path))
+    raise ValueError(f"Task {name!r} is {value!r}. {_TASKS_ARE}")
+
+
 def compose(
     encoder: str | Path,
-    tasks: Mapping[str, tuple[str, str]],
+    tasks: Mapping[str, tuple[str, str | Path] | str | Path],
     *,
     gpu: bool = False,
     lang: str = "en",
@@ -44,7 +67,8 @@ def compose(
     tasks (Mapping[str, Tuple[str, str]]): Kind of head and path of its corpus, by name. Kinds are
         "tagger", "chunker", "ner", "textcat", "relations", and those that other packages register
         with a recipe. A path is a folder with train.spacy and dev.spacy, or the beginning of
-        PATH-train.spacy and PATH-dev.spacy. Tasks may share one.
+        PATH-train.spacy and PATH-dev.spacy. Tasks may share one. A path alone will do where it
+        has gold for one kind.
     gpu (bool): Whether to choose sizes for a GPU.
     lang (str): Language code of the tokenizer.
     sizes: `epochs`, `batch_words`, `learn_rate`, `head_learn_rate`, `eval_frequency`, where the
@@ -53,9 +77,10 @@ def compose(
     RAISES (ValueError): If a corpus is not there, or has no gold for its head, or a size makes no
         sense.
     """
-    composition = Composition(
-        str(encoder), [Task(name, kind, str(path)) for name, (kind, path) in tasks.items()], gpu=gpu
-    )
+    if not isinstance(tasks, Mapping):
+        raise ValueError(f"tasks is {tasks!r}. {_TASKS_ARE}")
+    given = [_task(name, value) for name, value in tasks.items()]
+    composition = Composition(str(encoder), given, gpu=gpu)
     # With its variables, so that a change of [paths] is a change everywhere.
     return Config().from_str(write(composition, lang=lang, seed=seed, **sizes), interpolate=False)
 
@@ -64,18 +89,17 @@ def write(
     composition: Composition, *, lang: str = "en", seed: int = 0, **sizes: float | None
 ) -> str:
     """RETURNS (str): A complete config with comments."""
-    try:
-        get_lang_class(lang)
-    except ImportError as error:
-        raise ValueError(f"lang = {lang!r} is not a language that spaCy knows.") from error
+    tokenizer, tokenizer_setup = _tokenizer(lang)
     components = composition.components
     pipeline = ["transformer", *(component.name for component in components)]
     return _TEMPLATE.format(
         summary=", ".join(f"{t.name} ({t.kind})" for t in composition.tasks),
         device="a GPU" if composition.gpu else "a CPU",
-        encoder=_quote(composition.encoder),
+        encoder=_quote(absolute(composition.encoder)),
         seed=seed,
         lang=_quote(lang),
+        tokenizer=_quote(tokenizer),
+        tokenizer_setup=_quote(tokenizer_setup),
         pipeline=", ".join(map(_quote, pipeline)),
         allocator='"pytorch"' if composition.gpu else "null",
         precision='"bfloat16"' if composition.gpu else '"float32"',
@@ -83,15 +107,32 @@ def write(
         train=_corpora(composition, "train", 0),
         dev=_corpora(composition, "dev", 1),
         score_weights=_score_weights(components),
+        initialize="\n".join(map(_initialize, components)),
         **_checked_sizes(composition, sizes),
     )
+
+
+def _tokenizer(lang: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """RETURNS (Tuple[Dict, Dict]): What [nlp] and [initialize] say of the language's tokenizer.
+    RAISES (ValueError): If spaCy does not know the language, or it needs another package.
+    """
+    try:
+        get_lang_class(lang)
+    except ImportError as error:
+        raise ValueError(f"lang = {lang!r} is not a language that spaCy knows.") from error
+    try:
+        config = spacy.blank(lang).config
+    except ImportError as error:
+        raise ValueError(
+            f"lang = {lang!r} needs a package that is not installed: {error}"
+        ) from error
+    return config["nlp"]["tokenizer"], config["initialize"]["tokenizer"]
 
 
 def _checked_sizes(composition: Composition, sizes: Mapping[str, float | None]) -> dict[str, float]:
     """RETURNS (Dict[str, float]): The given sizes, and derived ones for those that are None."""
     given = {name: value for name, value in sizes.items() if value is not None}
-    size = {**vars(composition.sizes()), **given}
-    unknown = set(size) - set(Sizes.__dataclass_fields__)
+    unknown = set(given) - set(Sizes.__dataclass_fields__)
     if unknown:
         raise ValueError(
             f"{', '.join(sorted(unknown))} is not one of {', '.join(Sizes.__dataclass_fields__)}."
@@ -101,6 +142,7 @@ def _checked_sizes(composition: Composition, sizes: Mapping[str, float | None]) 
         if not value > 0 or not (is_rate or value == int(value)):
             wanted = "more than 0" if is_rate else "a whole number from 1"
             raise ValueError(f"{name} = {value} must be {wanted}.")
+    size = {**vars(composition.sizes()), **given}
     if "eval_frequency" not in given:
         size["eval_frequency"] = composition.eval_frequency(size["epochs"], size["batch_words"])
     return size
@@ -122,7 +164,7 @@ def _head(component: Component, components: list[Component]) -> str:
     if recipe.loss_weight is not None and any(other.kind is not kind for other in components):
         lines.append("# Of several tasks some learn faster than others; see docs/training.md.")
         lines.append(f"loss_weight = {recipe.loss_weight}")
-    if sum(other.kind is kind for other in components) > 1:
+    if component.is_second or sum(other.kind is kind for other in components) > 1:
         lines.append(f"corpora = {_quote([component.corpus])}")
     second = recipe.second if component.is_second else None
     if second and second.option:
@@ -132,6 +174,13 @@ def _head(component: Component, components: list[Component]) -> str:
         lines += ["", f"[components.{name}.scorer]", f'@scorers = "{scorer}"']
         lines += [f'prefix = "{name}_"']
     return "\n".join([*lines, recipe.sections(name, found)]).rstrip() + "\n"
+
+
+def _initialize(component: Component) -> str:
+    """RETURNS (str): Options for the training alone, so that a command line can override them."""
+    options = component.recipe.initialize
+    lines = [f"{option} = {_quote(value)}\n" for option, value in options.items()]
+    return f"[initialize.components.{component.name}]\n{''.join(lines)}" if lines else ""
 
 
 def _corpora(composition: Composition, split: str, part: int) -> str:
@@ -190,7 +239,7 @@ disabled = []
 before_creation = null
 after_creation = null
 after_pipeline_creation = null
-tokenizer = {{"@tokenizers":"spacy.Tokenizer.v1"}}
+tokenizer = {tokenizer}
 vectors = {{"@vectors":"spacy.Vectors.v1"}}
 
 [components]
@@ -274,8 +323,10 @@ vocab_data = null
 lookups = null
 before_init = null
 after_init = null
-tokenizer = {{}}
-components = {{}}
+tokenizer = {tokenizer_setup}
 
+[initialize.components]
+
+{initialize}
 [pretraining]
 """

@@ -14,6 +14,7 @@ from .items import group_items
 from .kinds import HeadKind, Recipe, Score, register, spans_in
 from .options import HeadOptions, head_factory
 from .spans import SpanHead, SpanPredictions, SpanTuple, gold_group, set_group
+from .tokens import TAUGHT
 
 KEY = "np"  # of doc.spans, by default
 KIND = register(
@@ -26,7 +27,7 @@ KIND = register(
         is_in_groups=True,
         scores=(Score("spans_*_f", group_items, layer="chunks"),),
         place=90,
-        recipe=Recipe(spans_key=KEY),
+        recipe=Recipe(spans_key=KEY, initialize=TAUGHT),
     )
 )
 

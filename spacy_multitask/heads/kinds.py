@@ -77,6 +77,7 @@ class Recipe:
         head's scores in [training.score_weights], the one that counts first. None for all main
         ones.
     second (Optional[Second]): None if there can be one head of the kind only.
+    initialize (Mapping[str, Any]): Options for the training alone, with their defaults.
     """
 
     loss_weight: float | None = None
@@ -85,6 +86,7 @@ class Recipe:
     sections: Callable[[str, Survey], str] = lambda name, found: ""
     scores: Callable[[Survey, Survey], tuple[str, ...]] | None = None
     second: Second | None = None
+    initialize: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,6 +26,7 @@ from .spans import (
     gold_group,
     set_group,
 )
+from .tokens import TAUGHT
 
 IOB_INSIDE, IOB_OUTSIDE, IOB_BEGIN = 1, 2, 3  # spaCy's token.ent_iob; 0 is "not known"
 
@@ -63,6 +64,7 @@ KIND = register(
         recipe=Recipe(
             loss_weight=2.0,
             second=Second(option="spans_key", score=Score("spans_*_f", _second_items)),
+            initialize=TAUGHT,
         ),
     )
 )

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..corpus.survey import Survey
 from ..encoder.batch import PackedBatch, blank_tokens
+from ..given import given_docs
 from ..layers.classifier import Classifier
 from ..layers.crf import UNKNOWN
 from .architectures import default_model
@@ -22,7 +23,7 @@ from .gold import pack_targets, same_tokens
 from .items import token_items
 from .kinds import HeadKind, Recipe, Score, Second, register, words_with
 from .options import HeadOptions, head_factory
-from .tokens import TokenHead
+from .tokens import TAUGHT, TokenHead
 
 # cfg entry -> attribute of the doc
 ATTRIBUTES = {"tags": TAG, "pos": POS}
@@ -49,7 +50,9 @@ KIND = register(
             Score("pos_acc", token_items("POS"), layer="tags"),
         ),
         place=10,
-        recipe=Recipe(scores=_scores, second=Second(option="extension", part=FINE)),
+        recipe=Recipe(
+            scores=_scores, second=Second(option="extension", part=FINE), initialize=TAUGHT
+        ),
     )
 )
 
@@ -199,9 +202,9 @@ class Tagger(TokenHead):
             found[:, batch.blank] = BLANK
         return dict(zip(best, found))
 
-    def probs(self, docs: Iterable[Doc]) -> dict[str, list[np.ndarray]]:
+    def probs(self, docs: Doc | Iterable[Doc]) -> dict[str, list[np.ndarray]]:
         """RETURNS (Dict[str, List[ndarray]]): Per layer and doc, shape (n_tokens, n_labels)."""
-        probs, lengths = self.word_probs(list(docs))
+        probs, lengths = self.word_probs(given_docs(docs, "probs"))
         found, cuts = probs.cpu().numpy(), np.cumsum(lengths)[:-1]
         return {layer: np.split(found[:, columns], cuts) for layer, columns in self.choices.items()}
 

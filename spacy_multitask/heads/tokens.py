@@ -21,6 +21,8 @@ from ..progress import progress
 from .base import Head
 from .gold import all_examples
 
+# What `Recipe.initialize` is for heads that can learn from a teacher.
+TAUGHT = {"teacher": None}
 TOGETHER = 256  # docs that a teacher looks at
 
 

@@ -85,6 +85,7 @@ class Comparison:
             )
         frozen = config["training"]["frozen_components"]
         self.learners = {learner.name: learner for learner in learners_of(nlp, frozen)}
+        self.scores = {name: _scores(nlp, name) for name in self.learners}
         self.needs = {name: _needs(nlp, name, self.learners) for name in self.learners}
         self.tasks = list(self.learners) if tasks is None else tasks
         unknown = set(self.tasks) - set(self.learners)
@@ -166,6 +167,15 @@ class Comparison:
         for key in ("frozen_components", "annotating_components"):
             training[key] = [name for name in training[key] if name not in out]
         training.update(seed=seed, max_epochs=self.epochs, max_steps=0, patience=0)
+        # Scores of heads that are not there, and evaluations after the end, would be warned of.
+        gone = {s for name in out for s in self.scores[name]}
+        gone.difference_update(*(self.scores[name] for name in run.heads))
+        weights = training["score_weights"]
+        training["score_weights"] = {s: w for s, w in weights.items() if s not in gone}
+        if max_words := training["batcher"].get("max_words"):
+            words = sum(self.surveys[name].words for name in run.corpora)
+            n_steps = max(1, int(words * self.epochs / max_words))
+            training["eval_frequency"] = min(training["eval_frequency"], n_steps)
         config["system"]["seed"] = seed
         training["logger"] = {
             "@loggers": "spacy_multitask.Logger.v1",
@@ -347,6 +357,15 @@ def _needs(nlp: Language, name: str, learners: Mapping[str, Learner]) -> set[str
     required = set(nlp.get_pipe_meta(name).requires)
     before = nlp.pipe_names[: nlp.pipe_names.index(name)]
     return {n for n in before if n in learners and required & set(nlp.get_pipe_meta(n).assigns)}
+
+
+def _scores(nlp: Language, name: str) -> set[str]:
+    """RETURNS (Set[str]): Scores in [training.score_weights] that are a head's."""
+    weights = nlp.config["training"]["score_weights"]
+    own = nlp.get_pipe_meta(name).default_score_weights or {}
+    group = getattr(nlp.get_pipe(name), "spans_key", None)
+    starts = (f"{name}_", f"spans_{group}_") if group else (f"{name}_",)
+    return {score for score in weights if score in own or score.startswith(starts)}
 
 
 def _resolve(config: Config, part: str) -> MultiCorpus:

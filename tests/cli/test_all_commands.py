@@ -1,5 +1,6 @@
 """What holds for every `spacy multitask` command: help, errors, silence."""
 
+import json
 import re
 import subprocess
 import sys
@@ -280,7 +281,16 @@ def test_a_folder_in_place_of_a_file_to_write_is_told_of_at_once(name, tmp_path)
     assert "is a directory" in " ".join(re.sub("[│╭╮╰╯─]", " ", result.output).split())
 
 
-TAKE_CODE = ["calibrate", "compare", "evaluate", "init-config", "leaks", "quantize", "report"]
+TAKE_CODE = [
+    "add-head",
+    "calibrate",
+    "compare",
+    "evaluate",
+    "init-config",
+    "leaks",
+    "quantize",
+    "report",
+]
 
 
 @pytest.mark.parametrize("name", TAKE_CODE)
@@ -317,3 +327,41 @@ def test_a_pipeline_with_functions_of_its_own_loads_with_their_file(name, traine
     assert without.exit_code == 1 and function in without.stderr
     done = run(*arguments, "--code", tmp_path / "code.py")
     assert done.exit_code == 0, done.output
+
+
+@pytest.fixture
+def leaking(tmp_path):
+    words = "the rain fell on the old town by the river all night long".split()
+    doc = Doc(spacy.blank("en").vocab, words=words, tags=["X"] * len(words))
+    DocBin(docs=[doc]).to_disk(tmp_path / "pos.spacy")
+    return [
+        "leaks",
+        "--train",
+        f"a={tmp_path / 'pos.spacy'}",
+        "--test",
+        f"b={tmp_path / 'pos.spacy'}",
+    ]
+
+
+def test_leaks_can_fail(leaking, tmp_path):
+    assert run(*leaking).exit_code == 0
+    result = run(*leaking, "--fail", "--json", tmp_path / "leaks.json")
+    assert result.exit_code == 1 and "a  " in result.stdout and not result.stderr
+    assert json.loads((tmp_path / "leaks.json").read_text())["leaks"][0]["same"] == 1
+    assert run(*leaking, "--min-words", 20, "--fail").exit_code == 0, "there are none"
+
+
+def test_json_on_standard_output_stands_alone(leaking, tmp_path):
+    result = run(*leaking, "--json", "-")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["leaking_docs"] == {"a": 1}
+    assert "held out" in result.stderr, "the table"
+    assert run(*leaking, "--fail", "--json", "-").stdout == result.stdout
+    run(*leaking, "--output", tmp_path / "old_name.json")
+    assert json.loads((tmp_path / "old_name.json").read_text()) == json.loads(result.stdout)
+
+
+@pytest.mark.parametrize("name", ["calibrate", "compare", "evaluate", "leaks"])
+def test_results_are_written_by_one_option(name):
+    (option,) = (p for p in COMMANDS[name].params if p.name == "json_path")
+    assert option.opts[0] == "--json"

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 import spacy_multitask
 from spacy_multitask.cli import app
+from spacy_multitask.composing import composition as composition_file
 from spacy_multitask.composing.composition import Composition
 from spacy_multitask.composing.config import compose, parse_task, write
 from spacy_multitask.composing.estimate import describe, estimate
@@ -48,7 +49,7 @@ def test_any_set_of_tasks_gives_a_complete_config_that_trains(corpora, encoder_p
     config = compose(encoder_path, specs(corpora), epochs=2, batch_words=30)
     config["components"]["transformer"]["model"]["overlap"] = 8
     nlp = spacy.util.load_model_from_config(config, auto_fill=False)
-    assert nlp.pipe_names == ["transformer", *TASKS.values()]
+    assert nlp.pipe_names == ["transformer", *TASKS]
     assert abs(sum(config["training"]["score_weights"].values()) - 1) < 1e-6
     nlp = spacy_multitask.train(config, tmp_path / "out")
     assert len(nlp("Mr Smith loves New York")) == 5
@@ -59,7 +60,7 @@ def test_tasks_with_one_path_share_a_corpus(corpora, encoder_path):
     tasks = {"topic": ("textcat", corpora / "topic"), "ner": ("ner", corpora / "topic")}
     config = compose(encoder_path, tasks)
     assert list(config["corpora"]["train"]["corpora"]) == ["topic"]
-    assert config["nlp"]["pipeline"] == ["transformer", "textcat", "ner"]
+    assert config["nlp"]["pipeline"] == ["transformer", "topic", "ner"]
 
 
 def test_a_second_head_of_a_kind_has_its_own_place(corpora, encoder_path):
@@ -140,9 +141,9 @@ def test_labels_that_exclude_each_other_are_told_from_others(corpora, encoder_pa
     for part in ("train", "dev"):
         DocBin(docs=docs).to_disk(tmp_path / f"many-{part}.spacy")
     config = compose(encoder_path, {"many": ("textcat", tmp_path / "many")})
-    assert config["components"]["textcat"]["exclusive_classes"] is False
+    assert config["components"]["many"]["exclusive_classes"] is False
     config = compose(encoder_path, specs(corpora, ["topic"]))
-    assert config["components"]["textcat"]["exclusive_classes"] is True
+    assert config["components"]["topic"]["exclusive_classes"] is True
 
 
 def test_topics_are_learned_from_words_besides_unless_they_are_many(
@@ -150,19 +151,19 @@ def test_topics_are_learned_from_words_besides_unless_they_are_many(
 ):
     config = compose(encoder_path, specs(corpora, ["topic"]))
     shipped = load_config(Path(__file__).parents[2] / "configs" / "multitask.cfg")
-    assert config["components"]["textcat"]["model"] == shipped["components"]["textcat"]["model"]
+    assert config["components"]["topic"]["model"] == shipped["components"]["textcat"]["model"]
     nlp = spacy.blank("en")
     docs = [example(nlp, ["a"], cats={f"t{i}": 1.0}).reference for i in range(51)]
     for part in ("train", "dev"):
         DocBin(docs=docs).to_disk(tmp_path / f"many-{part}.spacy")
     config = compose(encoder_path, {"many": ("textcat", tmp_path / "many")})
-    assert "model" not in config["components"]["textcat"]
+    assert "model" not in config["components"]["many"]
 
 
 def test_entities_weigh_more_and_topics_less_beside_other_tasks(corpora, encoder_path):
     config = compose(encoder_path, specs(corpora))
     weights = {name: head.get("loss_weight", 1.0) for name, head in config["components"].items()}
-    assert weights["ner"] > weights["tagger"] == weights["chunker"] > weights["textcat"] > 0
+    assert weights["ner"] > weights["pos"] == weights["chunk"] > weights["topic"] > 0
     alone = compose(encoder_path, specs(corpora, ["ner"]))
     assert "loss_weight" not in alone["components"]["ner"]
 
@@ -258,12 +259,12 @@ def test_the_plan_of_a_training_counts_gold_of_each_head_in_each_corpus(corpora,
     rows, text = describe_training(training_of(config))
     # write_corpora: every part six times; chunks: two docs, with 3 and 1, the second has no
     # entities; "Mr Smith" has 5 words, "IBM" 7, "The old town" 3.
-    assert ("chunker", "chunker", "chunk", "12", "48", "24 chunks", "2") in rows
+    assert ("chunk", "chunker", "chunk", "12", "48", "24 chunks", "2") in rows
     assert ("ner", "ner", "ner", "18", "90", "18 entities", "2") in rows
     assert ("ner", "ner", "chunk", "6", "48", "0 entities", "2") in rows, "known to have none"
-    assert ("tagger", "tagger", "pos", "12", "72", "72 tagged words", "2") in rows
-    assert ("textcat", "textcat", "topic", "12", "60", "12 labelled docs", "2") in rows
-    assert not [row for row in rows if row[:3] == ("tagger", "tagger", "topic")]
+    assert ("pos", "tagger", "pos", "12", "72", "72 tagged words", "2") in rows
+    assert ("topic", "textcat", "topic", "12", "60", "12 labelled docs", "2") in rows
+    assert not [row for row in rows if row[:3] == ("pos", "tagger", "topic")]
     words = 48 + 90 + 72 + 60 + 30  # relations: Smith, six times
     steps = int(re.match(r"(\d+) steps of at most 30 words, about ", text)[1])
     # A batch leaves less than the longest doc empty.
@@ -278,11 +279,11 @@ def test_the_plan_knows_mixing_limits_steps_and_what_is_frozen(corpora, encoder_
     train["corpora"]["pos"]["limit"] = 4
     train["corpora"]["spare"] = {"path": str(corpora / "chunk-train.spacy"), "limit": 8}
     nlp = training_of(config)
-    nlp.config["training"].update(frozen_components=["textcat"], patience=70)
-    with nlp.select_pipes(disable=["textcat"]):
+    nlp.config["training"].update(frozen_components=["topic"], patience=70)
+    with nlp.select_pipes(disable=["topic"]):
         rows, text = describe_training(nlp)
     # 4 + 12 + 8 docs in even shares of 8, four times.
-    assert rows == [("tagger", "tagger", "pos", "4", "24", "24 tagged words", "8")]
+    assert rows == [("pos", "tagger", "pos", "4", "24", "24 tagged words", "8")]
     assert "No head learns from topic, spare." in text and "70 steps bring no better" in text
     config["training"]["max_steps"] = 3
     rows, text = describe_training(training_of(config))
@@ -362,3 +363,68 @@ def test_docs_that_leak_are_not_in_the_plan(corpora, encoder_path, tmp_path):
     with pytest.warns(UserWarning, match="leaks into held-out data"):
         rows, _ = describe_training(training_of(config))
     assert rows[0][3:5] == ("3", "36")
+
+
+def test_the_kind_is_found_where_there_is_one_to_choose(corpora, encoder_path):
+    config = compose(encoder_path, {"pos": corpora / "pos"})
+    assert config["components"][config["nlp"]["pipeline"][1]]["factory"] == "multitask_tagger"
+    with pytest.raises(
+        ValueError, match=r"'both': say which .*\(\"textcat\", .*for textcat, ner\."
+    ):
+        compose(encoder_path, {"both": corpora / "topic"})
+
+
+@pytest.mark.parametrize("tasks", [{"pos": ("tagger",)}, {"pos": 3}, ["pos"], "pos"])
+def test_tasks_of_another_form_are_refused(tasks):
+    with pytest.raises(ValueError, match=r"Give a kind of head and a path by name"):
+        compose("some/encoder", tasks)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "tasks", "rest", "message"),
+    [
+        ("some/encoder", {"pos": ("tagger", "nowhere")}, {}, "no training and development part"),
+        ("some/encoder", {"pos": ("tagger", "pos")}, {"lang": "zz"}, "lang = 'zz'"),
+        ("some/encoder", {"pos": ("tagger", "pos")}, {"epochs": -1}, "epochs = -1"),
+        ("some/encoder", {"pos": ("tagger", "pos")}, {"epoch": 1}, "epoch is not one of"),
+        ("./nothing", {"pos": ("tagger", "pos")}, {}, r"no folder \./nothing"),
+        ("/a/b/c", {"pos": ("tagger", "pos")}, {}, "no folder /a/b/c"),
+    ],
+)
+def test_wrong_arguments_are_found_before_the_hub_is_asked(
+    corpora, monkeypatch, encoder, tasks, rest, message
+):
+    def ask(name):
+        raise AssertionError(f"asked for {name}")
+
+    monkeypatch.setattr(composition_file, "look_up", ask)
+    with pytest.raises(ValueError, match=message):
+        compose(encoder, {k: (kind, corpora / p) for k, (kind, p) in tasks.items()}, **rest)
+
+
+def test_a_teacher_can_be_named_on_the_command_line(corpora, encoder_path, tmp_path):
+    compose(encoder_path, specs(corpora)).to_disk(tmp_path / "config.cfg")
+    override = {"initialize.components.ner.teacher": "training/model-last"}
+    found = load_config(tmp_path / "config.cfg", overrides=override)["initialize"]["components"]
+    assert found["ner"] == {"teacher": "training/model-last"}
+    assert found["pos"] == found["chunk"] == {"teacher": None} and "topic" not in found
+
+
+def test_a_config_is_the_same_from_any_folder(corpora, encoder_path, tmp_path, monkeypatch):
+    monkeypatch.chdir(corpora)
+    (tmp_path / "enc").symlink_to(encoder_path)
+    config = compose("enc", {"pos": ("tagger", "pos")}, epochs=1)
+    config["components"]["transformer"]["model"]["overlap"] = 8
+    config.to_disk(corpora / "config.cfg")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert init_nlp(load_config(corpora / "config.cfg")).pipe_names == ["transformer", "pos"]
+
+
+def test_tasks_keep_their_names(corpora, encoder_path):
+    config = compose(encoder_path, {"words": ("tagger", corpora / "pos")})
+    assert config["nlp"]["pipeline"] == ["transformer", "words"]
+    assert list(config["corpora"]["train"]["corpora"]) == ["words"]
+    assert config["training"]["score_weights"]["tag_acc"] == 1.0
+    with pytest.raises(ValueError, match="'transformer' another name"):
+        compose(encoder_path, {"transformer": ("tagger", corpora / "pos")})

@@ -8,6 +8,7 @@ from tests.conftest import TEXTS, corpus, predictions
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
+from spacy_multitask.encoder import shim
 from spacy_multitask.encoder.quantize import quantize
 from spacy_multitask.layers.onnx import OnnxNetwork, export
 
@@ -130,3 +131,31 @@ def test_nothing_to_quantize(tmp_path):
     spacy.blank("en").to_disk(tmp_path / "blank")
     with pytest.raises(ValueError, match="multitask_transformer"):
         quantize(tmp_path / "blank", tmp_path / "out")
+
+
+def test_a_graph_for_one_size_alone_is_refused_before_anything_is_saved(
+    folders, tmp_path, monkeypatch
+):
+    import torch
+
+    def export_fixed(network, layers=()):
+        """A graph of the traced size, as exporters make of sizes that they take for constants."""
+        monkeypatch.setattr(torch.export, "Dim", lambda name: None)
+        return export(network, layers)
+
+    monkeypatch.setattr(shim, "export", export_fixed)
+    with pytest.raises(
+        ValueError, match=r"'transformer' of .* can't be quantized: .* a bert\. "
+    ) as e:
+        quantize(folders / "float", tmp_path / "out")
+    assert "\n" not in str(e.value) and list(tmp_path.iterdir()) == []
+
+
+def test_an_encoder_that_the_exporter_can_not_take_is_refused(folders, tmp_path, monkeypatch):
+    def fail(network, layers=()):
+        raise RuntimeError("Unsupported operator\nand forty lines more")
+
+    monkeypatch.setattr(shim, "export", fail)
+    with pytest.raises(ValueError, match=r"a bert\. RuntimeError: Unsupported operator$"):
+        quantize(folders / "float", tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []

@@ -60,9 +60,9 @@ def test_it_is_known_once_its_file_is_imported():
 
 def test_init_config_writes_it_and_counts_its_gold(project):
     config = load_config(project / "config.cfg", interpolate=False)
-    assert config["nlp"]["pipeline"] == ["transformer", "tagger", "reading"]
+    assert config["nlp"]["pipeline"] == ["transformer", "pos", "times"]
     own = {"factory": "reading_times", "scale": 10.0, "loss_weight": 0.5}
-    assert config["components"]["reading"] == own
+    assert config["components"]["times"] == own
     assert config["training"]["score_weights"]["reading_r2"] == 0.5
     assert "168 timed words" in (project / "plan.txt").read_text()
 
@@ -76,7 +76,7 @@ def test_init_config_says_what_it_learns_from(project, encoder_path):
 
 def test_it_trains_beside_others_and_is_saved(project):
     lines = [json.loads(line) for line in (project / "log.jsonl").read_text().splitlines()]
-    assert lines[-1]["losses"]["reading"] < lines[0]["losses"]["reading"]
+    assert lines[-1]["losses"]["times"] < lines[0]["losses"]["times"]
     nlp = spacy.load(project / "out" / "model-last")
     doc = nlp("IBM made a lot of profit")
     assert len(doc.user_data[KEY]) == len(doc) and doc[0].tag_
@@ -86,8 +86,8 @@ def test_a_doc_without_its_gold_is_unknown(project):
     nlp = spacy.load(project / "out" / "model-last")
     unknown = nlp.make_doc("The old town")
     losses = nlp.update([Example(unknown, unknown.copy())])
-    assert losses["reading"] == 0.0
-    assert nlp.get_pipe("reading").score([Example(unknown, unknown.copy())])["reading_r2"] is None
+    assert losses["times"] == 0.0
+    assert nlp.get_pipe("times").score([Example(unknown, unknown.copy())])["reading_r2"] is None
 
 
 def test_evaluate_has_a_row_for_it(project):
@@ -110,11 +110,11 @@ def test_compare_trains_it_alone_and_with_others(project):
     arguments = ["--epochs", 1, "--runs", "alone", "--runs", "all", "--output", out]
     run("compare", project / "config.cfg", *arguments)
     result = json.loads(out.read_text())
-    assert result["runs"]["alone: reading"]["corpora"] == ["times"]
-    assert result["scores"]["all"]["reading on times"]["score"] == "reading_r2"
-    effects = [e for e in result["effects"] if e["task"] == "reading on times"]
+    assert result["runs"]["alone: times"]["corpora"] == ["times"]
+    assert result["scores"]["all"]["times on times"]["score"] == "reading_r2"
+    effects = [e for e in result["effects"] if e["task"] == "times on times"]
     # With two tasks the one is what is left without the other.
-    assert [e["with"] for e in effects] == ["all others", "tagger"]
+    assert [e["with"] for e in effects] == ["all others", "pos"]
     assert not any("verdict" in e for e in effects), "there are no counts to draw from"
 
 

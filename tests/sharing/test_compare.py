@@ -219,3 +219,20 @@ def test_the_command_trains_compares_and_reports(project, tmp_path):  # noqa: F8
     assert (tmp_path / "models" / "all-1" / "model-last" / "config.cfg").exists()
     assert (tmp_path / "models" / "all-1" / "log.jsonl").exists()
     assert "together with" in done.output and "Cosines of gradients, all" in done.output
+
+
+def test_runs_do_not_ask_for_what_they_leave_out(config):
+    """The log of a training warns of scores that nobody gives, and of evaluations after its end."""
+    comparison = Comparison(config, epochs=1)
+    for run in comparison.runs():
+        training = comparison.config_of(run, 0, ROOT / "x.jsonl")["training"]
+        own = {
+            "tagger": "tag_acc",
+            "chunker": "spans_np_f",
+            "ner": "ents_f",
+            "textcat": "cats_score",
+        }
+        asked = {name for name, score in own.items() if score in training["score_weights"]}
+        assert asked == set(run.heads), run.name
+        words = sum(comparison.surveys[name].words for name in run.corpora)
+        assert training["eval_frequency"] <= words / training["batcher"]["max_words"] + 1

@@ -1,0 +1,59 @@
+"""The command `spacy multitask add-head`."""
+
+from pathlib import Path
+from shlex import quote
+from typing import Annotated
+
+import typer
+
+from . import command
+
+
+@command(
+    "add-head",
+    example="en_multitask topic:textcat=corpus/topic --output config.cfg",
+    takes_code=True,
+)
+def add_head_cli(
+    model: Annotated[str, typer.Argument(help="Pipeline: a package's name or a folder.")],
+    task: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME:KIND=PATH", help="Head and the corpus it learns from, as in init-config."
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", dir_okay=False, help="Config file to write.")
+    ],
+    tune: Annotated[
+        bool,
+        typer.Option(
+            "--tune",
+            help="Train encoder and old heads on, with the corpora they had, as far as these are "
+            "still there. Else they stay as they are.",
+        ),
+    ] = False,
+    gpu: Annotated[bool, typer.Option("--gpu", help="Choose sizes for a GPU.")] = False,
+    epochs: Annotated[int | None, typer.Option("--epochs", help="Passes over the data.")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the training.")] = 0,
+    force: Annotated[bool, typer.Option("--force", "-F", help="Replace the config file.")] = False,
+) -> None:
+    """Write a training config that adds a head to a trained pipeline."""
+    from wasabi import msg
+
+    from ..composing.adding import add_head
+    from ..composing.config import parse_task
+    from ..safe_files import write_text
+
+    if output.exists() and not force:
+        raise ValueError(f"{output} is already there. Use --force to replace it.")
+    config = add_head(model, parse_task(task), tune=tune, gpu=gpu, seed=seed, epochs=epochs)
+    write_text(output, config.to_str())
+    frozen = config["training"]["frozen_components"]
+    if frozen:
+        print(f"Frozen: {', '.join(frozen)}. They predict what they did.")
+    else:
+        print(f"All of it learns, from {', '.join(config['corpora']['train']['corpora'])}.")
+    msg.good(f"Saved to {output}")
+    gpu_id = " --gpu-id 0" if gpu else ""
+    print(f"python -m spacy train {quote(str(output))} --output training{gpu_id}")
