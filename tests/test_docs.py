@@ -24,7 +24,7 @@ import spacy_multitask
 import spacy_multitask.cli  # adds its commands to spaCy's
 from spacy_multitask import compose
 from spacy_multitask.cli import app
-from spacy_multitask.composing.config import WORDS_TO_SEE, Composition
+from spacy_multitask.composing.composition import WORDS_TO_SEE, Composition
 from tests.integration.conftest import write_corpora
 
 ROOT = Path(__file__).parents[1]
