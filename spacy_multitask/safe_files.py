@@ -14,10 +14,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from .plain import to_json
 
 # Sizes and checksums of the files beside it.
 MANIFEST_FILE = "manifest.json"
+LOCK_FILE = ".lock"
 
 
 _ADVICE = dict.fromkeys(
@@ -88,13 +91,35 @@ def new_folder(path: Path) -> Iterator[Path]:
         if not path.exists():
             os.rename(aside, path)
         elif _exchange(aside, path):
-            shutil.rmtree(aside)
+            _remove(aside)
         else:
             # `recover` mends what is left by a crash between these two.
             os.rename(path, _old(path))
             os.rename(aside, path)
-            shutil.rmtree(_old(path))
+            _remove(_old(path))
         _sync(path.parent)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Let no other process, and no other thread, write a folder. A process that dies lets it go.
+
+    RAISES (SavingError): If another one is at it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK_FILE, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise SavingError(
+            f"Another process is writing to {folder}. Wait until it ends, or choose another place."
+        ) from error
+    except NotImplementedError:
+        pass  # a file system without locks
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def check_writable(folder: Path) -> None:

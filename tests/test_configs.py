@@ -10,6 +10,7 @@ from spacy.training.initialize import init_nlp
 from spacy.training.loop import train
 from spacy.util import load_config, registry
 
+from spacy_multitask.heads.kinds import all_kinds
 from tests.integration.conftest import write_corpora
 
 ROOT = Path(__file__).parents[1]
@@ -57,6 +58,8 @@ def test_registered_names_resolve(group, name, target):
     kind = group.removeprefix("spacy_").removeprefix("thinc_")
     if kind == "factories":
         assert name in registry.factories
+    elif kind == "multitask_head_kinds":
+        assert found in all_kinds()
     else:
         assert registry.get(kind, name) is not None
 
@@ -66,7 +69,10 @@ def test_every_decorated_function_has_an_entry_point():
     import re
 
     named = {name for _, name, _ in entry_points()}
+    found = set()
     for path in (ROOT / "spacy_multitask").rglob("*.py"):
-        pattern = r'@(?:registry\.\w+|Language\.factory)\(\s*"([^"]+)"'
+        pattern = r'@(?:registry\.\w+|Language\.factory|head_factory)\(\s*"([^"]+)"'
         for name in re.findall(pattern, path.read_text()):
             assert name in named, f"{name} in {path.name}"
+            found.add(name)
+    assert len(found) > 20

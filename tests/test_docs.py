@@ -167,13 +167,27 @@ def test_bullets_are_short():
     assert n > 50
 
 
+def anchors(page: Path) -> set[str]:
+    """RETURNS (Set[str]): What links to headings of a page end with."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
 def test_files_that_are_named_are_there():
+    n_names = n_links = n_anchors = 0
     for page in PAGES:
         text = page.read_text(encoding="utf8")
         for name in re.findall(r"`((?:configs|docs|benchmarks)/[\w./-]+)`", text):
             assert (ROOT / name).exists(), f"{page.name} names {name}"
+            n_names += 1
         for link in re.findall(r"\]\((?!http)([^)#]+)\)", text):
             assert (page.parent / link).exists(), f"{page.name} links {link}"
+            n_links += 1
+        for link, anchor in re.findall(r"\]\(([\w/.-]*)#([^)]+)\)", text):
+            target = page.parent / link if link else page
+            assert anchor in anchors(target), f"{page.name} links {link}#{anchor}"
+            n_anchors += 1
+    assert n_names > 10 and n_links > 20 and n_anchors > 5
 
 
 def test_every_page_is_linked():

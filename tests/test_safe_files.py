@@ -3,6 +3,8 @@
 import json
 import os
 import resource
+import subprocess
+import sys
 from contextlib import contextmanager
 
 import numpy as np
@@ -13,6 +15,7 @@ from spacy_multitask.safe_files import (
     SavingError,
     check_manifest,
     last_good,
+    locked,
     manifest,
     new_file,
     new_folder,
@@ -152,6 +155,35 @@ def test_a_place_that_takes_no_files_is_named(tmp_path):
         with pytest.raises(SavingError, match=r"Can't save .*plain/model: Not a directory\."):
             with new(tmp_path / "plain" / "model"):
                 pass
+
+
+def test_a_folder_replaces_a_file(tmp_path, either_way):
+    (tmp_path / "model").write_text("a file")
+    write_folder(tmp_path / "model", "new")
+    assert content(tmp_path / "model") == "new"
+    assert os.listdir(tmp_path) == ["model"]
+
+
+def test_a_folder_is_written_by_one_at_a_time(tmp_path):
+    with locked(tmp_path / "out"):
+        with pytest.raises(SavingError, match=r"Another process is writing to .*out\. Wait"):
+            with locked(tmp_path / "out"):
+                pass
+        with locked(tmp_path / "other"):
+            pass
+    with locked(tmp_path / "out"):
+        pass
+
+
+def test_a_process_that_has_died_holds_no_lock(tmp_path):
+    code = (
+        "import os, pathlib; from spacy_multitask.safe_files import locked; "
+        f"locked(pathlib.Path({str(tmp_path)!r})).__enter__(); print(1, flush=True); os._exit(9)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (9, b"1\n"), done.stderr
+    with locked(tmp_path):
+        pass
 
 
 def test_a_device_is_written_to_and_not_replaced(tmp_path):

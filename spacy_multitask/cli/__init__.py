@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
+import signal
 import typing
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -24,6 +26,11 @@ app = typer.Typer(
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-V", help="Show more messages, and the traceback of an error.")
 ]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+Code = Annotated[
+    Path | None,
+    typer.Option("--code", help="Python file with functions or heads that a config names."),
+]
 # What ends a command on purpose.
 _EXITS = (typer.Exit, typer.Abort, typer.BadParameter)
 # Their messages are for users, whoever raised them; of others the type must be known, too.
@@ -35,7 +42,9 @@ def multitask() -> None:
     """Convert corpora for spacy_multitask, and make, train and judge its pipelines."""
 
 
-def command(name: str, *, example: str, **settings: Any) -> Callable[[Callable], Callable]:
+def command(
+    name: str, *, example: str, takes_code: bool = False, **settings: Any
+) -> Callable[[Callable], Callable]:
     """Register a function as a command, so that all of them treat help and errors alike.
 
     Help ends with the example. An error is one line on standard error and exit code 1. The option
@@ -43,19 +52,24 @@ def command(name: str, *, example: str, **settings: Any) -> Callable[[Callable],
 
     name (str): As in `spacy multitask NAME`.
     example (str): What follows the name on a command line.
+    takes_code (bool): Whether there is an option `--code`, whose file is imported beforehand.
     settings: Further ones of `typer.Typer.command`.
     RETURNS (Callable): A decorator; the function stays as it is.
     """
 
     def register(function: Callable) -> Callable:
         @functools.wraps(function)
-        def run(*args: Any, verbose: bool, **kwargs: Any) -> None:
+        def run(*args: Any, verbose: bool, code: Path | None = None, **kwargs: Any) -> None:
             if verbose:
                 logger.setLevel(logging.DEBUG)
             try:
+                import_code(code)
                 function(*args, **kwargs)
             except _EXITS:
                 raise
+            except KeyboardInterrupt as error:
+                typer.echo("Interrupted.", err=True)
+                raise typer.Exit(128 + signal.SIGINT) from error
             except ClickException as error:
                 # An option that is none, where overrides of a config are taken, too.
                 typer.echo(f"Error: {error.format_message()}", err=True)
@@ -72,16 +86,36 @@ def command(name: str, *, example: str, **settings: Any) -> Callable[[Callable],
             p.replace(annotation=hints[p.name])
             for p in inspect.signature(function).parameters.values()
         ]
-        extra = inspect.Parameter(
-            "verbose", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Verbose
-        )
-        run.__signature__ = inspect.Signature([*parameters, extra])  # type: ignore[attr-defined]
-        run.__annotations__ = {**hints, "verbose": Verbose}
+        extras: dict[str, Any] = {"code": (Code, None)} if takes_code else {}
+        extras["verbose"] = (Verbose, False)
+        for extra, (hint, default) in extras.items():
+            kind = inspect.Parameter.KEYWORD_ONLY
+            parameters.append(inspect.Parameter(extra, kind, default=default, annotation=hint))
+            hints[extra] = hint
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = hints
         epilog = f"Example: python -m spacy multitask {name} {example}"
         app.command(name, epilog=epilog, no_args_is_help=True, **settings)(run)
         return function
 
     return register
+
+
+def import_code(path: Path | None) -> None:
+    """Import what `--code` names, so that the functions in it are registered.
+
+    RAISES (ValueError): If there is no such file, or it can't be run.
+    """
+    from spacy.util import import_file
+
+    if path is None:
+        return
+    if not path.is_file():
+        raise ValueError(f"--code {path}: there is no such file.")
+    try:
+        import_file("python_code", path)
+    except Exception as error:  # whatever the file does
+        raise ValueError(f"--code {path}: {type(error).__name__}: {error}") from error
 
 
 def _message(error: Exception) -> str:
@@ -99,8 +133,6 @@ def corpus_paths(items: list[str], option: str = "--corpus") -> dict[str, str]:
     RETURNS (Dict[str, str]): Paths by name.
     RAISES (ValueError): If one has another form, its path does not exist, or a name comes twice.
     """
-    from pathlib import Path
-
     paths: dict[str, str] = {}
     for item in items:
         name, _, path = item.partition("=")
@@ -112,6 +144,21 @@ def corpus_paths(items: list[str], option: str = "--corpus") -> dict[str, str]:
             raise ValueError(f"{option} {item}: the name {name} is taken by {paths[name]}.")
         paths[name] = path
     return paths
+
+
+def check_is_free(*paths: Path | None, overwrite: bool) -> None:
+    """See that nothing gets lost.
+
+    paths (Optional[Path]): What a command will write.
+    RAISES (ValueError): If there is such a file, or a folder with something in it.
+    """
+    for path in paths:
+        if path is None or overwrite:
+            continue
+        if path.is_file() or (path.is_dir() and any(path.iterdir())):
+            raise ValueError(
+                f"{path} is already there. Replace it with --overwrite, or choose another name."
+            )
 
 
 # Each command is in a file of its own, which registers it with the app above.

@@ -5,10 +5,14 @@ from typing import Annotated
 
 import typer
 
-from . import command, corpus_paths
+from . import Overwrite, check_is_free, command, corpus_paths
 
 
-@command("calibrate", example="training/model-best en_multitask --corpus pos=corpus/pos-dev.spacy")
+@command(
+    "calibrate",
+    example="training/model-best en_multitask --corpus pos=corpus/pos-dev.spacy",
+    takes_code=True,
+)
 def calibrate_cli(
     model: Annotated[str, typer.Argument(help="Pipeline: a package's name or a folder.")],
     output: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the new pipeline.")],
@@ -22,6 +26,7 @@ def calibrate_cli(
         Path | None, typer.Option("--json", dir_okay=False, help="JSON file to write.")
     ] = None,
     gpu_id: Annotated[int, typer.Option("--gpu-id", "-g", help="GPU, or -1 for CPU.")] = -1,
+    overwrite: Overwrite = False,
 ) -> None:
     """Make a pipeline's probabilities as often right as they say, on development data.
 
@@ -36,8 +41,7 @@ def calibrate_cli(
     from ..safe_files import new_folder, write_json
 
     paths = corpus_paths(corpus)
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise ValueError(f"{output} is not an empty folder. Name a new one.")
+    check_is_free(output, json_path, overwrite=overwrite)
     setup_gpu(gpu_id, silent=True)
     nlp = spacy.load(model)
     found = calibrate(nlp, paths)

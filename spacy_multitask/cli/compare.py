@@ -5,13 +5,14 @@ from typing import Annotated, Any
 
 import typer
 
-from . import command, corpus_paths
+from . import Overwrite, check_is_free, command, corpus_paths
 
 
 @command(
     "compare",
     example="config.cfg --output compare.json --seed 0 --seed 1 --epochs 3",
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    takes_code=True,
 )
 def compare_cli(
     ctx: typer.Context,
@@ -45,6 +46,7 @@ def compare_cli(
         Path | None, typer.Option("--models", help="Folder to keep models and logs in.")
     ] = None,
     gpu_id: Annotated[int, typer.Option("--gpu-id", "-g", help="GPU, or -1 for CPU.")] = -1,
+    overwrite: Overwrite = False,
 ) -> None:
     """Find out whether tasks gain from each other.
 
@@ -52,16 +54,17 @@ def compare_cli(
     them on the same test docs with a paired bootstrap. Settings can be overridden as in
     `spacy train`.
     """
-    from spacy.cli._util import parse_config_overrides
     from spacy.util import load_config
     from wasabi import msg, table
 
     from ..safe_files import write_json
     from ..sharing.compare import RUNS, Comparison, compare
+    from .overrides import overrides_of
 
     if not config_path.is_file():
         raise ValueError(f"There is no config file {config_path}.")
-    overrides = parse_config_overrides(ctx.args)
+    check_is_free(output, folder, overwrite=overwrite)
+    overrides = overrides_of(config_path, ctx.args)
     config = load_config(config_path, overrides=overrides, interpolate=True)
     tests = corpus_paths(test, "--test") if test else None
     comparison = Comparison(

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from . import command
+from . import Overwrite, check_is_free, command
 
 # Formats whose docs are made of sentences; help names the formats that take an option.
 OF_SENTENCES = "conllu, conllup, conll2000, conll03, cleanconll, columns"
@@ -18,11 +18,12 @@ def convert_cli(
     format: Annotated[
         str,
         typer.Argument(
-            help="conllu, conll2000, conll03, conll04, cleanconll, ag_news, columns or labels."
+            help="conllu, conllup, conll2000, conll03, conll04, cleanconll, columns, ag_news, "
+            "labels, texts, datasets, prodigy, label_studio, doccano, brat or argilla; or auto."
         ),
     ],
     input_path: Annotated[
-        Path, typer.Argument(metavar="IN", help="Corpus file, plain or gzipped.")
+        Path, typer.Argument(metavar="IN", help="Corpus file, plain or gzipped; or folder.")
     ],
     output_path: Annotated[
         Path, typer.Argument(metavar="OUT", help="File to write; its name ends in .spacy.")
@@ -47,6 +48,22 @@ def convert_cli(
     ] = 1.0,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the sample.")] = 0,
     limit: Annotated[int | None, typer.Option("--limit", help="Most docs to write.")] = None,
+    layers: Annotated[
+        str | None,
+        typer.Option("--layers", help="Keep only these, such as ner,topic."),
+    ] = None,
+    renamed: Annotated[
+        list[str] | None,
+        typer.Option("--map", metavar="OLD=NEW", help="Rename a label; may be repeated."),
+    ] = None,
+    dropped: Annotated[
+        list[str] | None,
+        typer.Option("--drop", metavar="LABEL", help="Drop a label; may be repeated."),
+    ] = None,
+    map_file: Annotated[
+        Path | None,
+        typer.Option("--map-file", help="JSON of new names by label; null drops one."),
+    ] = None,
     label: Annotated[
         str | None,
         typer.Option(
@@ -157,6 +174,7 @@ def convert_cli(
             "--clean", help="ag_news, labels: remove backslashes, broken HTML entities and tags."
         ),
     ] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Convert a corpus file to a .spacy file for training.
 
@@ -164,8 +182,10 @@ def convert_cli(
     and reported at the end; a malformed line is an error that names it.
     """
     # Here and not above, so that other spaCy commands do not pay for it.
-    from ..converters import FORMATS, ConversionError, convert
-    from ..converters.formats import get_format_options
+    from ..converters import ConversionError, convert
+    from ..converters.formats import AUTO, check_options
+    from ..converters.guess import guess_format
+    from ..converters.select import join_label_maps
 
     options: dict[str, Any] = {
         "n_sents": n_sents,
@@ -186,7 +206,7 @@ def convert_cli(
         "conll03": conll03,
         "patch": patch,
         "column": column,
-        "labels": None if labels is None else [name.strip() for name in labels.split(",")],
+        "labels": _names(labels),
         "clean": clean or None,
     }
     if sentences:
@@ -197,14 +217,13 @@ def convert_cli(
             )
         options["n_sents"] = 1
     given = {name: value for name, value in options.items() if value is not None}
-    allowed = get_format_options(format) if format in FORMATS else given
-    for name in given:
-        if name not in allowed:
-            flag = "--sentences" if name == "n_sents" and sentences else _flag(name)
-            raise ConversionError(
-                f"the format {format!r} has no option {flag}. "
-                f"It has {', '.join(map(_flag, allowed)) or 'none of its own'}."
-            )
+    written = {"n_sents": "--sentences"} if sentences else {}
+    check_options(
+        guess_format(input_path).format if format == AUTO else format,
+        given,
+        lambda name: written.get(name, _flag(name)),
+    )
+    check_is_free(output_path, overwrite=overwrite)
     report = convert(
         format,
         input_path,
@@ -213,9 +232,15 @@ def convert_cli(
         sample=sample,
         seed=seed,
         limit=limit,
+        layers=_names(layers),
+        label_map=join_label_maps(map_file, renamed or [], dropped or []),
         **given,
     )
     typer.echo(f"{input_path} -> {output_path}: {report.render()}")
+
+
+def _names(value: str | None) -> list[str] | None:
+    return None if value is None else [name.strip() for name in value.split(",")]
 
 
 def _flag(name: str) -> str:

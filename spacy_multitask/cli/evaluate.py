@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from . import command, corpus_paths
+from . import Overwrite, check_is_free, command, corpus_paths
 
 
-@command("evaluate", example="en_multitask --corpus pos=corpus/pos-test.spacy")
+@command("evaluate", example="en_multitask --corpus pos=corpus/pos-test.spacy", takes_code=True)
 def evaluate_cli(
     model: Annotated[str, typer.Argument(help="Pipeline: a package's name or a folder.")],
     corpus: Annotated[
@@ -20,6 +20,7 @@ def evaluate_cli(
     ] = None,
     labels: Annotated[bool, typer.Option("--labels", help="Show each label, too.")] = False,
     gpu_id: Annotated[int, typer.Option("--gpu-id", "-g", help="GPU, or -1 for CPU.")] = -1,
+    overwrite: Overwrite = False,
 ) -> None:
     """Score a pipeline on several corpora, each for the tasks that it annotates."""
     import spacy
@@ -30,6 +31,7 @@ def evaluate_cli(
     from ..safe_files import write_json
 
     paths = corpus_paths(corpus)
+    check_is_free(output, overwrite=overwrite)
     setup_gpu(gpu_id, silent=True)
     scores = evaluate(spacy.load(model), paths)
     rows = [

@@ -6,13 +6,14 @@ from typing import Annotated
 
 import typer
 
-from . import command
+from . import Overwrite, check_is_free, command
 
 
 @command(
     "init-config",
     example="config.cfg --encoder distilbert-base-uncased "
     "--task pos:tagger=corpus/ud --task chunk:chunker=corpus/conll2000",
+    takes_code=True,
 )
 def init_config_cli(
     output_path: Annotated[Path, typer.Argument(metavar="OUT", help="Config file to write.")],
@@ -40,7 +41,10 @@ def init_config_cli(
         float | None, typer.Option("--learn-rate", help="Peak learning rate of the encoder.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the training.")] = 0,
-    force: Annotated[bool, typer.Option("--force", "-F", help="Replace OUT.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", "-F", help="The same as --overwrite.", hidden=True)
+    ] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write a training config for any set of tasks and corpora, and say what it will take."""
     from wasabi import msg, table
@@ -51,8 +55,7 @@ def init_config_cli(
     from ..safe_files import write_text
     from ..training.forecast import ALIGNS, HEADER
 
-    if output_path.exists() and not force:
-        raise ValueError(f"{output_path} is already there. Use --force to replace it.")
+    check_is_free(output_path, overwrite=overwrite or force)
     composition = Composition(encoder, [parse_task(text) for text in task], gpu=gpu)
     chosen = {"epochs": epochs, "batch_words": batch_words, "learn_rate": learn_rate}
     text = write(composition, lang=lang, seed=seed, **chosen)

@@ -5,13 +5,14 @@ from typing import Annotated
 
 import typer
 
-from . import command, corpus_paths
+from . import Overwrite, check_is_free, command, corpus_paths
 
 
 @command(
     "leaks",
     example="config.cfg --test pos=corpus/pos-test.spacy",
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    takes_code=True,
 )
 def leaks_cli(
     context: typer.Context,
@@ -53,6 +54,7 @@ def leaks_cli(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", dir_okay=False, help="JSON file to write.")
     ] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Find sentences of training parts that stand in development or test parts, too.
 
@@ -80,6 +82,7 @@ def leaks_cli(
     if drop is not None:
         inputs = [Path(path) for _, path in (*train_paths.items(), *held_out)]
         outputs = {name: check_output(drop / f"{name}.spacy", inputs) for name in train_paths}
+    check_is_free(output, *outputs.values(), overwrite=overwrite)
     found = check_leaks(
         train_paths, held_out, min_words=min_words, threshold=threshold, share=share
     )
@@ -105,16 +108,16 @@ def leaks_cli(
 
 
 def _paths(config: Path | None, overrides: list[str]) -> tuple[dict[str, str], dict[str, str]]:
-    from spacy.cli._util import parse_config_overrides
     from spacy.util import load_config
 
     from ..corpus.leaks import paths_of
+    from .overrides import overrides_of
 
     if config is None:
         return {}, {}
     if str(config).startswith("-"):  # without CONFIG, an unknown option takes its place
         raise ValueError(f"There is no option {config}; --help lists them.")
-    loaded = load_config(config, overrides=parse_config_overrides(overrides), interpolate=True)
+    loaded = load_config(config, overrides=overrides_of(config, overrides), interpolate=True)
     return paths_of(loaded, "train_corpus"), paths_of(loaded, "dev_corpus")
 
 

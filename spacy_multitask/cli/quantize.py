@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from . import command
+from . import Overwrite, check_is_free, command
 
 
-@command("quantize", example="en_multitask en_multitask_int8")
+@command("quantize", example="en_multitask en_multitask_int8", takes_code=True)
 def quantize_cli(
     model: Annotated[str, typer.Argument(help="Pipeline: a package's name or a folder.")],
     output: Annotated[Path, typer.Argument(help="Folder for the quantized pipeline.")],
@@ -18,6 +18,7 @@ def quantize_cli(
     down_projections: Annotated[
         bool, typer.Option(help="Quantize the second matrix of the feed-forward layers, too.")
     ] = True,
+    overwrite: Overwrite = False,
 ) -> None:
     """Make the shared encoder of a pipeline run in int8 on a CPU, by ONNX Runtime.
 
@@ -28,8 +29,7 @@ def quantize_cli(
     from ..encoder.quantize import quantize
     from ..progress import working
 
-    if output.exists() and any(output.iterdir()):
-        raise ValueError(f"{output} is not empty. Name a new folder.")
+    check_is_free(output, overwrite=overwrite)
     with working("Quantizing"):
         before, after = quantize(
             model, output, per_channel=per_channel, down_projections=down_projections

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from . import command
+from . import Overwrite, check_is_free, command
 
 
 @command("split", example="corpus/all.spacy corpus/train.spacy corpus/dev.spacy")
@@ -18,6 +18,7 @@ def split_cli(
         float, typer.Option("--sample", help="Part of the other docs to keep for TRAIN.")
     ] = 1.0,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the draw.")] = 0,
+    overwrite: Overwrite = False,
 ) -> None:
     """Hold out a random part of a corpus that comes without a development set."""
     import random
@@ -39,6 +40,7 @@ def split_cli(
     outputs = [check_output(path, [input_path]) for path in (train_path, dev_path)]
     if outputs[0] == outputs[1]:
         raise ValueError(f"TRAIN and DEV are both {outputs[0]}. Give them different names.")
+    check_is_free(*outputs, overwrite=overwrite)
     doc_bin = load_doc_bin(input_path)
     docs = list(progress(doc_bin.get_docs(Vocab()), "Splitting", total=len(doc_bin)))
     if len(docs) < 2:

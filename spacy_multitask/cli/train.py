@@ -24,14 +24,25 @@ def train_cli(
         bool,
         typer.Option("--resume", help="Go on from the checkpoint in the folder, if there is one."),
     ] = False,
+    extend: Annotated[
+        bool,
+        typer.Option(
+            "--extend", help="With --resume: max_epochs and max_steps may be more than before."
+        ),
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the training that is in the folder.")
+    ] = False,
     checkpoint_steps: Annotated[
         int,
         typer.Option(
-            "--checkpoint-steps",
-            min=0,
-            help="Steps between checkpoints; there is one after each evaluation besides.",
+            "--checkpoint-steps", min=0, help="Steps between checkpoints; 0: every few minutes."
         ),
     ] = 0,
+    save_last: Annotated[
+        bool,
+        typer.Option("--save-last", help="Save model-last after each evaluation, too."),
+    ] = False,
     code_path: Annotated[
         Path | None,
         typer.Option("--code", "-c", help="Python file with functions that the config names."),
@@ -40,25 +51,24 @@ def train_cli(
 ) -> None:
     """Train a pipeline as `spacy train` does, with checkpoints to go on from after a crash.
 
+    Ctrl-C ends it after the step, with a checkpoint and a model; once more, and it ends at once.
     Settings can be overridden as in `spacy train`: --training.max_epochs 3
     """
-    from spacy.cli._util import (
-        import_code,
-        parse_config_overrides,
-        setup_gpu,
-        show_validation_error,
-    )
+    from spacy.cli._util import import_code, setup_gpu, show_validation_error
     from spacy.training.initialize import init_nlp
     from spacy.util import load_config
     from wasabi import msg
 
     from ..safe_files import check_writable
     from ..training.loop import train
+    from ..training.output import check_start
+    from .overrides import overrides_of
 
     if not config_path.is_file():
         raise ValueError(f"There is no config file {config_path}.")
-    overrides = parse_config_overrides(ctx.args)
     import_code(code_path)
+    check_start(output_path, resume=resume, extend=extend, overwrite=overwrite)
+    overrides = overrides_of(config_path, ctx.args)
     check_writable(output_path)
     setup_gpu(gpu_id)
     with show_validation_error(config_path):
@@ -66,4 +76,13 @@ def train_cli(
     with show_validation_error(config_path, hint_fill=False):
         nlp = init_nlp(config, use_gpu=gpu_id)
     msg.good("Initialized pipeline")
-    train(nlp, output_path, use_gpu=gpu_id, resume=resume, checkpoint_steps=checkpoint_steps)
+    train(
+        nlp,
+        output_path,
+        use_gpu=gpu_id,
+        resume=resume,
+        extend=extend,
+        overwrite=overwrite,
+        checkpoint_steps=checkpoint_steps,
+        save_last=save_last,
+    )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from operator import is_
 
 import numpy as np
 import torch
-from spacy.attrs import ORTH
+from spacy.attrs import IS_SPACE, ORTH
 from spacy.tokens import Doc
 from torch import Tensor
 
@@ -18,6 +19,11 @@ BLOCK = 1 << 16
 def words_of(doc: Doc) -> bytes:
     """RETURNS (bytes): What two docs have in common if their words are the same."""
     return doc.to_array(ORTH).tobytes() if len(doc) else b""
+
+
+def blank_tokens(doc: Doc) -> np.ndarray:
+    """RETURNS (ndarray): Whether each token of a doc is a blank, shape (n_tokens,)."""
+    return doc.to_array(IS_SPACE).astype(bool)
 
 
 def columns_of(layer: int | None, layers: tuple[int, ...], total_width: int) -> slice:
@@ -72,6 +78,13 @@ class PackedBatch:
     def starts(self) -> np.ndarray:
         """RETURNS (ndarray): First row of each doc, shape (n_docs,)."""
         return self.ends - self.lengths
+
+    @cached_property
+    def blank(self) -> np.ndarray | None:
+        """RETURNS (Optional[ndarray]): Whether each token is a blank (a line break, a second
+        space), shape (n_words,); None if none is."""
+        found = np.concatenate([blank_tokens(doc) for doc in self.docs] or [np.zeros(0, bool)])
+        return found if found.any() else None
 
     @property
     def is_learned_from(self) -> bool:

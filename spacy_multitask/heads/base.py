@@ -274,8 +274,9 @@ class Head(SavedPipe):
                 taught = self.loss_of_teacher(module, batch, docs, gold)
                 if taught is not None:
                     parts.append(taught if self.balance is None else taught * self.balance.weight)
-                total: Any = sum(part for part in parts if part is not None)
-                (total * self.loss_weight).backward()
+                known_parts = [part for part in parts if part is not None]
+                if known_parts:  # a teacher says nothing of blanks
+                    (torch.stack(known_parts).sum() * self.loss_weight).backward()
             backprop()
         if sgd is not None and sgd is not False:
             self.finish_update(sgd)
@@ -338,10 +339,15 @@ class Head(SavedPipe):
 
     def word_logits(self, docs: list[Doc]) -> tuple[Tensor, np.ndarray]:
         """RETURNS (Tuple[Tensor, ndarray]): Logits (n_words, nO), and words per doc (n_docs,)."""
+        logits, batch = self.logits_and_batch(docs)
+        return logits, batch.lengths
+
+    def logits_and_batch(self, docs: list[Doc]) -> tuple[Tensor, PackedBatch]:
+        """RETURNS (Tuple[Tensor, PackedBatch]): Logits (n_words, nO), and what they come from."""
         module = self.module  # says so if there are no weights
         batch = self.packed(docs)
         with torch.no_grad():
-            return batch.project(id(self.tok2vec), module.project), batch.lengths
+            return batch.project(id(self.tok2vec), module.project), batch
 
     def gold_logits(self, examples: list[Example]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Get what says how sure and how right the head is.

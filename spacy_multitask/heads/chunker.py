@@ -100,8 +100,8 @@ class Chunker(SpanHead):
     def score_options(self) -> dict[str, Any]:
         return {"spans_key": self.spans_key}
 
-    def gold_labels(self, doc: Doc) -> set[str]:
-        return {span.label_ for span in doc.spans.get(self.spans_key, [])}
+    def spans_in_gold(self, doc: Doc) -> Iterable[Span]:
+        return doc.spans.get(self.spans_key, [])
 
     def gold_spans(self, example: Example) -> tuple[list[SpanTuple], list[int]] | None:
         return gold_group(example, self.spans_key)

@@ -128,8 +128,8 @@ class EntityRecognizer(SpanHead):
     def score_options(self) -> dict[str, Any]:
         return {"spans_key": self.spans_key}
 
-    def gold_labels(self, doc: Doc) -> set[str]:
-        return {ent.label_ for ent in entities_of(doc, self.spans_key)}
+    def spans_in_gold(self, doc: Doc) -> Iterable[Span]:
+        return entities_of(doc, self.spans_key)
 
     def gold_spans(self, example: Example) -> tuple[list[SpanTuple], list[int]] | None:
         if self.spans_key is not None and self.spans_key in example.reference.spans:

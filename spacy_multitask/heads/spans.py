@@ -14,12 +14,14 @@ from spacy.vocab import Vocab
 from thinc.api import Model
 from torch import Tensor
 
-from ..encoder.batch import PackedBatch
+from ..encoder.batch import PackedBatch, blank_tokens
+from ..given import given_docs
 from ..layers import bioes
 from ..layers.classifier import Classifier
 from ..layers.crf import UNKNOWN, Transitions
 from .gold import pack_targets, same_tokens
 from .options import HeadOptions
+from .sequences import sequences_of
 from .tokens import TokenHead
 
 # (first token, end token, label)
@@ -42,7 +44,8 @@ class SpanPredictions(NamedTuple):
 class SpanHead(TokenHead):
     """Finds non-overlapping spans. Subclasses say where they stand in a doc.
 
-    Tokens of gold spans that overlap are unknown.
+    Tokens of gold spans that overlap are unknown. So are blanks (a line break, a second space):
+    spans are found as if they were not there, may have some within, and have none at their edges.
     """
 
     def __init__(self, vocab: Vocab, model: Model, name: str, options: HeadOptions, *, crf: bool):
@@ -74,8 +77,8 @@ class SpanHead(TokenHead):
 
     # To be said by subclasses
 
-    def gold_labels(self, doc: Doc) -> set[str]:
-        """RETURNS (Set[str]): Labels of the spans in a gold doc."""
+    def spans_in_gold(self, doc: Doc) -> Iterable[Span]:
+        """RETURNS (Iterable[Span]): The spans in a gold doc."""
         raise NotImplementedError
 
     def gold_spans(self, example: Example) -> tuple[list[SpanTuple], list[int]] | None:
@@ -105,7 +108,22 @@ class SpanHead(TokenHead):
         return Classifier(width, self.n_out, transitions)
 
     def collect_labels(self, examples: Iterable[Example]) -> dict[str, list[str]]:
-        return {"labels": sorted(set().union(*(self.gold_labels(eg.y) for eg in examples)))}
+        labels: set[str] = set()
+        n_cut = 0
+        for eg in examples:
+            spans = list(self.spans_in_gold(eg.y))
+            labels.update(span.label_ for span in spans)
+            n_cut += sum(map(_has_blank_edge, spans))
+        if n_cut:
+            self._warn_of_blanks(f"{n_cut} spans")
+        return {"labels": sorted(labels)}
+
+    def _warn_of_blanks(self, which: str) -> None:
+        self.warn_once(
+            "blanks",
+            f"The training data of {self.name!r} has {which} that begin or end with blanks, such "
+            "as line breaks. It learns the spans without these.",
+        )
 
     def gold(self, examples: list[Example]) -> tuple[np.ndarray, np.ndarray] | None:
         return pack_targets(self._targets(examples))
@@ -114,38 +132,54 @@ class SpanHead(TokenHead):
         """YIELDS (ndarray): BIOES label or UNKNOWN per token of each predicted doc."""
         index = {label: k for k, label in enumerate(self.cfg["labels"])}
         for example in examples:
+            blank = blank_tokens(example.predicted)
+            targets = np.full(len(blank), UNKNOWN, np.int64)
             found = self.gold_spans(example)
-            targets = np.zeros(len(example.predicted), np.int64)
-            if found is None:
-                targets[:] = UNKNOWN
-                yield targets
-                continue
-            spans, unknown = found
-            targets[unknown] = UNKNOWN
-            spans = list(dict.fromkeys(spans))  # a span group may have one twice
-            n_spans = np.zeros(len(targets), np.int64)
-            for start, end, _ in spans:
-                n_spans[start:end] += 1
-            for start, end, label in spans:
-                if start >= end:
-                    self.warn_once(
-                        "empty",
-                        f"The training data of {self.name!r} has spans without tokens. They are "
-                        "left out.",
-                    )
-                elif n_spans[start:end].max() > 1:
-                    targets[start:end] = UNKNOWN
-                    self.warn_once(
-                        "overlap",
-                        f"The training data of {self.name!r} has spans that overlap. They are left "
-                        "out, and nothing is learned of their tokens: each can be in one span.",
-                    )
-                elif label in index:
-                    bioes.write_span(targets, start, end, index[label])
-                else:
-                    targets[start:end] = UNKNOWN
-                    self.warn_of_label(label)
+            if found is not None:
+                spans, unknown = found
+                targets[~blank] = 0
+                targets[unknown] = UNKNOWN
+                targets[~blank] = self._with_spans(targets[~blank], self._trim(spans, blank), index)
             yield targets
+
+    def _trim(self, spans: list[SpanTuple], blank: np.ndarray) -> list[SpanTuple]:
+        """RETURNS (List[tuple]): Spans over tokens as spans over the words among them; each once,
+        where a span group may have it twice."""
+        before = np.append(0, np.cumsum(~blank)).tolist()  # words before each token
+        if any(start < end and (blank[start] or blank[end - 1]) for start, end, _ in spans):
+            self._warn_of_blanks("spans")
+        # Those of blanks alone are gone; those without tokens are told of elsewhere.
+        left = [span for span in spans if span[0] >= span[1] or not blank[span[0] : span[1]].all()]
+        words = [(before[s], before[e], label) for s, e, label in left]
+        return list(dict.fromkeys(words))
+
+    def _with_spans(
+        self, targets: np.ndarray, spans: list[SpanTuple], index: dict[str, int]
+    ) -> np.ndarray:
+        """RETURNS (ndarray): The targets of words, (n_words,), with the spans written into them."""
+        n_spans = np.zeros(len(targets), np.int64)
+        for start, end, _ in spans:
+            n_spans[start:end] += 1
+        for start, end, label in spans:
+            if start >= end:
+                self.warn_once(
+                    "empty",
+                    f"The training data of {self.name!r} has spans without tokens. They are "
+                    "left out.",
+                )
+            elif n_spans[start:end].max() > 1:
+                targets[start:end] = UNKNOWN
+                self.warn_once(
+                    "overlap",
+                    f"The training data of {self.name!r} has spans that overlap. They are left "
+                    "out, and nothing is learned of their tokens: each can be in one span.",
+                )
+            elif label in index:
+                bioes.write_span(targets, start, end, index[label])
+            else:
+                targets[start:end] = UNKNOWN
+                self.warn_of_label(label)
+        return targets
 
     def loss(
         self, module: Classifier, batch: PackedBatch, gold: tuple[np.ndarray, np.ndarray]
@@ -170,32 +204,42 @@ class SpanHead(TokenHead):
         targets[rows] = known
         # All words of the docs with gold: the sum over what is not known needs them, too.
         doc_of_word = np.repeat(np.arange(len(batch.lengths)), batch.lengths)
-        docs = np.unique(doc_of_word[rows])
-        words = np.flatnonzero(np.isin(doc_of_word, docs))
+        docs, doc_of_gold = np.unique(doc_of_word[rows]), np.isin(doc_of_word, doc_of_word[rows])
+        words = np.flatnonzero(doc_of_gold if batch.blank is None else doc_of_gold & ~batch.blank)
         vectors = batch.word_vectors
         logits = module(vectors[torch.from_numpy(words).to(vectors.device)])
-        likelihood = transitions.log_likelihood(logits, targets[words], batch.lengths[docs])
+        lengths = sequences_of(batch).lengths[docs]
+        likelihood = transitions.log_likelihood(logits, targets[words], lengths)
         return -likelihood.sum() / len(known)
 
     # Prediction
 
     def predict(self, docs: Iterable[Doc]) -> SpanPredictions:
         """RETURNS (SpanPredictions): The best legal spans of each doc."""
-        logits, lengths = self.word_logits(list(docs))
-        starts = np.cumsum(lengths) - lengths
-        if self.module.transitions is not None:
-            labels = self.module.transitions.decode(logits, lengths)
-        else:
-            labels = logits.argmax(1).cpu().numpy()
-            docs_with_words = starts[lengths > 0]
-            if len(labels) and bioes.illegal(labels, docs_with_words).any():
-                labels = bioes.decode(logits.cpu().numpy(), labels, lengths)
+        logits, batch = self.logits_and_batch(list(docs))
+        sequences = sequences_of(batch)
+        labels = self._decode(sequences.of_words(logits), sequences.lengths)
         spans = bioes.read_spans(labels)
         if self.abstain:
-            probs = self.probs_of(logits, lengths).cpu().numpy()
+            probs = sequences.of_words(self.probs_of(logits, batch)).cpu().numpy()
             spans = self._sure_spans(spans, probs, labels)
-        ends = np.append(starts, labels.shape[0])
-        return SpanPredictions(spans, np.searchsorted(spans.start, ends), starts)
+        spans = sequences.to_tokens(spans)
+        borders = np.append(0, batch.ends)
+        return SpanPredictions(spans, np.searchsorted(spans.start, borders), batch.starts)
+
+    def _decode(self, logits: Tensor, lengths: np.ndarray) -> np.ndarray:
+        """RETURNS (ndarray): The best legal labels of words, int64 (n_words,).
+
+        logits (Tensor): Of the words, shape (n_words, nO).
+        lengths (ndarray): Words per sequence, shape (n_sequences,).
+        """
+        if self.module.transitions is not None:
+            return self.module.transitions.decode(logits, lengths)
+        labels = logits.argmax(1).cpu().numpy()
+        starts = (np.cumsum(lengths) - lengths)[lengths > 0]
+        if len(labels) and bioes.illegal(labels, starts).any():
+            labels = bioes.decode(logits.cpu().numpy(), labels, lengths)
+        return labels
 
     def _sure_spans(self, spans: bioes.Spans, probs: np.ndarray, labels: np.ndarray) -> bioes.Spans:
         """RETURNS (Spans): Those whose least probable token reaches `abstain`."""
@@ -207,37 +251,45 @@ class SpanHead(TokenHead):
         sure = np.minimum.reduceat(probs, borders)[::2] >= self.abstain
         return bioes.Spans(*(values[sure] for values in spans))
 
-    def probs(self, docs: Iterable[Doc]) -> list[np.ndarray]:
+    def probs(self, docs: Doc | Iterable[Doc]) -> list[np.ndarray]:
         """RETURNS (List[ndarray]): Per doc, the probability of each BIOES label of each token,
         shape (n_tokens, 1 + 4 * n_labels); label order as in `layers/bioes.py`."""
-        probs, lengths = self.word_probs(list(docs))
+        probs, lengths = self.word_probs(given_docs(docs, "probs"))
         return np.split(probs.cpu().numpy(), np.cumsum(lengths)[:-1])
 
-    def logits_of_words(self, logits: Tensor, lengths: np.ndarray) -> Tensor:
+    def logits_of_words(self, logits: Tensor, batch: PackedBatch) -> Tensor:
         # Those of a chain take the other words of the doc into account.
         if self.module.transitions is None:
             return logits
-        return self.module.transitions.marginals(logits, lengths).clamp(min=1e-12).log()
+        sequences = sequences_of(batch)
+        probs = self.module.transitions.marginals(sequences.of_words(logits), sequences.lengths)
+        if sequences.rows is not None:
+            of_tokens = torch.zeros_like(logits)
+            of_tokens[:, bioes.O] = 1.0
+            of_tokens[torch.from_numpy(sequences.rows).to(logits.device)] = probs
+            probs = of_tokens
+        return probs.clamp(min=1e-12).log()
 
     def span_probs(self, doc: Doc, spans: Iterable[Span]) -> list[float]:
-        """Get the probability of spans: that of their least probable token.
+        """Get the probability of spans: that of their least probable word.
 
         spans (Iterable[Span]): Spans of the doc with labels that this head knows.
         RETURNS (List[float]): One per span.
         """
         (probs,) = self.probs([doc])
         index = {label: k for k, label in enumerate(self.cfg["labels"])}
+        blank = blank_tokens(doc)
         result = []
         for span in spans:
-            labels = np.zeros(len(doc), np.int64)
-            bioes.write_span(labels, span.start, span.end, index[span.label_])
-            rows = np.arange(span.start, span.end)
-            result.append(float(probs[rows, labels[rows]].min()))
+            rows = span.start + np.flatnonzero(~blank[span.start : span.end])
+            labels = np.zeros(len(rows), np.int64)
+            bioes.write_span(labels, 0, len(rows), index[span.label_])
+            result.append(float(probs[rows, labels].min()))
         return result
 
     def logits_at(self, docs: list[Doc], gold: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         rows, targets = gold
-        logits = self.logits_of_words(*self.word_logits(docs))
+        logits = self.logits_of_words(*self.logits_and_batch(docs))
         return {"": (logits.cpu().numpy()[rows], targets)}
 
     def doc_spans(
@@ -302,6 +354,10 @@ def align_spans(example: Example, spans: Iterable[Span]) -> tuple[list[SpanTuple
         else:
             unknown.update(tokens)
     return found, sorted(unknown)
+
+
+def _has_blank_edge(span: Span) -> bool:
+    return len(span) > 0 and (span[0].is_space or span[-1].is_space)
 
 
 def _letters(span: Span) -> str:

@@ -14,7 +14,7 @@ from thinc.api import Model
 from torch import Tensor
 
 from ..corpus.survey import Survey
-from ..encoder.batch import PackedBatch
+from ..encoder.batch import PackedBatch, blank_tokens
 from ..layers.classifier import Classifier
 from ..layers.crf import UNKNOWN
 from .architectures import default_model
@@ -26,7 +26,9 @@ from .tokens import TokenHead
 
 # cfg entry -> attribute of the doc
 ATTRIBUTES = {"tags": TAG, "pos": POS}
-NO_LABEL = -1
+NO_LABEL, BLANK = -1, -2
+# As spaCy's pipelines have it.
+OF_BLANKS = {"tags": "_SP", "pos": "SPACE"}
 FINE = "token.tag_"
 
 
@@ -81,7 +83,8 @@ class Tagger(TokenHead):
     """Labels each token with a tag, a part of speech, or both: what the training data has.
 
     A token without tag is unknown: it is left out of the loss and of the score, for each of the
-    two layers on its own. Tokens that have no counterpart in the gold tokenization, too.
+    two layers on its own. So are tokens that have no counterpart in the gold tokenization, and
+    blanks (a line break, a second space), which always get "_SP" and "SPACE".
     """
 
     kind = KIND
@@ -128,8 +131,9 @@ class Tagger(TokenHead):
         found: dict[str, set[int]] = {layer: set() for layer in self.layers}
         strings = self.vocab.strings
         for example in examples:
+            words = ~blank_tokens(example.reference)
             for layer, attr in self.layers.items():
-                found[layer].update(np.unique(example.reference.to_array(attr)).tolist())
+                found[layer].update(np.unique(example.reference.to_array(attr)[words]).tolist())
         return {layer: sorted(strings[i] for i in ids if i) for layer, ids in found.items()}
 
     def gold(self, examples: list[Example]) -> dict[str, tuple[np.ndarray, np.ndarray]] | None:
@@ -153,6 +157,7 @@ class Tagger(TokenHead):
             if not same_tokens(example):
                 name = "TAG" if attr == TAG else "POS"
                 values = np.array([v or 0 for v in example.get_aligned(name)], np.uint64)
+            values[blank_tokens(example.predicted)] = 0
             try:
                 yield np.array([index[int(v)] for v in values], np.int64)
             except KeyError as error:
@@ -179,8 +184,8 @@ class Tagger(TokenHead):
 
     def predict(self, docs: Iterable[Doc]) -> dict[str, np.ndarray]:
         """RETURNS (Dict[str, ndarray]): Class index of every word of the batch, int64 (n_words,),
-        per layer; NO_LABEL where it abstains."""
-        logits, _ = self.word_logits(list(docs))
+        per layer; NO_LABEL where it abstains, BLANK for blanks."""
+        logits, batch = self.logits_and_batch(list(docs))
         best = {}
         for layer in self.layers:
             if self.cfg.get(layer):
@@ -190,6 +195,8 @@ class Tagger(TokenHead):
                     sure = (own / self.temperature(layer)).softmax(1).amax(1) >= self.abstain
                     best[layer] = best[layer].where(sure, NO_LABEL)
         found = torch.stack(list(best.values())).cpu().numpy()
+        if batch.blank is not None:
+            found[:, batch.blank] = BLANK
         return dict(zip(best, found))
 
     def probs(self, docs: Iterable[Doc]) -> dict[str, list[np.ndarray]]:
@@ -213,8 +220,8 @@ class Tagger(TokenHead):
         strings = self.vocab.strings
         attrs = [ATTRIBUTES[layer] for layer in predictions]
         columns = [
-            # NO_LABEL takes the last.
-            np.array([*map(strings.add, self.cfg[layer]), 0], np.uint64)[best]
+            # NO_LABEL takes the last, BLANK the one before.
+            np.array([*map(strings.add, [*self.cfg[layer], OF_BLANKS[layer]]), 0], np.uint64)[best]
             for layer, best in predictions.items()
         ]
         array: Any = np.stack(columns, axis=1)
@@ -225,7 +232,7 @@ class Tagger(TokenHead):
             start += len(doc)
 
     def _set_extension(self, docs: Iterable[Doc], best: np.ndarray, extension: str) -> None:
-        names = [*self.cfg["tags"], ""]  # NO_LABEL takes the last
+        names = [*self.cfg["tags"], OF_BLANKS["tags"], ""]  # as in `set_annotations`
         tags = [names[k] for k in best.tolist()]
         start = 0
         for doc in docs:

@@ -15,7 +15,7 @@ from spacy.training import Example
 from torch import Tensor, nn
 
 from ..corpus.reader import unannotated
-from ..encoder.batch import PackedBatch
+from ..encoder.batch import PackedBatch, blank_tokens
 from ..encoder.listener import EncoderListener
 from ..progress import progress
 from .base import Head
@@ -46,19 +46,19 @@ class TokenHead(Head):
     def word_probs(self, docs: list[Doc]) -> tuple[Tensor, np.ndarray]:
         """RETURNS (Tuple[Tensor, ndarray]): Probabilities (n_words, nO), which sum to 1 within each
         choice, and words per doc (n_docs,)."""
-        logits, lengths = self.word_logits(docs)
-        return self.probs_of(logits, lengths), lengths
+        logits, batch = self.logits_and_batch(docs)
+        return self.probs_of(logits, batch), batch.lengths
 
-    def probs_of(self, logits: Tensor, lengths: np.ndarray) -> Tensor:
+    def probs_of(self, logits: Tensor, batch: PackedBatch) -> Tensor:
         """RETURNS (Tensor): Probabilities of words with these logits, both (n_words, nO)."""
-        logits = self.logits_of_words(logits, lengths)
+        logits = self.logits_of_words(logits, batch)
         parts = [
             (logits[:, columns] / self.temperature(part)).softmax(1)
             for part, columns in self.choices.items()
         ]
         return torch.cat(parts, dim=1)
 
-    def logits_of_words(self, logits: Tensor, lengths: np.ndarray) -> Tensor:
+    def logits_of_words(self, logits: Tensor, batch: PackedBatch) -> Tensor:
         """RETURNS (Tensor): What the probabilities of single words come from, of the same shape."""
         return logits
 
@@ -105,12 +105,16 @@ class TokenHead(Head):
         """RETURNS (bool): Whether there is nothing to learn from a teacher."""
         n_words = len(example.predicted)
         gold = self.gold([self._hide_foreign_gold(example)]) if n_words else None
-        return not any(map(len, self._rows_without_gold(gold, n_words).values()))
+        blank = blank_tokens(example.predicted)
+        return not any(map(len, self._rows_without_gold(gold, blank).values()))
 
-    def _rows_without_gold(self, gold: Any | None, n_words: int) -> dict[str, np.ndarray]:
-        """RETURNS (Dict[str, ndarray]): Rows of the other words, by the part of the task."""
+    def _rows_without_gold(self, gold: Any | None, blank: np.ndarray) -> dict[str, np.ndarray]:
+        """RETURNS (Dict[str, ndarray]): Rows of the other words, by the part of the task.
+
+        blank (ndarray): Whether each token is a blank, which nobody learns from, (n_words,).
+        """
         known = {} if gold is None else self.rows_with_gold(gold)
-        rows = np.arange(n_words)
+        rows = np.flatnonzero(~blank)
         return {part: np.setdiff1d(rows, known.get(part, rows[:0])) for part in self.choices}
 
     def check_teachable(self) -> None:
@@ -125,9 +129,9 @@ class TokenHead(Head):
     ) -> Tensor | None:
         if self.teacher is None:
             return None
-        n_words = int(batch.lengths.sum())
+        blank = np.zeros(int(batch.lengths.sum()), bool) if batch.blank is None else batch.blank
         unknown = {
-            part: rows for part, rows in self._rows_without_gold(gold, n_words).items() if len(rows)
+            part: rows for part, rows in self._rows_without_gold(gold, blank).items() if len(rows)
         }
         if not unknown:
             return None

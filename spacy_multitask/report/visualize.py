@@ -12,6 +12,7 @@ from spacy.displacy.render import DEFAULT_LABEL_COLORS
 from spacy.tokens import Doc
 from spacy.util import is_in_jupyter
 
+from ..given import given_docs
 from ..relations import get_relations
 from ..safe_files import write_text
 
@@ -86,13 +87,13 @@ def visualize(
     path: HTML file to write, if any; a whole page.
     jupyter (Optional[bool]): Whether to show it in the notebook; None finds out.
     RETURNS (Optional[str]): HTML, unless it is shown in a notebook.
-    RAISES (ValueError): If there is no such layer.
+    RAISES (ValueError): If there is no such layer, or it is not given docs.
     """
     layers = set(layers)
     if layers - set(LAYERS):
         unknown = ", ".join(sorted(layers - set(LAYERS)))
         raise ValueError(f"There is no layer {unknown}. Layers are {', '.join(LAYERS)}.")
-    docs = [docs] if isinstance(docs, Doc) else docs
+    docs = given_docs(docs, "visualize")
     html = "\n".join(draw(doc, layers, spans_key) for doc in docs)
     if path is not None:
         write_text(Path(path), PAGE.format(html))

@@ -7,32 +7,55 @@ from pathlib import Path
 import spacy
 from spacy.language import Language
 from spacy.training.initialize import init_nlp
+from spacy.util import load_config
 from thinc.api import Config
 
 from .loop import train as run_training
+from .output import check_start
 
 
 def train(
-    config: Config,
+    config: Config | str | Path,
     output: str | Path,
     *,
     gpu_id: int = -1,
     resume: bool = False,
+    extend: bool = False,
+    overwrite: bool = False,
     checkpoint_steps: int = 0,
+    save_last: bool = False,
 ) -> Language:
     """Train a pipeline as `spacy train` does.
 
-    config (Config): From `compose`, or `spacy.util.load_config`.
+    config (Config, str or Path): From `compose` or `spacy.util.load_config`, or a config file.
     output: Folder for model-best, model-last and the checkpoint.
     gpu_id (int): GPU to use, or -1 for the CPU.
     resume (bool): Go on from the checkpoint in the folder, if there is one.
-    checkpoint_steps (int): Write a checkpoint every so many steps, and not only after evaluations.
+    extend (bool): Go on for more epochs or steps than those that the training began with.
+    overwrite (bool): Replace the training that is in the folder, if there is one.
+    checkpoint_steps (int): Steps between two checkpoints; 0 for every few minutes.
+    save_last (bool): Save model-last after each evaluation, and not only at the end.
     RETURNS (Language): The best pipeline.
+    RAISES (ValueError): If there is no such config file, or the folder has a training that would be
+        lost, or a checkpoint of another one.
     """
+    if isinstance(config, str | Path):
+        if not Path(config).is_file():
+            raise ValueError(f"There is no config file {config}.")
+        config = load_config(config, interpolate=False)
     if gpu_id >= 0:
         spacy.require_gpu(gpu_id)
     output = Path(output)
-    output.mkdir(parents=True, exist_ok=True)
+    check_start(output, resume=resume, extend=extend, overwrite=overwrite)
     nlp = init_nlp(config, use_gpu=gpu_id)
-    run_training(nlp, output, use_gpu=gpu_id, resume=resume, checkpoint_steps=checkpoint_steps)
+    run_training(
+        nlp,
+        output,
+        use_gpu=gpu_id,
+        resume=resume,
+        extend=extend,
+        overwrite=overwrite,
+        checkpoint_steps=checkpoint_steps,
+        save_last=save_last,
+    )
     return spacy.load(output / "model-best")

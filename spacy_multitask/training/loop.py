@@ -5,7 +5,6 @@ The loop itself, the order of the data and the evaluation are spaCy's own functi
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,9 +15,6 @@ from spacy.language import Language
 from spacy.schemas import ConfigSchemaTraining
 from spacy.training import Example
 from spacy.training.loop import (
-    DIR_MODEL_BEST,
-    DIR_MODEL_LAST,
-    clean_output_dir,
     create_before_to_disk_callback,
     create_evaluation_callback,
     create_train_batches,
@@ -34,11 +30,13 @@ from ..encoder.component import MultitaskTransformer
 from ..plain import finite
 from ..plan import opened
 from ..progress import SETTINGS
-from ..safe_files import SavingError, new_folder, recover
+from ..safe_files import SavingError, locked
 from .logger import LogPrinter
+from .output import Output, check_start
 from .run import CHANGED_DATA, Past, Run
-
-CHECKPOINT_FILE = "checkpoint.safetensors"
+from .sameness import differences, facts_of
+from .state import Diverged
+from .stopping import Stop, StoppedEvaluation
 
 # What spaCy's loop gives after each step: the batch, what came of it, and whether the step was
 # followed by the best evaluation so far; None if by no evaluation.
@@ -51,7 +49,10 @@ def train(
     *,
     use_gpu: int = -1,
     resume: bool = False,
+    extend: bool = False,
+    overwrite: bool = False,
     checkpoint_steps: int = 0,
+    save_last: bool = False,
     stdout: IO | None = None,
     stderr: IO | None = None,
 ) -> Path:
@@ -59,43 +60,49 @@ def train(
     last step does not fall on an evaluation, there is one more after it. The learning rate has
     come to its end there, so it is often the best.
 
+    Ctrl-C and SIGTERM end it after the step, with a checkpoint.
+
     nlp (Language): The initialised pipeline with its full config.
     output_path (Path): Folder for model-best, model-last and the checkpoint.
     use_gpu (int): The GPU that `require_gpu` was called for, or -1.
     resume (bool): Go on from the checkpoint in the folder, if there is one. On a CPU, with as many
         threads, the weights come out bit-equal to those of a training without interruption.
-    checkpoint_steps (int): Steps between two checkpoints; there is one after each evaluation
-        besides. 0 for no others.
+    extend (bool): Let max_epochs and max_steps be more than those that the training began with.
+    overwrite (bool): Replace the training that is in the folder, if there is one.
+    checkpoint_steps (int): Steps between two checkpoints; 0 for every few minutes.
+    save_last (bool): Save model-last after each evaluation, and not only at the end.
     RETURNS (Path): The folder of the last model.
-    RAISES (SavingError): If something can't be written; what was there before is as it was.
-    RAISES (ValueError): If the checkpoint is damaged or of another training.
+    RAISES (SavingError): If something can't be written, or another training writes there; what was
+        there before is as it was.
+    RAISES (ValueError): If the checkpoint is damaged or of another training, or the folder has a
+        training that would be lost.
+    RAISES (Diverged): If a loss is no longer a number; what was saved before is as it was.
     """
-    with opened():
-        training = Training(nlp, output_path, checkpoint_steps, stdout or sys.stdout)
-        training.build(use_gpu)
-        training.begin(resume, stderr or sys.stderr)
+    with opened(), locked(output_path), Stop() as stop:
+        check_start(output_path, resume=resume, extend=extend, overwrite=overwrite)
+        training = Training(nlp, stop, stdout or sys.stdout)
+        training.build(output_path, checkpoint_steps, save_last, use_gpu)
+        training.begin(resume, extend, stderr or sys.stderr)
         with training.saved_after_failure():
             training.catch_up()
             training.take_steps()
             training.finish()
-    return training.last
+    return training.output.last
 
 
 class Training:
     """A training on its way, with the files that it writes."""
 
     T: dict[str, Any]
+    output: Output
     log: Log
     run: Run
 
-    def __init__(self, nlp: Language, output_path: Path, checkpoint_steps: int, stdout: IO):
+    def __init__(self, nlp: Language, stop: Stop, stdout: IO):
         self.nlp = nlp
-        self.output_path = output_path
-        self.checkpoint_steps = checkpoint_steps
+        self.stop = stop
         self.stdout = stdout
         self.msg = Printer(no_print=True)
-        self.best, self.last = output_path / DIR_MODEL_BEST, output_path / DIR_MODEL_LAST
-        self.checkpoint = output_path / CHECKPOINT_FILE
         # The latest step.
         self.step: Step | None = None
 
@@ -104,7 +111,9 @@ class Training:
 
     # Before the first step
 
-    def build(self, use_gpu: int) -> None:
+    def build(
+        self, output_path: Path, checkpoint_steps: int, save_last: bool, use_gpu: int
+    ) -> None:
         """Make what the config names: corpora, batcher, optimizer, ..."""
         config = self.nlp.config.interpolate()
         if config["training"]["seed"] is not None:
@@ -117,39 +126,40 @@ class Training:
             config, [self.T["train_corpus"], self.T["dev_corpus"]]
         )
         self.optimizer = self.T["optimizer"]
-        self.before_to_disk = create_before_to_disk_callback(self.T["before_to_disk"])
+        self.frozen = self.T["frozen_components"]
+        self.output = Output(
+            output_path,
+            create_before_to_disk_callback(self.T["before_to_disk"]),
+            checkpoint_steps=checkpoint_steps,
+            save_last=save_last,
+        )
         self.evaluate = create_evaluation_callback(
             self.nlp, self.dev_corpus, self.T["score_weights"]
         )
 
-    def begin(self, resume: bool, stderr: IO) -> None:
+    def begin(self, resume: bool, extend: bool, stderr: IO) -> None:
         """Get ready for the first step, or for the one after the checkpoint."""
-        for path in (self.best, self.last):
-            recover(path)
-        past = self._past() if resume else None
+        facts = facts_of(self.nlp)
+        past = None
+        if resume and self.output.checkpoint.exists():
+            past = Past(self.output.checkpoint)
+            found = differences(past.path, past.notes["facts"], facts, extend=extend)
+            for line in found:
+                self.say(self.msg.warn(line))
         for _, pipe in self.nlp.components:
             if isinstance(pipe, MultitaskTransformer):
                 pipe.wiring.check_heads()  # before a checkpoint puts other weights in
-        self.run = Run(self.nlp, self.optimizer, past)
+        self.run = Run(self.nlp, self.optimizer, facts, past, self.stop)
         self.steps = self._steps()
+        space = self.output.check_space(self.nlp, self.optimizer, self.frozen)
         if past is None:
             if resume:
-                text = f"No checkpoint in {self.output_path}: from the beginning"
+                text = f"No checkpoint in {self.output.folder}: from the beginning"
                 self.say(self.msg.info(text))
-            self.checkpoint.unlink(missing_ok=True)
-            clean_output_dir(self.output_path)
-        self._introduce()
-        with self.nlp.select_pipes(disable=self.T["frozen_components"]):
+            self.output.clear()
+        self._introduce(space)
+        with self.nlp.select_pipes(disable=self.frozen):
             self.log = Log(self.T["logger"], self.nlp, self.stdout, stderr)
-
-    def _past(self) -> Past | None:
-        """RETURNS (Optional[Past]): What the folder holds of a training before."""
-        if not self.checkpoint.exists():
-            return None
-        past = Past(self.checkpoint)
-        for line in past.differences(self.nlp):
-            self.say(self.msg.warn(line))
-        return past
 
     def _steps(self) -> Iterator[Step]:
         """RETURNS (Iterator[Step]): spaCy's loop."""
@@ -166,18 +176,19 @@ class Training:
             patience=T["patience"],
             max_steps=T["max_steps"],
             eval_frequency=T["eval_frequency"],
-            exclude=T["frozen_components"],
+            exclude=self.frozen,
             annotating_components=T["annotating_components"],
             before_update=before_update and (lambda _, args: before_update(self.nlp, args)),
         )
 
-    def _introduce(self) -> None:
+    def _introduce(self, space: str) -> None:
         self.say(self.msg.info(f"Pipeline: {self.nlp.pipe_names}"))
-        if self.T["frozen_components"]:
-            self.say(self.msg.info(f"Frozen components: {self.T['frozen_components']}"))
+        if self.frozen:
+            self.say(self.msg.info(f"Frozen components: {self.frozen}"))
         if self.T["annotating_components"]:
             text = f"Set annotations on update for: {self.T['annotating_components']}"
             self.say(self.msg.info(text))
+        self.say(self.msg.info(space))
         self.say(self.msg.info(f"Initial learn rate: {self.optimizer.learn_rate}"))
 
     # Steps
@@ -190,58 +201,81 @@ class Training:
         past = self.run.past
         if past is None:
             return
-        self.say(self.msg.info(f"Going on after step {past.step}, from {self.checkpoint}"))
+        self.say(self.msg.info(f"Going on after step {past.step}, from {past.path}"))
         # A bar around the loop would close the generator at its end.
         with tqdm(desc="Steps of the past", total=past.step + 1, unit="step", **SETTINGS) as bar:
             for step in self.steps:
                 bar.update(1)
-                self.step = batch, info, is_best = step
-                self.run.bring_back(info)
-                self._note_performance(info, is_best)
-                self.log.past_step(info, is_best)
+                self.step = _, info, is_best = step
+                was_live = self.run.is_live  # since the evaluation of this step
+                if not was_live:
+                    self.run.bring_back(info, is_best)
+                    self._note_performance(info, is_best)
+                    self.log.past_step(info, is_best)
                 if info["step"] == past.step:
-                    self.run.go_live(batch, info)
-                    self.log.go_on(past.notes["logger"])
-                    return
-        raise ValueError(CHANGED_DATA.format(path=self.checkpoint))
+                    break
+            else:
+                raise ValueError(CHANGED_DATA.format(path=past.path))
+        if not was_live:
+            self.run.go_live()
+        self.log.go_on(past.notes["logger"])
+        self.output.wait_for_next()
+        if was_live:
+            self._end_step(info, is_best)
 
     def take_steps(self) -> None:
         """Take the steps that are left."""
         for step in self.steps:
-            self.step = batch, info, is_best = step
-            self._take_note(info, is_best)
-            is_due = self.checkpoint_steps and not info["step"] % self.checkpoint_steps
-            if is_best is not None or is_due:
-                self.run.save(self.checkpoint, batch, info, self.log.place())
+            self.step = _, info, is_best = step
+            self._end_step(info, is_best)
 
     def finish(self) -> None:
         """Look at the last step, too, and save what came of it."""
-        if self.step is None or self.step[2] is not None:
-            self._save_model(False)
-        else:
-            _, info, _ = self.step
-            with self.nlp.use_params(self.optimizer.averages or {}):
+        assert self.step is not None
+        _, info, is_best = self.step
+        is_done = self.run.is_evaluated and not self.stop.has_begun
+        if not self.run.is_evaluated:
+            with self.run.use_params(self.optimizer.averages or {}), self.stop.evaluating():
                 info["score"], info["other_scores"] = self.evaluate()
             info["checkpoints"].append((info["score"], info["step"]))
             self._take_note(info, info["score"] == max(info["checkpoints"])[0])
-        self.say(self.msg.good("Saved pipeline to output directory", self.last))
+            self.run.losses = {}  # none since this evaluation
+        elif is_best is None:
+            info.update(self.run.evaluations[info["step"]])
+            self._note_performance(info, False)
+            self.log.past_step(info, False)
+        self.output.save(self.nlp, self.optimizer, self.output.last)
+        if not is_done:
+            self._save_checkpoint()
+        self.say(self.msg.good("Saved pipeline to output directory", self.output.last))
+        if self.stop.asked:
+            raise self.stop.error()
+
+    def _end_step(self, info: dict[str, Any], is_best: bool | None) -> None:
+        """Do what there is to do after a step: notes, files, and the end if it was asked for."""
+        self._take_note(info, is_best)
+        if self.output.is_due(info["step"]) and not self.stop.asked:
+            self._save_checkpoint()
+        if self.stop.asked:
+            self._stop()
 
     def _take_note(self, info: dict[str, Any], is_best: bool | None) -> None:
         self.run.take_note(info, is_best)
         self._note_performance(info, is_best)
         if is_best is not None:
-            self._save_model(is_best)
-            info["output_path"] = str(self.last)
+            for path in self.output.models_of(is_best):
+                self.output.save(self.nlp, self.optimizer, path)
+                info["output_path"] = str(path)
         self.log.step(info, is_best)
 
     def _note_performance(self, info: dict[str, Any], is_best: bool | None) -> None:
         """Put what came of an evaluation into the pipeline's meta data."""
         if is_best is None:
             return
-        with self.nlp.select_pipes(disable=self.T["frozen_components"]):
+        with self.nlp.select_pipes(disable=self.frozen):
             update_meta(cast(Any, self.T), self.nlp, info)
-        # A model that has diverged is saved, too. spaCy's scores per type come in the order of a
-        # set, which changes from run to run; here they are by name.
+        # JSON has no NaN, which a score may be. spaCy's scores per type come in the order of a set,
+        # which changes from run to run; here they are by name.
         self.nlp.meta["performance"] = {
             name: finite(dict(sorted(value.items())) if isinstance(value, dict) else value)
             for name, value in self.nlp.meta["performance"].items()
@@ -249,29 +283,39 @@ class Training:
 
     # Files
 
-    def _save_model(self, is_best: bool) -> None:
-        with self.nlp.use_params(self.optimizer.averages), new_folder(self.last) as folder:
-            self.before_to_disk(self.nlp).to_disk(folder)
-        if is_best:
-            with new_folder(self.best) as folder:
-                shutil.copytree(self.last, folder, dirs_exist_ok=True)
+    def _save_checkpoint(self) -> None:
+        self.output.save_checkpoint(lambda path: self.run.save(path, self.log.place()))
+
+    def _stop(self) -> None:
+        """End the training where it is.
+
+        RAISES (BaseException): As the signal does that asked for it.
+        """
+        self._save_checkpoint()
+        self.output.save(self.nlp, self.optimizer, self.output.last)
+        text = f"Stopped after step {self.run.step}, with {self.output.last} and a checkpoint: "
+        self.say(self.msg.warn(text + "--resume goes on"))
+        raise self.stop.error()
 
     @contextmanager
     def saved_after_failure(self) -> Iterator[None]:
         """Save the last model if something goes wrong; close the log in any case."""
         try:
             yield
+        except StoppedEvaluation:
+            self._stop()
         except SavingError as error:
             # What is there is good, and trying again would not help.
-            if self.run.is_live and self.checkpoint.exists():
+            if self.run.is_live and self.output.checkpoint.exists():
                 raise SavingError(f"{error} Then go on with --resume.") from error.__cause__
             raise
-        except BaseException as error:
+        except Diverged:
+            raise
+        except Exception as error:
             if self.run.is_live:
-                if isinstance(error, Exception):
-                    text = f"Aborting and saving the last model. Encountered exception: {error!r}"
-                    self.say(self.msg.warn(text))
-                self._save_model(False)
+                text = f"Aborting and saving the last model. Encountered exception: {error!r}"
+                self.say(self.msg.warn(text))
+                self.output.save(self.nlp, self.optimizer, self.output.last)
             raise
         finally:
             self.log.close()

@@ -7,37 +7,31 @@ the file.
 
 from __future__ import annotations
 
-import json
-import zlib
+import math
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from pathlib import Path
 from timeit import default_timer
 from typing import Any
 
-import spacy
-import torch
 from spacy.language import Language
 from spacy.training import Example
-from spacy.util import dict_to_dot
-from thinc.api import Optimizer, get_torch_default_device
+from thinc.api import Optimizer
 
+from ..corpus.reader import corpus_of
 from .checkpoint import read_checkpoint, write_checkpoint
 from .randomness import RandomState, Snapshot, random_state, set_random_state
-from .state import capture, restore
-
-# Settings that may change between two parts of a training: where things are, what is printed...
-FREE_SETTINGS = ("paths.", "training.logger.")
-# ...but for this one, which ends the training.
-LOGGER_PATIENCE = "training.logger.patience"
+from .sameness import Facts, checksum_of_gold
+from .state import REMEDY, Diverged, capture, restore
+from .stopping import Stop
 
 CHANGED_DATA = (
     "The corpora give other batches than before {path} was written. Restore the corpora that the "
-    "training began with, or train from the beginning, without --resume."
+    "training began with, or train from the beginning, with --overwrite."
 )
 
 Batch = tuple[int, list[Example]]
-Evaluation = tuple[float, dict[str, Any]]
+Scores = tuple[float, dict[str, Any]]
 
 
 class Past:
@@ -58,40 +52,6 @@ class Past:
                 states.setdefault(int(step), {})[generator] = tensor
         return states
 
-    def differences(self, nlp: Language) -> list[str]:
-        """Compare the config and the machine with those that the training began with.
-
-        RETURNS (List[str]): What may change results in the last bits.
-        RAISES (ValueError): If the config is another; the settings are named. Or if it is another
-            kind of device.
-        """
-        before, now = self.notes["settings"], _settings(nlp)
-        changed = [
-            f"{name} was {before.get(name)!r} and is {now.get(name)!r}"
-            for name in sorted({*before, *now})
-            if before.get(name) != now.get(name)
-        ]
-        if changed:
-            more = f", and {len(changed) - 5} more" if len(changed) > 5 else ""
-            raise ValueError(
-                f"{self.path} belongs to another config: {'; '.join(changed[:5])}{more}. "
-                "Resume with the config that it began with (only [paths] and [training.logger] may "
-                "change), or train from the beginning, without --resume."
-            )
-        before, now = self.notes["environment"], _environment()
-        if before["device"].split(":")[0] != now["device"].split(":")[0]:
-            # On a CPU the optimizer keeps other moments, of the rows in use.
-            raise ValueError(
-                f"{self.path} was written on {before['device']}, and can't go on on "
-                f"{now['device']}. Resume on a device of that kind, or train from the beginning, "
-                "without --resume."
-            )
-        return [
-            f"{name} was {before.get(name)} and is {value}: the last bits of the weights may differ"
-            for name, value in now.items()
-            if before.get(name) != value
-        ]
-
 
 class Run:
     """Stands between spaCy's loop and the pipeline.
@@ -99,14 +59,23 @@ class Run:
     In steps of the past it does no work: it only brings back what came of them.
     """
 
-    def __init__(self, nlp: Language, optimizer: Optimizer, past: Past | None):
+    def __init__(
+        self, nlp: Language, optimizer: Optimizer, facts: Facts, past: Past | None, stop: Stop
+    ):
         self.nlp = nlp
         self.optimizer = optimizer
+        self.facts = facts
         self.past = past
+        self.stop = stop
+        # The latest step, from 0; its batch; words up to here; losses since the last evaluation.
         self.step = -1
+        self.batch: list[Example] = []
+        self.words = 0
+        self.losses: dict[str, float] = {}
         self.draws = {} if past is None else past.random_states()
-        self.evaluations: list[dict[str, Any]] = [] if past is None else past.notes["evaluations"]
-        self.past_evaluations = {evaluation["step"]: evaluation for evaluation in self.evaluations}
+        self.evaluations: dict[int, dict[str, Any]] = {}
+        if past is not None:
+            self.evaluations = {found["step"]: found for found in past.notes["evaluations"]}
         self.seconds_before = 0.0 if past is None else past.notes["seconds"]
         self.started = default_timer()
 
@@ -129,15 +98,45 @@ class Run:
     def update(
         self, examples: Iterable[Example], *, losses: dict[str, float], **options: Any
     ) -> None:
+        """Learn from examples.
+
+        RAISES (Diverged): If a loss is no longer a number.
+        """
+        self.losses = losses
         if self.past is None:
+            self.stop.has_begun = True
+            examples = list(examples)
             self.nlp.update(examples, losses=losses, **options)
+            self._check_losses(examples)
         elif self.step == self.past.step:
             losses.update(self.past.notes["losses"])
         else:
-            losses.update(self.past_evaluations.get(self.step, {}).get("losses", {}))
+            losses.update(self.evaluations.get(self.step, {}).get("losses", {}))
 
-    def use_params(self, params: dict) -> AbstractContextManager:
-        return self.nlp.use_params(params)
+    def _check_losses(self, examples: list[Example]) -> None:
+        bad = {n: loss for n, loss in self.losses.items() if not math.isfinite(loss)}
+        if bad:
+            losses = " and ".join(f"{name} is {loss}" for name, loss in bad.items())
+            docs = "; ".join(
+                f"{corpus_of(eg) or 'doc'}: {eg.reference.text[:60]!r}" for eg in examples[:3]
+            )
+            more = f"; and {len(examples) - 3} more" if len(examples) > 3 else ""
+            raise Diverged(
+                f"In step {self.step} the loss of {losses}, so that the training can't go on. "
+                f"{REMEDY} If it is no higher than usual, look at the batch: {docs}{more}."
+            )
+
+    @contextmanager
+    def use_params(self, params: dict) -> Iterator[None]:
+        """Have other weights within. They go back after an error, too; with spaCy's they stay."""
+        failure = None
+        with self.nlp.use_params(params):
+            try:
+                yield
+            except BaseException as error:
+                failure = error
+        if failure is not None:
+            raise failure
 
     # What the loop is given besides
 
@@ -154,40 +153,56 @@ class Run:
                 return
             if self.is_live and not before.is_now():
                 self.draws[step] = before.tensors()
-            self.step = step
+            self.step, self.batch = step, batch[1]
+            self.words += sum(map(len, self.batch))
             yield batch
 
-    def evaluation(self, evaluate: Callable[[], Evaluation], dev_corpus: Any) -> Callable:
+    def evaluation(self, evaluate: Callable[[], Scores], dev_corpus: Any) -> Callable[[], Scores]:
         """RETURNS (Callable): The same; in the past it gives the scores of then."""
 
-        def evaluate_or_remember() -> Evaluation:
+        def evaluate_or_remember() -> Scores:
+            if self.past is not None and self.step == self.past.step and not self.is_evaluated:
+                # The checkpoint is of the time before this evaluation. Only now are there averages,
+                # for which spaCy has looked already.
+                self.go_live()
+                with self.use_params(self.optimizer.averages or {}):
+                    return evaluate()
             if self.is_live:
-                return evaluate()
+                with self.stop.evaluating():
+                    return evaluate()
             if hasattr(dev_corpus, "skip"):
                 dev_corpus.skip()
-            evaluation = self.past_evaluations[self.step]
+            evaluation = self.evaluations[self.step]
             return evaluation["score"], evaluation["other_scores"]
 
         return evaluate_or_remember
 
     # Notes
 
-    def bring_back(self, info: dict[str, Any]) -> None:
-        """Give a past step the time it had."""
-        evaluation = self.past_evaluations.get(info["step"], {})
-        info["seconds"] = int(evaluation.get("seconds", self.seconds_before))
+    @property
+    def is_evaluated(self) -> bool:
+        """RETURNS (bool): Whether the latest step was followed by an evaluation."""
+        return self.step in self.evaluations
+
+    def bring_back(self, info: dict[str, Any], is_best: bool | None) -> None:
+        """Give a past step the time it had, and the evaluation of what was the last one then."""
+        evaluation = self.evaluations.get(info["step"])
+        info["seconds"] = int(self.seconds_before if evaluation is None else evaluation["seconds"])
+        if evaluation is not None and is_best is None:
+            info["checkpoints"].append((evaluation["score"], info["step"]))
 
     def take_note(self, info: dict[str, Any], is_best: bool | None) -> None:
         """Keep what came of an evaluation."""
         info["seconds"] = int(self.seconds)
         if is_best is not None:
             names = ("step", "score", "other_scores", "seconds")
-            self.evaluations.append(
-                {**{name: info[name] for name in names}, "losses": dict(info["losses"])}
-            )
+            self.evaluations[info["step"]] = {
+                **{name: info[name] for name in names},
+                "losses": dict(info["losses"]),
+            }
 
-    def save(self, path: Path, batch: list[Example], info: dict[str, Any], logger: Any) -> None:
-        """Write a checkpoint.
+    def save(self, path: Path, logger: Any) -> None:
+        """Write a checkpoint of the latest step.
 
         logger (Any): What the logger wants to know when the training goes on.
         """
@@ -197,27 +212,26 @@ class Run:
         for place, state in states.items():
             tensors.update({f"{place}/{name}": tensor for name, tensor in state.items()})
         notes.update(
-            step=info["step"],
-            losses=dict(info["losses"]),
-            evaluations=self.evaluations,
-            words=info["words"],
-            batch=_checksum(batch),
+            step=self.step,
+            losses=dict(self.losses),
+            evaluations=list(self.evaluations.values()),
+            words=self.words,
+            batch=checksum_of_gold(self.batch),
             seconds=self.seconds,
             logger=logger,
             strings=list(self.nlp.vocab.strings),
-            settings=_settings(self.nlp),
-            environment=_environment(),
+            facts=self.facts,
         )
         write_checkpoint(path, tensors, notes)
 
-    def go_live(self, batch: list[Example], info: dict[str, Any]) -> None:
+    def go_live(self) -> None:
         """Put everything as it was at the checkpoint; from here on steps are taken.
 
         RAISES (ValueError): If the batches of the past were others.
         """
         assert self.past is not None
         tensors, notes = self.past.tensors, self.past.notes
-        if info["words"] != notes["words"] or _checksum(batch) != notes["batch"]:
+        if self.words != notes["words"] or checksum_of_gold(self.batch) != notes["batch"]:
             raise ValueError(CHANGED_DATA.format(path=self.past.path))
         for string in notes["strings"]:
             self.nlp.vocab.strings.add(string)
@@ -227,31 +241,3 @@ class Run:
         )
         self.past = None
         self.started = default_timer()
-
-
-def _settings(nlp: Language) -> dict[str, Any]:
-    """RETURNS (Dict[str, Any]): The config by dotted name, but for what may change."""
-    settings = dict_to_dot(nlp.config)
-    # Once through JSON, so that they compare with those from a file.
-    text = json.dumps(
-        {
-            name: value
-            for name, value in settings.items()
-            if not name.startswith(FREE_SETTINGS) or name == LOGGER_PATIENCE
-        }
-    )
-    return json.loads(text)
-
-
-def _environment() -> dict[str, Any]:
-    """RETURNS (Dict[str, Any]): What the last bits of sums depend on."""
-    return {
-        "spacy": spacy.__version__,
-        "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
-        "device": str(get_torch_default_device()),
-    }
-
-
-def _checksum(batch: list[Example]) -> int:
-    return zlib.crc32("\n".join(example.reference.text for example in batch).encode("utf8"))

@@ -18,8 +18,29 @@ from .optimizer import AdamW
 MOMENTS = ("mom1", "mom2", "averages")
 COUNTS = ("nr_update", "last_seen")
 
+REMEDY = "Lower the learning rate and start anew."
+
 Tensors = dict[str, Tensor]
 Notes = dict[str, Any]
+
+
+class Diverged(ValueError):
+    """A loss or a weight is no longer a number."""
+
+
+def check_weights(nlp: Language) -> None:
+    """RAISES (Diverged): If a component has weights that are no longer numbers."""
+    for name, part in parts_of(nlp):
+        if isinstance(part, Model):
+            arrays = [part.get_param(n) for n in part.param_names if part.has_param(n)]
+            is_bad = any(bool((array != array).any()) for array in arrays)
+        else:
+            is_bad = any(bool(p.isnan().any()) for p in part._model.parameters())
+        if is_bad:
+            raise Diverged(
+                f"Weights of {name.split('/')[0]!r} are no longer numbers: the training has "
+                f"diverged. {REMEDY}"
+            )
 
 
 def capture(nlp: Language, optimizer: Optimizer) -> tuple[Tensors, Notes]:

@@ -8,6 +8,7 @@ import pytest
 import spacy
 import typer
 from spacy.tokens import Doc, DocBin
+from spacy.util import load_config
 from typer.testing import CliRunner
 
 from spacy_multitask.cli import app, command
@@ -142,6 +143,74 @@ def test_corpora_without_gold_for_any_head_are_an_error(name, trained, tmp_path)
     assert "in the corpora wire." in result.stderr
 
 
+# Command -> its arguments, with the place of what it writes.
+WRITING = {
+    "calibrate": "x OUT --corpus pos=FILE",
+    "calibrate --json": "x new --corpus pos=FILE --json OUT",
+    "compare --output": "CONFIG --output OUT",
+    "compare --models": "CONFIG --models FOLDER",
+    "convert": "conllu FILE OUT.spacy",
+    "evaluate": "x --corpus pos=FILE --output OUT",
+    "init-config": "OUT --encoder x --task pos:tagger=FILE",
+    "leaks --output": "--train a=FILE --test b=FILE --output OUT",
+    "leaks --drop": "--train a=FILE --test b=FILE --drop FOLDER",
+    "quantize": "x FOLDER",
+    "report": "x OUT --corpus pos=FILE",
+    "split": "FILE OUT.spacy new.spacy",
+    "train": "CONFIG --output FOLDER",
+}
+
+
+@pytest.mark.parametrize("name", WRITING)
+def test_nothing_that_is_there_is_overwritten_unasked(name, file, tmp_path):
+    places = {
+        "FOLDER": tmp_path / "folder",
+        "OUT.spacy": tmp_path / "out.spacy",
+        "OUT": tmp_path / "out",
+        "FILE": file,
+        "CONFIG": tmp_path / "x.cfg",
+    }
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "x.cfg").write_text("")
+    written = [tmp_path / "out", tmp_path / "out.spacy", tmp_path / "folder" / "a.spacy"]
+    written.append(tmp_path / "folder" / "checkpoint.safetensors")
+    for path in written:
+        path.write_text("of hours")
+    arguments = []
+    for argument in WRITING[name].split():
+        key = next((key for key in places if argument.endswith(key)), None)
+        arguments.append(argument if key is None else argument.replace(key, str(places[key])))
+    result = run(name.split()[0], *arguments)
+    assert result.exit_code == 1, result.output
+    assert result.stderr.count("\n") == 1 and "--overwrite" in result.stderr
+    assert {path.read_text() for path in written} == {"of hours"}
+
+
+def test_what_is_there_is_overwritten_if_asked_to(file, tmp_path):
+    for part in ("train", "dev"):
+        (tmp_path / f"{part}.spacy").write_text("old")
+    two = DocBin(docs=[Doc(spacy.blank("en").vocab, words=["Rain"])] * 2)
+    two.to_disk(file)
+    done = run("split", file, tmp_path / "train.spacy", tmp_path / "dev.spacy", "--overwrite")
+    assert done.exit_code == 0, done.output
+    assert len(DocBin().from_disk(tmp_path / "dev.spacy")) == 1
+
+
+def test_ctrl_c_ends_any_command_with_its_own_code(monkeypatch):
+    monkeypatch.setattr(app, "registered_commands", [])
+
+    @command("waits", example="now")
+    def waits(what: str) -> None:
+        raise KeyboardInterrupt
+
+    @command("other", example="now")
+    def other() -> None:
+        """typer takes a single command for the app itself."""
+
+    result = run("waits", "x")
+    assert (result.exit_code, result.stderr) == (130, "Interrupted.\n")
+
+
 def test_an_empty_corpus_is_named(trained, tmp_path):
     trained.to_disk(tmp_path / "model")
     DocBin().to_disk(tmp_path / "none.spacy")
@@ -209,3 +278,42 @@ def test_a_folder_in_place_of_a_file_to_write_is_told_of_at_once(name, tmp_path)
     result = run(name, *arguments)
     assert result.exit_code == 2, result.output
     assert "is a directory" in " ".join(re.sub("[│╭╮╰╯─]", " ", result.output).split())
+
+
+TAKE_CODE = ["calibrate", "compare", "evaluate", "init-config", "leaks", "quantize", "report"]
+
+
+@pytest.mark.parametrize("name", TAKE_CODE)
+def test_a_file_with_code_runs_before_the_command(name, tmp_path):
+    (tmp_path / "code.py").write_text("raise KeyError('mine')")
+    arguments = fill(name, tmp_path / "nowhere")
+    result = run(name, *arguments, "--code", tmp_path / "code.py")
+    assert result.stderr == f"Error: --code {tmp_path / 'code.py'}: KeyError: 'mine'\n"
+    result = run(name, *arguments, "--code", tmp_path / "none.py")
+    assert result.stderr == f"Error: --code {tmp_path / 'none.py'}: there is no such file.\n"
+
+
+@pytest.mark.parametrize("name", ["evaluate", "report", "calibrate", "quantize"])
+def test_a_pipeline_with_functions_of_its_own_loads_with_their_file(name, trained, tmp_path):
+    if name == "quantize":
+        pytest.importorskip("onnxscript")
+    function = f"tests.tokenizer_for_{name}.v1"  # not known to another of these tests
+    (tmp_path / "code.py").write_text(
+        "from spacy.tokenizer import Tokenizer\nfrom spacy.util import registry\n\n\n"
+        f'@registry.tokenizers("{function}")\ndef make():\n'
+        "    return lambda nlp: Tokenizer(nlp.vocab)\n"
+    )
+    trained.to_disk(tmp_path / "model")
+    config = load_config(tmp_path / "model" / "config.cfg")
+    config["nlp"]["tokenizer"] = {"@tokenizers": function}
+    config.to_disk(tmp_path / "model" / "config.cfg")
+    words = ["Mr", "Smith", "loves", "New", "York"]
+    tags = ["NNP", "NNP", "VBZ", "NNP", "NNP"]
+    DocBin(docs=[Doc(trained.vocab, words=words, tags=tags)]).to_disk(tmp_path / "pos.spacy")
+    arguments = [name, tmp_path / "model"]
+    arguments += [] if name == "evaluate" else [tmp_path / "out"]
+    arguments += [] if name == "quantize" else ["--corpus", f"pos={tmp_path / 'pos.spacy'}"]
+    without = run(*arguments)
+    assert without.exit_code == 1 and function in without.stderr
+    done = run(*arguments, "--code", tmp_path / "code.py")
+    assert done.exit_code == 0, done.output

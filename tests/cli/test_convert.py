@@ -94,12 +94,15 @@ def test_options_are_named_as_they_were_written(corpus, tmp_path, format, argume
 
 def test_help_names_the_formats_that_take_each_option():
     """All of them, and no others."""
+    n = 0
     for param in inspect.signature(convert_cli).parameters.values():
         hint = typing.get_args(param.annotation)[1].help
         formats = hint.partition(": ")[0]
         takers = [f for f in FORMATS if param.name in get_format_options(f)]
         if takers:
             assert sorted(formats.split(", ")) == sorted(takers), hint
+            n += 1
+    assert n >= 5
 
 
 def test_verbose_lets_the_error_through(corpus, tmp_path):
@@ -127,3 +130,23 @@ def test_the_cli_does_not_import_the_converters():
         "assert 'spacy_multitask.converters' not in new"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_layers_and_labels_are_chosen(corpus, tmp_path):
+    (tmp_path / "map.json").write_text('{"LOC": "PLACE"}')
+    result = run(
+        "conll03", corpus, tmp_path / "out.spacy", "--keep-tags", "--layers", "ner, tag",
+        "--map", "PER=PERSON", "--map", "ORG=FIRM", "--drop", "VBD",
+        "--map-file", tmp_path / "map.json",
+    )  # fmt: skip
+    assert "gold ents: 1 (PERSON 1)" in result.output and "gold tag: 1" in result.output
+    for label in ("ORG", "LOC"):
+        assert f"1 x label {label} to map or drop: is in no doc" in result.output
+
+
+def test_auto_names_the_format_and_its_options(corpus, tmp_path):
+    result = run("auto", corpus, tmp_path / "out.spacy", "--sentences")
+    assert "taken for conll03: words with parts of speech, chunk and" in result.output
+    assert "2 docs, 2 sentences" in result.output
+    result = run("auto", corpus, tmp_path / "out.spacy", "--clean")
+    assert result.exit_code == 1 and "'conll03' has no option --clean" in result.output

@@ -97,7 +97,7 @@ def test_a_failure_leaves_the_old_file_and_no_other(file, tmp_path, monkeypatch)
 
     (tmp_path / "t.spacy").write_bytes(b"old")
     monkeypatch.setattr(os, "replace", fail)
-    result = run(file, tmp_path / "t.spacy", tmp_path / "d.spacy")
+    result = run(file, tmp_path / "t.spacy", tmp_path / "d.spacy", "--overwrite")
     assert result.exit_code == 1 and "disk full" in result.output
     assert (tmp_path / "t.spacy").read_bytes() == b"old"
     assert {path.name for path in tmp_path.iterdir()} == {"all.spacy", "t.spacy"}

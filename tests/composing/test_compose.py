@@ -343,8 +343,10 @@ def test_command(corpora, encoder_path, tmp_path):
     assert "tagged words" in done.output and "python -m spacy train" in done.output
     assert "#" in out.read_text()
     again = CliRunner().invoke(app, arguments)
-    assert again.exit_code == 1 and "--force" in again.output
-    wrong = CliRunner().invoke(app, [*arguments[:4], "-F", "--task", f"x:ner={corpora / 'pos'}"])
+    assert again.exit_code == 1 and "--overwrite" in again.output
+    wrong = CliRunner().invoke(
+        app, [*arguments[:4], "--overwrite", "--task", f"x:ner={corpora / 'pos'}"]
+    )
     assert wrong.exit_code == 1 and "has no gold for a ner" in wrong.output
 
 

@@ -27,7 +27,9 @@ def test_chunks_become_spans_of_all_types(write, nlp, report):
 
 
 def test_only_the_chunk_layer_is_annotated(write, nlp, report):
-    for doc in read_conll2000(write(TEXT), nlp, report):
+    docs = list(read_conll2000(write(TEXT), nlp, report))
+    assert docs
+    for doc in docs:
         assert not any(doc.has_annotation(a) for a in ("TAG", "POS", "ENT_IOB", "DEP", "LEMMA"))
         assert doc.cats == {}
         assert doc.has_unknown_spaces

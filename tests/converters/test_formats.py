@@ -53,7 +53,7 @@ def test_spacy_reads_the_file_with_the_gold_tokens(write, tmp_path):
         ({"sample": 1.5}, "sample is 1.5"),
         ({"sample": float("nan")}, "sample is nan"),
         ({"limit": 0}, "limit is 0, but must be at least 1"),
-        ({"clean": True}, "the format 'columns' has no option 'clean'. Its options: label, "),
+        ({"clean": True}, "the format 'columns' has no option 'clean'. It has 'label', "),
         ({"n_sents": -2}, "n_sents is -2"),
         ({"lang": "qqq"}, "the language 'qqq' cannot be loaded"),
     ],
@@ -100,6 +100,22 @@ def test_a_failed_conversion_leaves_the_old_file_and_no_other(write, tmp_path, l
 
 
 def test_every_format_documents_its_options():
+    n = 0
     for format, read in FORMATS.items():
         for option in formats.get_format_options(format):
             assert f"    {option} (" in read.__doc__, (format, option)
+            n += 1
+    assert n >= len(FORMATS)
+
+
+def test_auto_says_what_it_took_a_file_for(write, tmp_path, load):
+    path = write("Nora B-PER\nleft O\n")
+    report = convert("auto", path, tmp_path / "out.spacy", lang="nb")
+    (doc,) = load(tmp_path / "out.spacy")
+    assert [ent.text for ent in doc.ents] == ["Nora"]
+    assert "  taken for columns: columns word,ner\n" in report.render()
+    with pytest.raises(ConversionError, match=r"no option 'clean'.*It was taken for columns: "):
+        convert("auto", path, tmp_path / "out.spacy", clean=True)
+    # What is given goes first.
+    report = convert("auto", path, tmp_path / "out.spacy", label="tag")
+    assert report.gold["tag"] == 2

@@ -88,16 +88,54 @@ def test_a_learned_mix_starts_as_the_mean_of_its_layers(encoder_path):
     assert network.layer_weights.abs().sum() > 0
 
 
-def test_long_documents_get_each_word_with_context_from_both_sides(nlp):
-    """Far from its ends a window gives nearly what a longer context would: the same rows come out
-    for a document however it starts."""
-    shim = nlp.get_pipe("transformer").shim
-    words = ["Smith"] * 200
-    batch = shim.encoder.encode(
-        docs_of(nlp, [words]), is_train=False, precision="float32", budget=1000
+def test_long_documents_get_each_word_with_context_from_both_sides(encoder_path):
+    """Each vector is that of a stretch that holds several pieces before and after the word."""
+    from transformers import AutoTokenizer
+
+    window, overlap = 24, 16
+    nlp = make_nlp(encoder_path, [], model={"window": window, "overlap": overlap})
+    nlp.initialize()
+    encoder = nlp.get_pipe("transformer").shim.encoder
+
+    def vectors(texts):
+        return encoder.encode(
+            docs_of(nlp, texts), is_train=False, precision="float32", budget=1000
+        ).words.numpy()
+
+    words = (
+        "Mr Smith loves New York and the old town near the river . IBM made a lot of profit".split()
     )
-    assert len(batch.words) == 200
-    assert bool((batch.words.abs().sum(1) > 0).all())
+    words += "said Anna Brown of Reuters . The players won against rivals on Sunday .".split()
+    long = vectors([words])
+    tokenizer = AutoTokenizer.from_pretrained(encoder_path)
+    pieces = tokenizer(words, add_special_tokens=False)["input_ids"]
+    edges = np.cumsum([0, *map(len, pieces)])
+    # All stretches of words that fit into a window, each as a doc of its own.
+    stretches = [
+        (a, b)
+        for a in range(len(words))
+        for b in range(a + 1, len(words) + 1)
+        if edges[b] - edges[a] <= window
+    ]
+    alone = vectors([words[a:b] for a, b in stretches])
+    firsts = np.cumsum([0, *(b - a for a, b in stretches)])
+    for word, vector in enumerate(long):
+        found = [
+            (a, b)
+            for (a, b), first in zip(stretches, firsts)
+            if a <= word < b and np.allclose(alone[first + word - a], vector, atol=1e-5)
+        ]
+        assert found, f"{words[word]} has a vector of no stretch of the doc"
+        # A word of half of the overlap's size may stand between.
+        wanted = overlap // 2 - max(map(len, pieces))
+        assert wanted >= 1
+        assert any(
+            (a == 0 or edges[word] - edges[a] >= wanted)
+            and (b == len(words) or edges[b] - edges[word + 1] >= wanted)
+            for a, b in found
+        ), f"{words[word]} has too little context"
+    # The vectors do depend on the context.
+    assert not np.allclose(vectors([[words[5]]])[0], long[5], atol=1e-5)
 
 
 def test_the_encoder_runs_once_per_batch(trained, monkeypatch):

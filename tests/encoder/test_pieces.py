@@ -58,9 +58,12 @@ def test_pieces_are_those_of_the_tokenizer(kind, caches, texts):
 
 def test_the_cache_is_emptied_when_full():
     cache = PieceCache(make_tokenizer("wordpiece"), max_words=10)
+    sizes = []
     for i in range(10):
         lookup(cache, [[f"word{i}{j}" for j in range(3)]])
-        assert len(cache) <= 10
+        sizes.append(len(cache))
+    # It fills with three words at a time, and the fourth time does not fit.
+    assert sizes == [3, 6, 9] * 3 + [3]
 
 
 def test_a_batch_of_more_words_than_fit_is_looked_up_whole():

@@ -195,6 +195,7 @@ def test_labels_of_which_several_may_be_true_are_scored_one_by_one(encoder_path,
     found = evaluate(nlp, {"x": str(tmp_path / "gold.spacy")})["x"]
     by_label = found["labels"]["cats_score"]
     assert by_label.keys() == {"A", "B", "C"} and by_label["B"]["gold"] == 1
+    assert found["cats_f_per_type"].keys() == by_label.keys()
     for label, scores in found["cats_f_per_type"].items():
         assert by_label[label]["f"] == pytest.approx(scores["f"]), label
         low, high = by_label[label]["interval"]

@@ -44,6 +44,7 @@ def test_several_labels_may_all_be_false(encoder_path):
     nlp = make_nlp(encoder_path, heads=())
     nlp.add_pipe("multitask_textcat", config={"exclusive_classes": False})
     nlp.initialize(lambda: [example(nlp, WORDS, cats={"A": 0.0, "B": 0.0})])
+    assert set(nlp.get_pipe("multitask_textcat").labels) == {"A", "B"}
 
 
 def test_relations_of_which_there_are_none(encoder_path):

@@ -36,6 +36,7 @@ FACTORIES = {
         "tok2vec": LISTENER,
     },
 }
+SENTER = {"@architectures": "spacy.Tagger.v2", "nO": None, "tok2vec": LISTENER}
 SMITH = ["Mr", "Smith", "loves", "New", "York"]
 IBM = ["IBM", "made", "a", "lot", "of", "profit", "."]
 
@@ -99,3 +100,43 @@ def test_it_learns_beside_docs_that_know_nothing(nlp, tmp_path):
         assert [(s.text, s.label_) for s in doc.spans["sc"]] == [("IBM", "ORG")]
     else:
         assert doc.cats["Money"] > 0.8
+
+
+def learned(nlp, examples) -> tuple[float, dict]:
+    """RETURNS (tuple): The loss, and the gradient on each parameter of head and encoder."""
+    losses: dict = {}
+    nlp.update(examples, sgd=False, losses=losses)
+    encoder = nlp.get_pipe("transformer")
+    encoder.settle()
+    found = {}
+    for node in nlp.get_pipe("head").model.walk():
+        for name in node.param_names:
+            if node.has_grad(name):
+                found[node.id, name] = np.array(node.get_grad(name))
+                node.set_grad(name, node.ops.xp.zeros_like(found[node.id, name]))
+    for name, p in encoder.shim.module.named_parameters():
+        if p.grad is not None:
+            found[name] = p.grad.to_dense().numpy().copy()
+            p.grad = None
+    return losses["head"], found
+
+
+@pytest.mark.parametrize("factory", [*FACTORIES, "partial_senter"])
+def test_docs_that_know_nothing_change_neither_loss_nor_gradient(factory, encoder_path):
+    fix_random_seed(0)
+    nlp = spacy.blank("en")
+    model = {"@architectures": "spacy_multitask.Encoder.v1", "name": encoder_path, "overlap": 8}
+    nlp.add_pipe("multitask_transformer", name="transformer", config={"model": model})
+    nlp.add_pipe(factory, name="head", config={"model": FACTORIES.get(factory, SENTER)})
+    examples = data(nlp)
+    for eg in examples:
+        for token in eg.reference:
+            token.is_sent_start = token.i in (0, 2)
+    nlp.initialize(lambda: examples)
+    unknown = [example(nlp, words) for words in (["The", "old", "town"], IBM, IBM)]
+    loss, alone = learned(nlp, examples)
+    loss_beside, beside = learned(nlp, [unknown[0], *examples, *unknown[1:]])
+    assert loss == pytest.approx(loss_beside, rel=1e-5) and loss > 0
+    assert alone.keys() == beside.keys() and len(alone) > 10
+    for name, gradient in alone.items():
+        np.testing.assert_allclose(gradient, beside[name], atol=1e-5, err_msg=str(name))

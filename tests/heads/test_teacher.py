@@ -112,6 +112,7 @@ def test_gold_and_teacher_share_a_batch(encoder_path, teacher):
     unlabelled = gradient_of(nlp, [example(nlp, ["The", "old", "town"])])
     labelled, all_of_them = gradient(None, both=False), gradient(teacher, both=True)
     name = "ner linear.weight"
+    assert labelled[name].any() and unlabelled[name].any()
     torch.testing.assert_close(
         all_of_them[name], labelled[name] + unlabelled[name], rtol=1e-3, atol=1e-5
     )

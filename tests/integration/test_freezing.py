@@ -81,7 +81,8 @@ def test_a_head_added_on_a_frozen_encoder_leaves_the_old_ones_bit_equal(base, sh
         assert np.array_equal(outputs(model, head), outputs(shipped, head)), head
     assert score(model, base, "ner") > 0.5, "the new head has learned"
     nlp, old = spacy.load(model), spacy.load(shipped)
-    for doc, other in zip(nlp.pipe(docs(nlp)), old.pipe(docs(old))):
+    for doc, other in zip(nlp.pipe(docs(nlp)), old.pipe(docs(old)), strict=True):
+        assert len(doc)
         assert [t.tag_ for t in doc] == [t.tag_ for t in other]
         assert [(s.start, s.end, s.label_) for s in doc.spans["np"]] == [
             (s.start, s.end, s.label_) for s in other.spans["np"]

@@ -29,7 +29,7 @@ def config(project, tmp_path) -> Path:
 def test_overrides_are_taken_and_a_training_that_is_done_can_be_resumed(config, tmp_path):
     result = run(config, "--output", tmp_path / "new" / "out", *STEPS)
     assert result.exit_code == 0, result.output
-    assert sorted(p.name for p in (tmp_path / "new" / "out").iterdir()) == [
+    assert sorted(p.name for p in (tmp_path / "new" / "out").glob("[!.]*")) == [
         "checkpoint.safetensors",
         "model-best",
         "model-last",

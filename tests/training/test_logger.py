@@ -13,6 +13,8 @@ from spacy.util import load_config
 
 from spacy_multitask.training import loop
 from spacy_multitask.training.logger import make_logger
+from spacy_multitask.training.run import Past
+from spacy_multitask.training.state import Diverged, check_weights
 from tests.conftest import make_nlp
 from tests.integration.conftest import project  # noqa: F401
 
@@ -53,14 +55,42 @@ def diverging(project, tmp_path):  # noqa: F811
     return config
 
 
-def test_a_model_that_has_diverged_is_saved(diverging, tmp_path, caplog):
-    loop.train(init_nlp(diverging), tmp_path / "out")
-    assert any("training has diverged" in record.message for record in caplog.records)
+def test_a_training_that_has_diverged_ends_and_saves_no_model(diverging, tmp_path):
+    with pytest.raises(Diverged, match=r"In step 1 the loss of .*ner is nan.*Lower the learning"):
+        loop.train(init_nlp(diverging), tmp_path / "out")
     lines = list(srsly.read_jsonl(tmp_path / "log.jsonl"))
-    assert [line["step"] for line in lines] == [0, 2, 4]
-    assert lines[-1]["losses"]["ner"] is None
-    meta = srsly.read_json(tmp_path / "out" / "model-last" / "meta.json")
-    assert meta["performance"]["ner_loss"] is None
+    assert [line["step"] for line in lines] == [0]
+    assert not (tmp_path / "out" / "model-last").exists()
+    best = spacy.load(tmp_path / "out" / "model-best")  # of the evaluation after the first step
+    check_weights(best)
+
+
+def test_a_loss_that_is_no_number_is_named_with_the_batch(diverging, tmp_path, monkeypatch):
+    diverging["training"]["optimizer"].update(learn_rate=0.0, head_learn_rate=0.0)
+    update, steps = spacy.Language.update, iter(range(100))
+
+    def spoil(self, examples, *, losses, **options):
+        update(self, examples, losses=losses, **options)
+        losses["ner"] += float("inf") if next(steps) == 3 else 0.0
+
+    monkeypatch.setattr(spacy.Language, "update", spoil)
+    with pytest.raises(Diverged) as error:
+        loop.train(init_nlp(diverging), tmp_path / "out", checkpoint_steps=1)
+    message = str(error.value)
+    assert message.startswith("In step 3 the loss of ner is inf, so that the training can't go on.")
+    assert re.search(r"look at the batch: (pos|chunk|ner|topic): '(Mr|IBM|The) ", message)
+    assert not (tmp_path / "out" / "model-last").exists()
+    assert Past(tmp_path / "out" / "checkpoint.safetensors").step == 2
+
+
+def test_weights_that_are_no_numbers_are_not_saved(diverging, tmp_path, monkeypatch):
+    """Those of the last step, which no loss tells of."""
+    diverging["training"]["max_steps"] = 1
+    monkeypatch.setattr(spacy.Language, "evaluate", lambda *_: {"tag_acc": 0.5})
+    monkeypatch.setattr(loop.Run, "_check_losses", lambda *_: None)
+    with pytest.raises(Diverged, match=r"Weights of '\w+' are no longer numbers"):
+        loop.train(init_nlp(diverging), tmp_path / "out")
+    assert not (tmp_path / "out" / "model-last").exists()
 
 
 def test_where_spacy_fails_to_save_it_the_reason_is_told(diverging, tmp_path, caplog):

@@ -14,7 +14,7 @@ from spacy.util import load_config, registry
 from thinc.api import Config
 
 from spacy_multitask.safe_files import SavingError
-from spacy_multitask.training import loop, run
+from spacy_multitask.training import loop, run, sameness
 from spacy_multitask.training.from_python import train
 from tests.conftest import PARSER_MODEL, write_encoder
 from tests.integration.conftest import write_corpora
@@ -65,9 +65,9 @@ class Interrupted(BaseException):
 def interrupt_after(monkeypatch, step: int) -> None:
     save = run.Run.save
 
-    def save_and_stop(self, path, batch, info, logger):
-        save(self, path, batch, info, logger)
-        if info["step"] == step:
+    def save_and_stop(self, path, logger):
+        save(self, path, logger)
+        if self.step == step:
             raise Interrupted
 
     monkeypatch.setattr(run.Run, "save", save_and_stop)
@@ -263,20 +263,24 @@ def test_a_training_that_no_task_gained_from_stays_at_its_end(config, tmp_path, 
     training["optimizer"].update(learn_rate=0.0, head_learn_rate=0.0)
     interrupt_after(monkeypatch, 1)  # the second evaluation, which is no better than the first
     with pytest.raises(Interrupted):
-        train(config, tmp_path)
+        train(config, tmp_path, checkpoint_steps=1)
     monkeypatch.setattr(spacy.Language, "update", None)
     train(config, tmp_path, resume=True)
 
 
-def test_without_resume_a_training_begins_anew(config, tmp_path, monkeypatch):
-    with monkeypatch.context() as patch:
-        interrupt_after(patch, 3)
-        with pytest.raises(Interrupted):
-            train(config, tmp_path)
+def test_a_training_that_is_overwritten_begins_anew(config, tmp_path):
+    (tmp_path / "model-best").mkdir()
+    (tmp_path / "model-best" / "older").write_text("of another training")
+    (tmp_path / "checkpoint.safetensors").write_text("not looked at")
     config["training"]["max_steps"] = 1
-    train(config, tmp_path)
-    notes = load_file(tmp_path / "checkpoint.safetensors")["notes"]
-    assert json.loads(notes.numpy().tobytes())["step"] == 0
+    train(config, tmp_path, overwrite=True)
+    assert not (tmp_path / "model-best" / "older").exists()
+    assert notes_of(tmp_path)["step"] == 1
+
+
+def notes_of(output: Path) -> dict:
+    notes = load_file(output / "checkpoint.safetensors")["notes"]
+    return json.loads(notes.numpy().tobytes())
 
 
 def test_other_loggers_are_told_of_the_past_once_more(config, tmp_path, monkeypatch):
@@ -314,7 +318,7 @@ def interrupted(config, tmp_path, monkeypatch) -> Path:
     with monkeypatch.context() as patch:
         interrupt_after(patch, 3)
         with pytest.raises(Interrupted):
-            train(config, tmp_path / "output")
+            train(config, tmp_path / "output", checkpoint_steps=3)
     return tmp_path / "output"
 
 
@@ -325,8 +329,8 @@ def test_another_config_is_refused(config, interrupted):
 
 
 def test_another_kind_of_device_is_refused(config, interrupted, monkeypatch):
-    now = {**run._environment(), "device": "cuda:0"}
-    monkeypatch.setattr(run, "_environment", lambda: now)
+    now = {**sameness.environment(), "device": "cuda:0"}
+    monkeypatch.setattr(sameness, "environment", lambda: now)
     with pytest.raises(ValueError, match=r"written on cpu, and can't go on on cuda:0"):
         train(config, interrupted, resume=True)
 
@@ -345,7 +349,7 @@ def test_other_corpora_are_refused(config, interrupted, tmp_path):
     docs = list(DocBin().from_disk(file).get_docs(spacy.blank("en").vocab))
     DocBin(docs=docs[:-1]).to_disk(file)
     config["paths"]["corpus"] = str(tmp_path / "other")
-    with pytest.raises(ValueError, match="corpora give other batches"):
+    with pytest.raises(ValueError, match="the training part of 'pos' is not what it was"):
         train(config, interrupted, resume=True)
 
 
@@ -356,10 +360,10 @@ def test_a_damaged_checkpoint_is_named(how, config, interrupted):
     if how == "changed":
         data[-100] ^= 1
     file.write_bytes({"cut off": data[:-100], "changed": data, "no checkpoint": b"nothing"}[how])
-    models = contents(interrupted / "model-last")
+    models = contents(interrupted / "model-best")
     with pytest.raises(ValueError, match=r"checkpoint\.safetensors"):
         train(config, interrupted, resume=True)
-    assert contents(interrupted / "model-last") == models
+    assert contents(interrupted / "model-best") == models
 
 
 def test_a_full_disk_leaves_the_last_good_files(config, interrupted):
@@ -368,7 +372,7 @@ def test_a_full_disk_leaves_the_last_good_files(config, interrupted):
     # As on a full disk, writing fails in the middle of a file.
     resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, limits[1]))
     try:
-        with pytest.raises(SavingError, match=r"Can't save .*/model-last.*: File too large"):
+        with pytest.raises(SavingError, match=r"Can't save .*/model-(best|last).*: File too large"):
             train(config, interrupted, resume=True)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -391,6 +395,7 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(config, interrupted, monkey
         train(config, interrupted, resume=True)
     assert (interrupted / "checkpoint.safetensors").read_bytes() == before
     assert sorted(p.name for p in interrupted.iterdir()) == [
+        ".lock",
         "checkpoint.safetensors",
         "model-best",
         "model-last",
