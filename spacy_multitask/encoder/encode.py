@@ -21,9 +21,10 @@ from .batch import PackedBatch
 from .forks import use_one_thread_if_forked
 from .gate import Gate
 from .heap import MANY_WORDS, give_back_memory
-from .pieces import PieceCache, Pieces, special_pieces
+from .pieces import PieceCache, Pieces
 from .pooling import Pooling
 from .shapes import NO_WORD
+from .tokenizer import special_pieces
 from .windows import Windows, cut_windows, micro_batches
 
 NO_WORDS = np.zeros(0, np.uint64)
@@ -51,6 +52,7 @@ class EncoderOptions:
     dropout: float | None
     gradient_checkpointing: bool
     compile: bool
+    spaces: bool
 
 
 class Encoder:
@@ -59,11 +61,18 @@ class Encoder:
     network (TransformerNetwork | OnnxNetwork): What gives the pieces their vectors.
     tokenizer (PreTrainedTokenizerBase): Its tokenizer.
     longest_input (int): Most pieces that the network takes at once, special ones included.
+    style (str): How words are cut into pieces, see `contexts.STYLES`. Heads that were trained on
+        one style predict worse on another, so that it is saved with the weights.
     RAISES (ValueError): If these are too few for windows that overlap as the options say.
     """
 
     def __init__(
-        self, network: Network, tokenizer: Any, longest_input: int, options: EncoderOptions
+        self,
+        network: Network,
+        tokenizer: Any,
+        longest_input: int,
+        options: EncoderOptions,
+        style: str,
     ):
         self.network: Network = network.eval()
         self.tokenizer = tokenizer
@@ -78,7 +87,9 @@ class Encoder:
                 f"The encoder takes {limit} pieces at once, too few for windows that overlap by "
                 f"{options.overlap}. Lower components.transformer.model.overlap."
             )
-        self.cache = PieceCache(tokenizer, max_word_pieces=self.capacity - options.overlap)
+        self.cache = PieceCache(
+            tokenizer, style=style, max_word_pieces=self.capacity - options.overlap
+        )
         self.gate = Gate()
         self.words_since_trim = 0
 
@@ -86,6 +97,10 @@ class Encoder:
     def is_quantized(self) -> bool:
         """RETURNS (bool): Whether it holds an int8 graph in place of weights."""
         return isinstance(self.network, OnnxNetwork)
+
+    @property
+    def style(self) -> str:
+        return self.cache.cutter.style
 
     @property
     def width(self) -> int:
@@ -166,7 +181,7 @@ class Encoder:
         layers = self.layers_given(layers)
         lengths = np.fromiter(map(len, docs), np.int64, len(docs))
         orths = [doc.to_array(ORTH) if n else NO_WORDS for doc, n in zip(docs, lengths)]
-        pieces = self._pieces(docs, orths)
+        pieces = self.cache.pieces_of(docs)
         windows = cut_windows(
             pieces.starts, pieces.counts, lengths, self.capacity, self.options.overlap
         )
@@ -208,12 +223,6 @@ class Encoder:
             # What earlier batches were made of is free by now, if their caller has let go of them.
             give_back_memory()
             self.words_since_trim = 0
-
-    def _pieces(self, docs: list[Doc], orths: list[np.ndarray]) -> Pieces:
-        if any(map(len, orths)):
-            return self.cache.lookup(np.concatenate(orths), docs[0].vocab.strings)
-        empty = np.zeros(0, np.int64)
-        return Pieces(empty, empty, empty, empty)
 
     def _run(
         self,

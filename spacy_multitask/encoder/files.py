@@ -15,14 +15,16 @@ from ..layers.network import TransformerNetwork
 from ..layers.onnx import OnnxNetwork
 from ..layers.shim import tensors_from_bytes, tensors_to_bytes
 from ..safe_files import MANIFEST_FILE, check_manifest, last_good, manifest, new_folder
+from .contexts import STYLES
 from .encode import Encoder, EncoderOptions
-from .pieces import is_uncased, load_tokenizer
 from .shapes import N_SHAPES
+from .tokenizer import is_uncased, load_tokenizer
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
 GRAPH_FILE = "model.int8.onnx"
 GRAPH_CONFIG_FILE = "onnx.json"
+SETTINGS_FILE = "encoder.json"  # what is neither the network's nor the tokenizer's; not in 0.1.0
 
 
 def load_pretrained(name: str, options: EncoderOptions) -> Encoder:
@@ -46,11 +48,12 @@ def load_pretrained(name: str, options: EncoderOptions) -> Encoder:
             "config.json, model.safetensors and the tokenizer's files, or a hub name."
         ) from error
     shapes = is_uncased(tokenizer) if options.word_shapes is None else options.word_shapes
-    return _assemble(transformer.float(), tokenizer, options, has_shapes=shapes)
+    style = "text" if options.spaces else "spaced"
+    return _assemble(transformer.float(), tokenizer, options, style, has_shapes=shapes)
 
 
 def _assemble(
-    transformer: Any, tokenizer: Any, options: EncoderOptions, *, has_shapes: bool
+    transformer: Any, tokenizer: Any, options: EncoderOptions, style: str, *, has_shapes: bool
 ) -> Encoder:
     network = TransformerNetwork(
         transformer, n_shapes=N_SHAPES if has_shapes else 0, layers=options.layers
@@ -66,7 +69,7 @@ def _assemble(
     if options.compile:
         # In place, so that the weights keep their names. No two micro-batches have one shape.
         network.compile(dynamic=True)
-    return Encoder(network, tokenizer, _longest_input(transformer, tokenizer), options)
+    return Encoder(network, tokenizer, _longest_input(transformer, tokenizer), options, style)
 
 
 def _longest_input(transformer: Any, tokenizer: Any) -> int:
@@ -88,6 +91,7 @@ def to_files(encoder: Encoder) -> dict[str, bytes]:
         for path in sorted(Path(folder).rglob("*")):
             if path.is_file():
                 files[path.relative_to(folder).as_posix()] = path.read_bytes()
+    files[SETTINGS_FILE] = srsly.json_dumps({"pieces": encoder.style}, indent=2).encode("utf8")
     network = encoder.network
     if isinstance(network, OnnxNetwork):
         files[GRAPH_CONFIG_FILE] = srsly.json_dumps(network.settings, indent=2).encode("utf8")
@@ -114,10 +118,13 @@ def from_files(files: dict[str, bytes], source: str, options: EncoderOptions) ->
     for name in (config_file, weights_file):
         if name not in files:
             raise ValueError(f"{source}: the file {name} is missing. Copy the pipeline again.")
-    try:
-        settings = json.loads(files[config_file])
-    except ValueError as error:
-        raise ValueError(f"{source}: {config_file} is damaged: {error}") from error
+    settings = _read_json(files, config_file, source)
+    style = _read_json(files, SETTINGS_FILE, source).get("pieces", "split")
+    if style not in STYLES:
+        raise ValueError(
+            f"{source}: {SETTINGS_FILE} says pieces = {style!r}, which this version does not know. "
+            "Update spacy_multitask."
+        )
     tokenizer = _tokenizer_from_files(
         {name: data for name, data in files.items() if name != weights_file}, source
     )
@@ -126,12 +133,28 @@ def from_files(files: dict[str, bytes], source: str, options: EncoderOptions) ->
             network = OnnxNetwork(files[GRAPH_FILE], **settings)
         except (ValueError, TypeError) as error:
             raise ValueError(f"{source}: {GRAPH_FILE} is damaged: {error}") from error
-        return Encoder(network, tokenizer, network.longest_input, options)
-    return _from_weights(files[WEIGHTS_FILE], settings, tokenizer, source, options)
+        return Encoder(network, tokenizer, network.longest_input, options, style)
+    return _from_weights(files[WEIGHTS_FILE], settings, tokenizer, source, options, style)
+
+
+def _read_json(files: dict[str, bytes], name: str, source: str) -> dict[str, Any]:
+    """RETURNS (Dict[str, Any]): What a file holds; nothing if there is none."""
+    try:
+        data = json.loads(files.get(name, b"{}"))
+    except ValueError as error:
+        raise ValueError(f"{source}: {name} is damaged: {error}") from error
+    if not isinstance(data, dict):
+        raise ValueError(f"{source}: {name} is damaged: it holds no JSON object.")
+    return data
 
 
 def _from_weights(
-    data: bytes, settings: dict[str, Any], tokenizer: Any, source: str, options: EncoderOptions
+    data: bytes,
+    settings: dict[str, Any],
+    tokenizer: Any,
+    source: str,
+    options: EncoderOptions,
+    style: str,
 ) -> Encoder:
     from transformers import AutoConfig, AutoModel
 
@@ -140,7 +163,7 @@ def _from_weights(
     with torch.random.fork_rng(devices=[]):  # its random start is thrown away at once
         transformer = AutoModel.from_config(config, trust_remote_code=False)
     has_shapes = "shape_embedding.weight" in state
-    encoder = _assemble(transformer.float(), tokenizer, options, has_shapes=has_shapes)
+    encoder = _assemble(transformer.float(), tokenizer, options, style, has_shapes=has_shapes)
     try:
         encoder.network.load_state_dict(state)
     except RuntimeError as error:

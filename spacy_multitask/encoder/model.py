@@ -31,6 +31,7 @@ def build_encoder(
     dropout: float | None = None,
     gradient_checkpointing: bool = False,
     compile: bool = False,
+    spaces: bool = True,
 ) -> Model[list[Doc], list[Floats2d]]:
     """Build a pretrained transformer encoder. Its weights are loaded by `nlp.initialize()`.
 
@@ -46,6 +47,8 @@ def build_encoder(
     gradient_checkpointing (bool): Save memory in training by computing activations twice.
     compile (bool): Whether to translate the encoder with `torch.compile` when it is first used,
         which takes a minute or so, and on a CPU a C++ compiler. Quantized pipelines ignore it.
+    spaces (bool): Whether it matters to a word's pieces if a space stands before it, as in running
+        text; False: each gets those that it has after a space. Saved with the weights.
     RETURNS (Model): Maps docs to their token vectors, each (n_tokens, width).
     RAISES (ValueError): If an option has no such value.
     """
@@ -69,6 +72,7 @@ def build_encoder(
         dropout=dropout,
         gradient_checkpointing=gradient_checkpointing,
         compile=compile,
+        spaces=spaces,
     )
     return Model(
         "multitask_encoder",

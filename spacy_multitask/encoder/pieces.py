@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from typing import Any, NamedTuple
 
 import numpy as np
+from spacy.attrs import IS_SPACE, ORTH, SPACY
 from spacy.strings import StringStore
+from spacy.tokens import Doc
 
-from .forks import tokenizers_without_threads
+from .contexts import Cutter, contexts_of
 from .shapes import word_shape
 
 
 class _Table(NamedTuple):
     """One immutable state of the cache; readers in other threads keep the one they took."""
 
-    keys: np.ndarray  # uint64 (n_words,), sorted: the words' orth hashes
+    keys: np.ndarray  # uint64 (n_words,), sorted: of words in their contexts
     starts: np.ndarray  # int64 (n_words,): where the word's pieces start in flat
     counts: np.ndarray  # int64 (n_words,): how many there are, 0 for words without pieces
     shapes: np.ndarray  # int64 (n_words,): the words' shape ids
     flat: np.ndarray  # int32 (n_pieces,): piece ids of all words
 
 
+_ATTRIBUTES = [ORTH, SPACY, IS_SPACE]
+# Orths are hashes: with such a number each is changed into one that no other word has.
+_SALTS = np.array([0, 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB], np.uint64)
 _EMPTY = _Table(
     np.zeros(0, np.uint64),
     np.zeros(0, np.int64),
@@ -30,6 +34,14 @@ _EMPTY = _Table(
     np.zeros(0, np.int64),
     np.zeros(0, np.int32),
 )
+
+
+class _Words:
+    """Words to look up. Their keys are their orths, changed by what stands before them."""
+
+    def __init__(self, orths: np.ndarray, forms: np.ndarray):
+        self.orths, self.forms = orths, forms
+        self.keys = orths ^ _SALTS[forms]
 
 
 class Pieces(NamedTuple):
@@ -42,19 +54,23 @@ class Pieces(NamedTuple):
 
 
 class PieceCache:
-    """Looks up pieces per `token.orth` for a whole batch at once.
+    """Looks up pieces per `token.orth`, and what stands before it, for a whole batch at once."""
 
-    Gives what `tokenizer(words, is_split_into_words=True, add_special_tokens=False)` gives. There
-    each word is cut by itself, wherever it stands, whatever the kind of tokenizer.
-    """
-
-    def __init__(self, tokenizer: Any, *, max_words: int = 500_000, max_word_pieces: int = 256):
+    def __init__(
+        self,
+        tokenizer: Any,
+        *,
+        style: str = "text",
+        max_words: int = 500_000,
+        max_word_pieces: int = 256,
+    ):
         """
         tokenizer (PreTrainedTokenizerBase): The encoder's tokenizer.
+        style (str): How words are cut, see `contexts.STYLES`.
         max_words (int): The cache is emptied when it would hold more words than this.
         max_word_pieces (int): Further pieces of a longer word are left out.
         """
-        self.tokenizer = tokenizer
+        self.cutter = Cutter(tokenizer, style)
         self.max_words = max_words
         self.max_word_pieces = max_word_pieces
         self._lock = threading.Lock()
@@ -74,15 +90,34 @@ class PieceCache:
     def __len__(self) -> int:
         return len(self._table.keys)
 
-    def lookup(self, orths: np.ndarray, strings: StringStore) -> Pieces:
+    def pieces_of(self, docs: list[Doc]) -> Pieces:
+        """Get the pieces of all words of docs, in order. Docs of one vocab, empty ones too."""
+        lengths = np.fromiter(map(len, docs), np.int64, len(docs))
+        if not lengths.any():
+            return Pieces(*(np.zeros(0, np.int64) for _ in Pieces._fields))
+        strings = docs[0].vocab.strings
+        attributes = np.concatenate([doc.to_array(_ATTRIBUTES) for doc in docs if len(doc)])
+        contexts = None
+        if self.cutter.tells_apart:
+            contexts = contexts_of(attributes, lengths, strings)
+        return self.lookup(np.ascontiguousarray(attributes[:, 0]), strings, contexts)
+
+    def lookup(
+        self, orths: np.ndarray, strings: StringStore, contexts: np.ndarray | None = None
+    ) -> Pieces:
         """Get the pieces of words.
 
         orths (ndarray): `token.orth` of each word, uint64, shape (n_words,).
         strings (StringStore): Resolves the orths.
+        contexts (Optional[ndarray]): What stands before each word, shape (n_words,), see
+            `contexts_of`; None: each begins a text.
         RETURNS (Pieces): Arrays over all words and all their pieces.
         """
-        table = self._fill(orths, strings)
-        index = np.searchsorted(table.keys, orths)
+        words = _Words(orths, np.zeros(len(orths), np.int64))
+        if contexts is not None:
+            words = _Words(orths, self.cutter.forms[contexts])
+        table = self._fill(words, strings)
+        index = np.searchsorted(table.keys, words.keys)
         starts, counts, shapes = table.starts[index], table.counts[index], table.shapes[index]
         ends = np.cumsum(counts)
         own_starts = ends - counts
@@ -90,97 +125,43 @@ class PieceCache:
         places = np.repeat(starts - own_starts, counts) + np.arange(ends[-1] if len(ends) else 0)
         return Pieces(table.flat[places].astype(np.int64), own_starts, counts, shapes)
 
-    def _fill(self, orths: np.ndarray, strings: StringStore) -> _Table:
+    def _fill(self, words: _Words, strings: StringStore) -> _Table:
         """Add the words that are missing. RETURNS (_Table): One that holds all of them."""
         table = self._table
-        if not len(_missing(table, orths)):
+        if not len(_missing(table, words)):
             return table
         with self._lock:
             table = self._table
-            missing = _missing(table, orths)
+            missing = _missing(table, words)
             if len(table.keys) + len(missing) > self.max_words:
                 table = _EMPTY
-                missing = _missing(table, orths)
-            words = [strings[int(orth)] for orth in missing]
-            pieces = [ids[: self.max_word_pieces] for ids in self._tokenize([[w] for w in words])]
-            table = _merge(table, missing, pieces, [word_shape(word) for word in words])
+                missing = _missing(table, words)
+            texts = [strings[int(orth)] for orth in words.orths[missing]]
+            found = self.cutter.cut(texts, words.forms[missing])
+            pieces = [ids[: self.max_word_pieces] for ids in found]
+            table = _merge(table, words.keys[missing], pieces, [word_shape(text) for text in texts])
             self._table = table
         return table
 
-    def _tokenize(self, texts: list[list[str]]) -> list[list[int]]:
-        with tokenizers_without_threads():
-            return self.tokenizer(
-                texts,
-                is_split_into_words=True,
-                add_special_tokens=False,
-                return_attention_mask=False,
-                return_token_type_ids=False,
-                truncation=False,
-                verbose=False,
-            )["input_ids"]
+
+def _missing(table: _Table, words: _Words) -> np.ndarray:
+    """RETURNS (ndarray): Indices of words whose keys the table lacks, one for each key, in the
+    order of the keys."""
+    absent = np.arange(len(words.keys))
+    if len(table.keys):
+        index = np.minimum(np.searchsorted(table.keys, words.keys), len(table.keys) - 1)
+        absent = np.flatnonzero(table.keys[index] != words.keys)
+    return absent[np.unique(words.keys[absent], return_index=True)[1]]
 
 
-def load_tokenizer(name: str, **kwargs: Any) -> Any:
-    """Load a Hugging Face tokenizer so that it can be asked about single words.
-
-    name (str): Hub name or folder.
-    RETURNS (PreTrainedTokenizerBase): The tokenizer; byte-level BPE gets `add_prefix_space=True`,
-        without which it refuses text that is split into words.
-    """
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False, **kwargs)
-    if _is_byte_level(tokenizer) and not getattr(tokenizer, "add_prefix_space", True):
-        tokenizer = AutoTokenizer.from_pretrained(
-            name, trust_remote_code=False, add_prefix_space=True, **kwargs
-        )
-    return tokenizer
-
-
-def special_pieces(tokenizer: Any) -> tuple[np.ndarray, np.ndarray]:
-    """RETURNS (Tuple[ndarray, ndarray]): Ids the tokenizer puts before and after a text."""
-    arguments = {"is_split_into_words": True}
-    with tokenizers_without_threads():
-        bare = tokenizer(["a"], add_special_tokens=False, **arguments)["input_ids"]
-        full = tokenizer(["a"], add_special_tokens=True, **arguments)["input_ids"]
-    at = next(i for i in range(len(full)) if full[i : i + len(bare)] == bare)
-    return np.array(full[:at], np.int64), np.array(full[at + len(bare) :], np.int64)
-
-
-def is_uncased(tokenizer: Any) -> bool:
-    """RETURNS (bool): Whether the tokenizer loses letter case."""
-
-    def ids(word: str) -> list[int]:
-        return tokenizer(word, add_special_tokens=False)["input_ids"]
-
-    return all(ids(word) == ids(word.lower()) for word in ("London", "NASA", "The"))
-
-
-def _is_byte_level(tokenizer: Any) -> bool:
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is None:
-        return False
-    pre_tokenizer = json.loads(backend.to_str()).get("pre_tokenizer") or {}
-    return '"ByteLevel"' in json.dumps(pre_tokenizer)
-
-
-def _missing(table: _Table, orths: np.ndarray) -> np.ndarray:
-    """RETURNS (ndarray): The distinct orths that the table lacks, sorted."""
-    if not len(table.keys):
-        return np.unique(orths)
-    index = np.minimum(np.searchsorted(table.keys, orths), len(table.keys) - 1)
-    absent = table.keys[index] != orths
-    return np.unique(orths[absent]) if absent.any() else orths[:0]
-
-
-def _merge(table: _Table, orths: np.ndarray, pieces: list[list[int]], shapes: list[int]) -> _Table:
-    """RETURNS (_Table): The table with new words; orths must be sorted, distinct and absent."""
+def _merge(table: _Table, keys: np.ndarray, pieces: list[list[int]], shapes: list[int]) -> _Table:
+    """RETURNS (_Table): The table with new words; keys must be sorted, distinct and absent."""
     counts = np.fromiter(map(len, pieces), np.int64, len(pieces))
     starts = len(table.flat) + np.cumsum(counts) - counts
-    at = np.searchsorted(table.keys, orths)
+    at = np.searchsorted(table.keys, keys)
     new = np.fromiter((piece for ids in pieces for piece in ids), np.int32, int(counts.sum()))
     return _Table(
-        np.insert(table.keys, at, orths),
+        np.insert(table.keys, at, keys),
         np.insert(table.starts, at, starts),
         np.insert(table.counts, at, counts),
         np.insert(table.shapes, at, shapes),

@@ -68,7 +68,11 @@ class EncoderShim(TorchShim):
             mixed=network.mixed,
             layers=layers,
         )
-        self._set(Encoder(quantized, encoder.tokenizer, encoder.longest_input, self.options))
+        self._set(
+            Encoder(
+                quantized, encoder.tokenizer, encoder.longest_input, self.options, encoder.style
+            )
+        )
 
     def differs_from(self, other: EncoderShim) -> bool:
         """RETURNS (bool): Whether the other has other weights; False if that can't be known, as

@@ -8,8 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from spacy.strings import StringStore
 
-from spacy_multitask.encoder.pieces import PieceCache, is_uncased, load_tokenizer
+from spacy_multitask.encoder.pieces import PieceCache
 from spacy_multitask.encoder.shapes import N_SHAPES, word_shape
+from spacy_multitask.encoder.tokenizer import is_uncased
 from tests.conftest import make_nlp, make_tokenizer
 
 KINDS = ["wordpiece", "bpe", "unigram", "unigram_first"]
@@ -25,7 +26,7 @@ WORDS = st.lists(
 
 @pytest.fixture(scope="module")
 def caches():
-    return {kind: PieceCache(make_tokenizer(kind)) for kind in KINDS}
+    return {kind: PieceCache(make_tokenizer(kind), style="split") for kind in KINDS}
 
 
 def lookup(cache, texts):
@@ -42,11 +43,11 @@ def lookup(cache, texts):
     max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(texts=st.lists(WORDS, min_size=1, max_size=3))
-def test_pieces_are_those_of_the_tokenizer(kind, caches, texts):
+def test_split_words_get_what_the_tokenizer_gives_split_words(kind, caches, texts):
     cache = caches[kind]
     expected = []
     for text in texts:
-        encoding = cache.tokenizer(text, is_split_into_words=True, add_special_tokens=False)
+        encoding = cache.cutter.tokenizer(text, is_split_into_words=True, add_special_tokens=False)
         words = [[] for _ in text]
         for piece, word in zip(encoding["input_ids"], encoding.word_ids()):
             words[word].append(piece)
@@ -67,11 +68,10 @@ def test_the_cache_is_emptied_when_full():
 
 
 def test_a_batch_of_more_words_than_fit_is_looked_up_whole():
-    cache = PieceCache(make_tokenizer("bpe"), max_words=3)
+    tokenizer = make_tokenizer("bpe")
+    cache = PieceCache(tokenizer, max_words=3)
     words = [f"w{i}" for i in range(8)]
-    expected = cache.tokenizer(
-        [[word] for word in words], is_split_into_words=True, add_special_tokens=False
-    )["input_ids"]
+    expected = tokenizer(words, add_special_tokens=False)["input_ids"]
     for _ in range(2):
         assert lookup(cache, [words]) == expected
 
@@ -112,19 +112,6 @@ def test_long_words_are_cut():
     cache = PieceCache(make_tokenizer("bpe"), max_word_pieces=5)
     (pieces,) = lookup(cache, [["x" * 200]])
     assert len(pieces) == 5
-
-
-def test_byte_level_tokenizers_are_loaded_with_a_prefix_space(tmp_path):
-    from tokenizers import pre_tokenizers
-
-    tokenizer = make_tokenizer("bpe")
-    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.save_pretrained(tmp_path)
-    loaded = load_tokenizer(str(tmp_path))
-    (alone,) = lookup(PieceCache(loaded), [["York"]])
-    assert (
-        alone == loaded(["York"], is_split_into_words=True, add_special_tokens=False)["input_ids"]
-    )
 
 
 def test_case_of_the_tokenizer_is_found():
