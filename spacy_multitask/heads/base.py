@@ -247,9 +247,8 @@ class Head(SavedPipe):
         examples = list(examples)
         validate_examples(examples, f"{type(self).__name__}.update")
         docs = [eg.predicted for eg in examples]
-        known = list(map(self._hide_foreign_gold, examples))
         has_words = any(map(len, docs))
-        gold = self.gold(known) if has_words else None
+        gold = self.gold(list(map(self._hide_foreign_gold, examples))) if has_words else None
         if gold is None and not (has_words and self.is_taught):
             touch(self.tok2vec, docs)
         else:
@@ -260,8 +259,7 @@ class Head(SavedPipe):
                     "holds and is dropped. Run `spacy multitask calibrate` after the training.",
                 )
             set_dropout_rate(self.model, drop)
-            module = self.module
-            module.train()
+            module = self.module.train()
             module.set_dropout(drop)
             batch, backprop = pack(self.tok2vec, docs, is_train=True)
             with torch.enable_grad():
@@ -365,11 +363,8 @@ class Head(SavedPipe):
         return {}
 
     def gold_values(self, examples: list[Example]) -> tuple[np.ndarray, np.ndarray] | None:
-        """Get what thresholds are found from, one per label.
-
-        RETURNS (Optional[tuple]): Logits of docs with gold for labels of which several may be true,
-            and their values, NaN where unknown, both float32 (n, n_labels); None if there are none.
-        """
+        """RETURNS (Optional[tuple]): Logits of docs with gold for labels of which several may be
+        true, and their values, NaN where unknown, both float32 (n, n_labels); None without any."""
         return None
 
     # Labels
@@ -396,7 +391,7 @@ class Head(SavedPipe):
     def score(self, examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
         if self.scorer is None:
             return {}
-        # Examples that no MultiCorpus has read, such as a user's own, have no corpus to go by.
+        # Examples that no MultiCorpus has read have no corpus to go by.
         own = [eg for eg in examples if self._is_own(eg) or not corpus_of(eg)]
         return self.scorer(own, **self.score_options(), **kwargs)
 

@@ -16,7 +16,7 @@ OWN = [kind for kind in all_kinds() if kind.factories[0] != "reading_times"]
 # `visualize` names layers of docs, some of which are called as heads are.
 FILES = sorted(
     path
-    for folder in ("composing", "corpus", "evaluation", "report", "sharing", "training", "cli")
+    for folder in ("composing", "corpus", "evaluation", "report", "sharing", "training")
     for path in (PACKAGE / folder).glob("*.py")
     if path.name != "visualize.py"
 )
