@@ -40,6 +40,8 @@ class Head(Labelled):
     """
 
     kind: HeadKind  # what the rest of the package must know of it
+    # Whether it writes places of tokens, which do not follow when tokens are merged or split.
+    keeps_places = False
     model_name = "token_classifier"  # of the model that it takes
 
     def __init__(self, vocab: Vocab, model: Model, name: str, options: HeadOptions):
