@@ -167,6 +167,11 @@ def add_linear_logits(
     return logits.index_add(0, index, added), lambda d_logits: backprop(weight * d_logits[rows])
 
 
+def give(backprop: Callable, gradient: Tensor) -> None:
+    """Hand a gradient to a thinc layer."""
+    backprop(torch2xp(gradient.contiguous()))
+
+
 def copy_of(model: Model) -> Model:
     """RETURNS (Model): A copy whose layers stay on the device they are for, and know each other by
     the same names. thinc's own forgets both."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal, cast
 
@@ -26,11 +25,11 @@ from ..layers.shim import TorchShim
 from .architectures import check_model, init_tok2vec
 from .gold import all_examples, check_examples
 from .kinds import HeadKind
+from .labelled import Labelled
 from .options import HeadOptions
-from .saving import SavedPipe
 
 
-class Head(SavedPipe):
+class Head(Labelled):
     """A component with one trained layer on top of vectors that it shares with others.
 
     A doc without gold for the head's task is unknown, not negative: it costs no work, gives no
@@ -41,6 +40,8 @@ class Head(SavedPipe):
     """
 
     kind: HeadKind  # what the rest of the package must know of it
+    # Whether it writes places of tokens, which do not follow when tokens are merged or split.
+    keeps_places = False
     model_name = "token_classifier"  # of the model that it takes
 
     def __init__(self, vocab: Vocab, model: Model, name: str, options: HeadOptions):
@@ -85,11 +86,6 @@ class Head(SavedPipe):
     def learns_from(self) -> str:
         """RETURNS (str): Where its gold is, in words."""
         return self.kind.learns_from
-
-    @property
-    def n_out(self) -> int:
-        """RETURNS (int): Number of outputs."""
-        raise NotImplementedError
 
     @property
     def classes(self) -> list[str]:
@@ -316,19 +312,6 @@ class Head(SavedPipe):
             label_smoothing=self.label_smoothing,
         )
 
-    def warn_once(self, kind: str, message: str) -> None:
-        if kind not in self._warned:
-            self._warned.add(kind)
-            warnings.warn(message, stacklevel=3)
-
-    def warn_of_label(self, label: str) -> None:
-        """Say once that there is gold which the head can't take."""
-        self.warn_once(
-            "label",
-            f"There is gold with a label that {self.name!r} did not see when it was initialised: "
-            f"{label!r}. Gold with this label, or with others of that kind, is left out.",
-        )
-
     # Prediction
 
     def packed(self, docs: list[Doc]) -> PackedBatch:
@@ -367,22 +350,7 @@ class Head(SavedPipe):
         true, and their values, NaN where unknown, both float32 (n, n_labels); None without any."""
         return None
 
-    # Labels
-
-    @property
-    def label_data(self) -> dict[str, list[str]]:
-        """RETURNS (Dict[str, List[str]]): What `initialize` takes as `labels`."""
-        return {"labels": self.cfg.get("labels", [])}
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        return tuple(label for labels in self.label_data.values() for label in labels)
-
-    def add_label(self, label: str) -> int:
-        raise NotImplementedError(
-            f"Labels of {self.name!r} come from the training data. To fix them beforehand, run "
-            "`spacy init labels` or set [initialize.components] labels."
-        )
+    # Loading and scoring
 
     def _settle_in(self) -> None:
         if isinstance(self.tok2vec, EncoderListener):

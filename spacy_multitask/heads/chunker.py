@@ -75,8 +75,12 @@ def make_chunker(
     )
 
 
+# Where a chunker says in doc.user_data that it has another key.
+OTHER_KEY = "spacy_multitask_chunks"
+
+
 def _chunks(doc: Doc) -> list[Span]:
-    return list(doc.spans.get(KEY, []))
+    return list(doc.spans.get(doc.user_data.get(OTHER_KEY, KEY), []))
 
 
 def _noun_chunks(doc: Doc) -> list[Span]:
@@ -97,6 +101,7 @@ class Chunker(SpanHead):
     """
 
     kind = KIND
+    keeps_places = True
 
     def __init__(
         self,
@@ -129,3 +134,5 @@ class Chunker(SpanHead):
         """Write the predicted chunks into the docs."""
         for doc, spans in self.doc_spans(docs, predictions):
             set_group(doc, self.spans_key, spans)
+            if self.spans_key != KEY and KEY not in doc.spans:
+                doc.user_data.setdefault(OTHER_KEY, self.spans_key)

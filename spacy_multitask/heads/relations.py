@@ -135,6 +135,7 @@ class RelationExtractor(Head):
     """
 
     kind = KIND
+    keeps_places = True
     model_name = "relation_classifier"
 
     def __init__(

@@ -19,7 +19,9 @@ from ..given import given_docs
 from ..layers import bioes
 from ..layers.classifier import Classifier
 from ..layers.crf import UNKNOWN, Transitions
+from ..layers.shim import TorchShim
 from .gold import pack_targets, same_tokens
+from .labelled import with_rows
 from .options import HeadOptions
 from .sequences import sequences_of
 from .tokens import TokenHead
@@ -101,6 +103,14 @@ class SpanHead(TokenHead):
     @property
     def n_out(self) -> int:
         return bioes.n_labels(len(self.cfg["labels"]))
+
+    def grow(self, shim: TorchShim, label: str) -> None:
+        module = self.module
+        # As what is outside all spans, so that no path through the new labels is the best.
+        module.linear = with_rows(module.linear, self.n_out, 4, slice(0, 1))
+        if module.transitions is not None:
+            module.transitions = module.transitions.with_type()
+        self.cfg["labels"] = [*self.cfg["labels"], label]
 
     @property
     def choices(self) -> dict[str, slice]:

@@ -18,10 +18,12 @@ from ..encoder.batch import PackedBatch, blank_tokens
 from ..given import given_docs
 from ..layers.classifier import Classifier
 from ..layers.crf import UNKNOWN
+from ..layers.shim import TorchShim
 from .architectures import default_model
 from .gold import pack_targets, same_tokens
 from .items import token_items
 from .kinds import HeadKind, Recipe, Score, Second, register, words_with
+from .labelled import with_rows
 from .options import HeadOptions, head_factory
 from .tokens import TAUGHT, TokenHead
 
@@ -120,6 +122,16 @@ class Tagger(TokenHead):
     @property
     def n_out(self) -> int:
         return sum(map(len, self.label_data.values()))
+
+    def own_labels(self) -> list[str]:
+        return self.cfg["tags"] if self.cfg.get("tags") else self.cfg["pos"]
+
+    def grow(self, shim: TorchShim, label: str) -> None:
+        layer = "tags" if self.cfg.get("tags") else "pos"
+        columns = self._columns(layer)
+        module = self.module
+        module.linear = with_rows(module.linear, columns.stop, 1, columns)
+        self.cfg[layer] = [*self.cfg[layer], label]
 
     @property
     def choices(self) -> dict[str, slice]:

@@ -1,6 +1,6 @@
 """Topics and other labels of whole documents: `doc.cats`."""
 
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Container, Iterable
 from typing import Any
 
 import numpy as np
@@ -9,17 +9,19 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
 from spacy.vocab import Vocab
-from thinc.api import Model, torch2xp, xp2torch
+from thinc.api import Model, xp2torch
 from torch import Tensor, nn
 
 from ..corpus.survey import Survey
 from ..encoder.batch import PackedBatch
 from ..layers.classifier import Classifier
-from .architectures import add_linear_logits, copy_of, default_model
+from ..layers.shim import TorchShim
+from .architectures import add_linear_logits, copy_of, default_model, give
 from .base import Head
 from .cats import ABSENT, BOTH_TRUE, ROUNDING, TRUE_ALONE, check_choice, check_values
 from .items import Items
 from .kinds import HeadKind, Recipe, Score, Second, register
+from .labelled import with_rows
 from .options import HeadOptions, head_factory
 from .scorers import best_cat, knows_cats
 
@@ -195,6 +197,14 @@ class TextCategorizer(Head):
     def n_out(self) -> int:
         return len(self.cfg["labels"])
 
+    def grow(self, shim: TorchShim, label: str) -> None:
+        if self.linear_model is not None:
+            super().grow(shim, label)  # it keeps its size
+        module = self.module
+        others = slice(0, self.n_out) if self.exclusive_classes else None
+        module.linear = with_rows(module.linear, self.n_out, 1, others)
+        self.cfg["labels"] = [*self.cfg["labels"], label]
+
     @property
     def linear_model(self) -> Model | None:
         """RETURNS (Optional[Model]): What labels docs by their words alone."""
@@ -298,7 +308,7 @@ class TextCategorizer(Head):
         rows, values = gold
         array, backprop = self.linear_model.begin_update([docs[row] for row in rows.tolist()])
         logits = xp2torch(array).requires_grad_()
-        logits.register_hook(lambda gradient: _give(backprop, gradient))
+        logits.register_hook(lambda gradient: give(backprop, gradient))
         return self._loss_of(logits.to(self.shim.device), values)
 
     def _loss_of(self, logits: Tensor, values: np.ndarray) -> Tensor:
@@ -378,8 +388,3 @@ class TextCategorizer(Head):
     def threshold(self, label: str) -> float:
         """RETURNS (float): Probability from which a label counts as true."""
         return self.cfg.get("thresholds", {}).get(label, self.default_threshold)
-
-
-def _give(backprop: Callable, gradient: Tensor) -> None:
-    """Hand a gradient to a thinc layer."""
-    backprop(torch2xp(gradient.contiguous()))

@@ -34,6 +34,21 @@ class Transitions(nn.Module):
         self.inside = nn.Parameter(torch.zeros(2, 2, n_types))  # from B, I to I, E
         self.end = nn.Parameter(torch.zeros(n))  # of the closing labels
 
+    @torch.no_grad()
+    def with_type(self) -> Transitions:
+        """RETURNS (Transitions): The same with one type more, which is as likely among others as O
+        is."""
+        new = Transitions(self.n_types + 1).to(self.start.device)
+        n = self.n_types
+        # Where the labels of the one with fewer types stand: O, then n of one kind, n of the other.
+        at = [O, *range(1, 1 + n), O, *range(1 + n, 1 + 2 * n), O]
+        new.start.copy_(self.start[at])
+        new.end.copy_(self.end[at])
+        new.between.copy_(self.between[at][:, at])
+        new.inside[:, :, :n] = self.inside
+        new.inside[:, :, n] = self.between[O, O]
+        return new
+
     def log_likelihood(self, logits: Tensor, targets: np.ndarray, lengths: np.ndarray) -> Tensor:
         """Get the probability of all legal sequences that have the known labels.
 

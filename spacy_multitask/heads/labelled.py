@@ -1,0 +1,106 @@
+"""The labels of a head, and more of them for one that is trained."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from ..layers.shim import TorchShim
+from .saving import SavedPipe
+
+# How much less likely than a label of a trained head one that is new to it is, as a logit: so much
+# that in float32 it takes nothing from the others, and so little that it is soon learned.
+BEHIND = 20.0
+
+
+class Labelled(SavedPipe):
+    """A component that chooses from labels, which stand in lists of its `cfg`."""
+
+    cfg: dict[str, Any]
+    _warned: set[str]
+
+    @property
+    def n_out(self) -> int:
+        """RETURNS (int): Number of outputs."""
+        raise NotImplementedError
+
+    @property
+    def label_data(self) -> dict[str, list[str]]:
+        """RETURNS (Dict[str, List[str]]): What `initialize` takes as `labels`."""
+        return {"labels": self.cfg.get("labels", [])}
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return tuple(label for labels in self.label_data.values() for label in labels)
+
+    def add_label(self, label: str) -> int:
+        """Add a label to a trained head. It is not predicted until it has been learned; what the
+        head says of other labels stays what it was.
+
+        RETURNS (int): 1, or 0 if the head has the label.
+        RAISES (ValueError): If the head has not been initialised: its labels are those of the
+            training data.
+        """
+        shim = cast(TorchShim, self.model.shims[0])
+        if not shim.has_module:
+            raise ValueError(
+                f"Labels of {self.name!r} come from the training data. To fix them beforehand, run "
+                "`spacy init labels` or set [initialize.components] labels."
+            )
+        if label in self.own_labels():
+            return 0
+        self.grow(shim, label)
+        self.model.set_dim("nO", self.n_out, force=True)
+        return 1
+
+    def own_labels(self) -> list[str]:
+        """RETURNS (List[str]): The list in `cfg` that `add_label` adds to."""
+        return self.cfg["labels"]
+
+    def grow(self, shim: TorchShim, label: str) -> None:
+        """Add a label to `own_labels`, and outputs for it to the trained layer.
+
+        RAISES (NotImplementedError): If the layer can't grow.
+        """
+        raise NotImplementedError(
+            f"{self.name!r} can't get more labels once it is trained. Add a head of its own for "
+            f"{label!r}, or train this one anew on data with the old labels and the new one."
+        )
+
+    def warn_once(self, kind: str, message: str) -> None:
+        if kind not in self._warned:
+            self._warned.add(kind)
+            warnings.warn(message, stacklevel=3)
+
+    def warn_of_label(self, label: str) -> None:
+        """Say once that there is gold which the head can't take."""
+        self.warn_once(
+            "label",
+            f"There is gold with a label that {self.name!r} did not see when it was initialised: "
+            f"{label!r}. Gold with this label, or with others of that kind, is left out. "
+            f"Before the training, nlp.get_pipe({self.name!r}).add_label adds one.",
+        )
+
+
+@torch.no_grad()
+def with_rows(linear: nn.Linear, place: int, n_new: int, pattern: slice | None) -> nn.Linear:
+    """Make a layer with more outputs.
+
+    place (int): Of the first new one.
+    n_new (int): How many there are.
+    pattern (Optional[slice]): Outputs whose mean, less BEHIND, the new ones give; None if outputs
+        have nothing to do with each other.
+    RETURNS (Linear): All others are what they were.
+    """
+    weight, bias = linear.weight, linear.bias
+    row, start = torch.zeros_like(weight[0]), torch.zeros_like(bias[0])
+    if pattern is not None:
+        row, start = weight[pattern].mean(0), bias[pattern].mean()
+    rows, start = row.expand(n_new, -1), (start - BEHIND).expand(n_new)
+    new = nn.Linear(linear.in_features, linear.out_features + n_new, device=weight.device)
+    new.weight.copy_(torch.cat([weight[:place], rows, weight[place:]]))
+    new.bias.copy_(torch.cat([bias[:place], start, bias[place:]]))
+    return new
