@@ -208,7 +208,7 @@ def kind_of_corpus(name: str, path: str) -> str:
     if len(kinds) != 1:
         raise ValueError(
             f"Task {name!r}: say which head learns from {path}, such as "
-            f'("{kinds[0] if kinds else "tagger"}", "{path}"). '
+            f'("{kinds[0] if kinds else "KIND"}", "{path}"). '
             f"It has gold for {', '.join(kinds) or 'no kind of head'}."
         )
     return kinds[0]

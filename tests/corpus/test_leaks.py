@@ -290,7 +290,7 @@ def test_dropping_keeps_the_old_file_if_it_fails(nlp, tmp_path, monkeypatch):
     (tmp_path / "clean" / "a.spacy").write_bytes(b"old")
     monkeypatch.setattr(os, "replace", fail)
     done = run("--train", f"a={tmp_path}/train.spacy", "--test", f"b={tmp_path}/dev.spacy",
-               "--drop", tmp_path / "clean")  # fmt: skip
+               "--drop", tmp_path / "clean", "--overwrite")  # fmt: skip
     assert done.exit_code == 1 and "disk full" in done.output
     assert [p.read_bytes() for p in (tmp_path / "clean").iterdir()] == [b"old"]
 

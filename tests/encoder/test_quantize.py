@@ -48,7 +48,8 @@ def test_int8_loads_as_any_other_and_holds_the_graph_alone(folders, trained):
     tags = [
         a == b for x, y in zip(ours, theirs, strict=True) for a, b in zip(x[0], y[0], strict=True)
     ]
-    assert sum(tags) > 0.9 * len(tags)
+    # Of words that were not learned some are near a tie.
+    assert sum(tags) > 0.8 * len(tags)
     again = make_int8_copy(nlp)
     assert predictions(again.pipe(TEXTS)) == ours
 

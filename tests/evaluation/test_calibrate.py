@@ -119,7 +119,7 @@ def test_the_command_saves_what_it_fitted(folder):
     loaded = [nlp.get_pipe("ner").temperature(), nlp.get_pipe("tagger").temperature("tags")]
     assert loaded == pytest.approx(temperatures) and 1.0 not in loaded
     again = CliRunner().invoke(app, [*map(str, arguments)])
-    assert again.exit_code == 1 and "out is already there" in again.output
+    assert again.exit_code == 1 and "is already there" in again.output
 
 
 def test_corpora_without_gold_are_refused(trained, tmp_path):
