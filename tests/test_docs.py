@@ -103,7 +103,7 @@ def test_commands_take_these_options(page, line):
         if not flag.startswith("-"):
             takes_more = arguments and arguments[-1].nargs == -1
             assert takes_more or n_arguments < len(arguments), f"{page}: too many arguments, {word}"
-            missing.discard(arguments[n_arguments].opts[0])
+            missing.discard(arguments[min(n_arguments, len(arguments) - 1)].opts[0])
             n_arguments += 1
         elif flag in options:
             missing.discard(options[flag].opts[0])
