@@ -143,7 +143,7 @@ class Composition:
     def sizes(self) -> Sizes:
         """RETURNS (Sizes): What suits the data, the encoder and the device."""
         words = self.words
-        epochs = min(20, max(3, ceil(WORDS_TO_SEE / words)))
+        epochs = passes(words)
         if self.gpu:
             batch_words = min(2000, max(200, words // 200))
         else:
@@ -283,3 +283,8 @@ def _check_needs(components: list[Component], beside: list[HeadKind]) -> None:
                     f"Task {one.task.name!r}: {one.kind.name} need {layer}, which another head has "
                     f"to write: add a task of the kind {either(writers)}."
                 )
+
+
+def passes(words: int) -> int:
+    """RETURNS (int): Passes over so many words that are enough for a training on little data."""
+    return min(20, max(3, ceil(WORDS_TO_SEE / words)))

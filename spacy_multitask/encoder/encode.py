@@ -25,8 +25,10 @@ from .pieces import PieceCache, Pieces
 from .pooling import Pooling
 from .shapes import NO_WORD
 from .tokenizer import special_pieces
+from .traits import Traits, cls_column
 from .windows import Windows, cut_windows, micro_batches
 
+DEFAULT_WINDOW = 512
 NO_WORDS = np.zeros(0, np.uint64)
 # Padded pieces in a micro-batch: what keeps the caches of a CPU, or the units of a GPU, busy. A
 # training batch is small and its docs differ in length, so that smaller groups pad less.
@@ -46,7 +48,7 @@ class EncoderOptions:
     pooling: str
     doc_pooling: str
     layers: list[int] | None
-    window: int
+    window: int | None
     overlap: int
     word_shapes: bool | None
     dropout: float | None
@@ -60,27 +62,18 @@ class Encoder:
 
     network (TransformerNetwork | OnnxNetwork): What gives the pieces their vectors.
     tokenizer (PreTrainedTokenizerBase): Its tokenizer.
-    longest_input (int): Most pieces that the network takes at once, special ones included.
-    style (str): How words are cut into pieces, see `contexts.STYLES`. Heads that were trained on
-        one style predict worse on another, so that it is saved with the weights.
+    traits (Traits): What is known of them.
     RAISES (ValueError): If these are too few for windows that overlap as the options say.
     """
 
-    def __init__(
-        self,
-        network: Network,
-        tokenizer: Any,
-        longest_input: int,
-        options: EncoderOptions,
-        style: str,
-    ):
+    def __init__(self, network: Network, tokenizer: Any, traits: Traits, options: EncoderOptions):
         self.network: Network = network.eval()
         self.tokenizer = tokenizer
-        self.longest_input = longest_input
+        self.traits = traits
         self.options = options
         self.prefix, self.suffix = special_pieces(tokenizer)
         self.pad = int(tokenizer.pad_token_id or 0)
-        limit = min(options.window, longest_input)
+        limit = min(options.window or DEFAULT_WINDOW, traits.longest_input)
         self.capacity = limit - len(self.prefix) - len(self.suffix)
         if self.capacity <= options.overlap:
             raise ValueError(
@@ -88,8 +81,9 @@ class Encoder:
                 f"{options.overlap}. Lower components.transformer.model.overlap."
             )
         self.cache = PieceCache(
-            tokenizer, style=style, max_word_pieces=self.capacity - options.overlap
+            tokenizer, style=traits.pieces, max_word_pieces=self.capacity - options.overlap
         )
+        self.cls = cls_column(tokenizer, self.prefix, self.suffix, causal=traits.causal) or 0
         self.gate = Gate()
         self.words_since_trim = 0
 
@@ -97,10 +91,6 @@ class Encoder:
     def is_quantized(self) -> bool:
         """RETURNS (bool): Whether it holds an int8 graph in place of weights."""
         return isinstance(self.network, OnnxNetwork)
-
-    @property
-    def style(self) -> str:
-        return self.cache.cutter.style
 
     @property
     def width(self) -> int:
@@ -190,6 +180,8 @@ class Encoder:
             windows,
             len(docs),
             n_prefix=len(self.prefix),
+            n_suffix=len(self.suffix),
+            cls=self.cls,
             words=self.options.pooling,
             docs=self.options.doc_pooling,
             width=self.width * (1 + len(layers)),
@@ -234,7 +226,9 @@ class Encoder:
         pooled: Pooling,
     ) -> None:
         """Take all windows through the network, micro-batch by micro-batch, and pool."""
-        groups = list(micro_batches(windows.size, len(self.prefix) + len(self.suffix), budget))
+        n_special = len(self.prefix) + len(self.suffix)
+        pads = self.traits.pads
+        groups = list(micro_batches(windows.size, n_special, budget, pads=pads))
         shapes = np.repeat(pieces.shapes, pieces.counts)
         masks: deque[np.ndarray | None] = deque()
 

@@ -1,104 +1,60 @@
-"""Encoders and files: from a hub or folder, to the files of a saved pipeline and back."""
+"""Encoders and files: to those of a saved pipeline, and back. What is read comes from others."""
 
 from __future__ import annotations
 
 import json
-import tempfile
+import os
+import stat
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import srsly
 import torch
-from torch import nn
 
 from ..layers.network import TransformerNetwork
 from ..layers.onnx import OnnxNetwork
 from ..layers.shim import tensors_from_bytes, tensors_to_bytes
 from ..safe_files import MANIFEST_FILE, check_manifest, last_good, manifest, new_folder
+from . import fingerprint, settings, tokenizer
 from .contexts import STYLES
 from .encode import Encoder, EncoderOptions
-from .shapes import N_SHAPES
-from .tokenizer import is_uncased, load_tokenizer
+from .pretrained import make_network
+from .tokenizer import NO_LENGTH
+from .traits import Traits, longest_input
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
 GRAPH_FILE = "model.int8.onnx"
 GRAPH_CONFIG_FILE = "onnx.json"
-SETTINGS_FILE = "encoder.json"  # what is neither the network's nor the tokenizer's; not in 0.1.0
-
-
-def load_pretrained(name: str, options: EncoderOptions) -> Encoder:
-    """Load weights and tokenizer by name, from a folder or from the hub.
-
-    RAISES (ValueError): If no encoder is named or it can't be loaded.
-    """
-    from transformers import AutoModel
-
-    if not name:
-        raise ValueError(
-            "No encoder is named. Set components.transformer.model.name to a folder or to a "
-            'hub name such as "distilbert-base-uncased".'
-        )
-    try:
-        tokenizer = load_tokenizer(name)
-        transformer = AutoModel.from_pretrained(name, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"Can't load the encoder {name!r}: {error}\nGive a folder that holds "
-            "config.json, model.safetensors and the tokenizer's files, or a hub name."
-        ) from error
-    shapes = is_uncased(tokenizer) if options.word_shapes is None else options.word_shapes
-    style = "text" if options.spaces else "spaced"
-    return _assemble(transformer.float(), tokenizer, options, style, has_shapes=shapes)
-
-
-def _assemble(
-    transformer: Any, tokenizer: Any, options: EncoderOptions, style: str, *, has_shapes: bool
-) -> Encoder:
-    network = TransformerNetwork(
-        transformer, n_shapes=N_SHAPES if has_shapes else 0, layers=options.layers
-    )
-    if options.dropout is not None:
-        for part in network.modules():
-            if isinstance(part, nn.Dropout):
-                part.p = options.dropout
-            elif hasattr(part, "dropout_prob"):  # attention in transformers 4
-                part.dropout_prob = options.dropout  # type: ignore[assignment]
-    if options.gradient_checkpointing:
-        transformer.gradient_checkpointing_enable({"use_reentrant": False})
-    if options.compile:
-        # In place, so that the weights keep their names. No two micro-batches have one shape.
-        network.compile(dynamic=True)
-    return Encoder(network, tokenizer, _longest_input(transformer, tokenizer), options, style)
-
-
-def _longest_input(transformer: Any, tokenizer: Any) -> int:
-    """RETURNS (int): Most pieces that the model takes at once, special ones included."""
-    limits = [512 if tokenizer.model_max_length > 1e6 else tokenizer.model_max_length]
-    positions = getattr(transformer.config, "max_position_embeddings", None)
-    if positions and positions > 0:
-        # RoBERTa counts positions from after the padding id.
-        offset = getattr(getattr(transformer, "embeddings", None), "padding_idx", None)
-        limits.append(positions - (offset + 1 if offset is not None else 0))
-    return min(limits)
+TRAITS_FILE = "encoder.json"  # 0.1.0 had none
+# Nothing else in a folder is read.
+FILES = (
+    MANIFEST_FILE,
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    GRAPH_CONFIG_FILE,
+    GRAPH_FILE,
+    TRAITS_FILE,
+    *tokenizer.TOKENIZER_FILES,
+)
+_MOST_TABLES = 1 << 28  # bytes of what is computed when a model is made, of a small one
+# Most bytes of a file that is read as JSON, but for vocabularies.
+_MOST_JSON = 10_000_000
+_BIG = (WEIGHTS_FILE, GRAPH_FILE, *tokenizer.TOKENIZER_FILES)
 
 
 def to_files(encoder: Encoder) -> dict[str, bytes]:
     """RETURNS (Dict[str, bytes]): File names and contents."""
-    files = {}
-    with tempfile.TemporaryDirectory() as folder:
-        encoder.tokenizer.save_pretrained(folder)
-        for path in sorted(Path(folder).rglob("*")):
-            if path.is_file():
-                files[path.relative_to(folder).as_posix()] = path.read_bytes()
-    files[SETTINGS_FILE] = srsly.json_dumps({"pieces": encoder.style}, indent=2).encode("utf8")
+    files = tokenizer.to_files(encoder.tokenizer)
+    known = {**asdict(encoder.traits), "fingerprint": fingerprint.take(encoder)}
+    files[TRAITS_FILE] = srsly.json_dumps(known, indent=2).encode("utf8")
     network = encoder.network
     if isinstance(network, OnnxNetwork):
         files[GRAPH_CONFIG_FILE] = srsly.json_dumps(network.settings, indent=2).encode("utf8")
         files[GRAPH_FILE] = network.graph
         return files
-    config = network.transformer.config.to_dict()
-    config.pop("_name_or_path", None)  # a path of the machine that trained means nothing later
+    config = settings.from_config(network.config)
     files[CONFIG_FILE] = srsly.json_dumps(config, indent=2, sort_keys=True).encode("utf8")
     with encoder.gate.predicting():
         files[WEIGHTS_FILE] = tensors_to_bytes(network)
@@ -109,7 +65,8 @@ def from_files(files: dict[str, bytes], source: str, options: EncoderOptions) ->
     """Load what `to_files` gave.
 
     source (str): Where the files come from, for error messages.
-    RAISES (ValueError): If a file is missing or damaged.
+    RAISES (ValueError): If a file is missing or damaged, names code to be run or is out of
+        proportion, or if the encoder gives something else here than where it was saved.
     """
     quantized = GRAPH_CONFIG_FILE in files
     config_file, weights_file = (
@@ -118,23 +75,43 @@ def from_files(files: dict[str, bytes], source: str, options: EncoderOptions) ->
     for name in (config_file, weights_file):
         if name not in files:
             raise ValueError(f"{source}: the file {name} is missing. Copy the pipeline again.")
-    settings = _read_json(files, config_file, source)
-    style = _read_json(files, SETTINGS_FILE, source).get("pieces", "split")
-    if style not in STYLES:
-        raise ValueError(
-            f"{source}: {SETTINGS_FILE} says pieces = {style!r}, which this version does not know. "
-            "Update spacy_multitask."
-        )
-    tokenizer = _tokenizer_from_files(
-        {name: data for name, data in files.items() if name != weights_file}, source
-    )
+    config = _read_json(files, config_file, source)
+    known = _read_json(files, TRAITS_FILE, source)
+    words = tokenizer.from_files(files, source)
+    network: TransformerNetwork | OnnxNetwork
     if quantized:
         try:
-            network = OnnxNetwork(files[GRAPH_FILE], **settings)
+            network = OnnxNetwork(files[GRAPH_FILE], **config)
         except (ValueError, TypeError) as error:
             raise ValueError(f"{source}: {GRAPH_FILE} is damaged: {error}") from error
-        return Encoder(network, tokenizer, network.longest_input, options, style)
-    return _from_weights(files[WEIGHTS_FILE], settings, tokenizer, source, options, style)
+        limit = network.longest_input
+    else:
+        network = _from_weights(files[WEIGHTS_FILE], config, source, options)
+        limit = longest_input(network.transformer, words)
+    if not known and words.model_max_length > NO_LENGTH:
+        limit = min(limit, 512)  # what 0.1.0 took where the tokenizer did not say
+    traits = _traits(known, limit, source)
+    encoder = Encoder(network, words, traits, options)
+    if "fingerprint" in known:
+        fingerprint.check(encoder, known["fingerprint"], source)
+    return encoder
+
+
+def _traits(known: dict[str, Any], limit: int, source: str) -> Traits:
+    """RETURNS (Traits): What encoder.json says, or what held of all pipelines of 0.1.0."""
+    if not known:
+        return Traits("split", limit)
+    if known.get("pieces") not in STYLES:
+        raise ValueError(
+            f"{source}: {TRAITS_FILE} says pieces = {known.get('pieces')!r}, which is none of "
+            f"{', '.join(STYLES)}. Update spacy_multitask, or copy the pipeline again."
+        )
+    try:
+        return Traits(
+            known["pieces"], int(known["longest_input"]), bool(known["causal"]), bool(known["pads"])
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{source}: {TRAITS_FILE} is damaged: {error!r}") from error
 
 
 def _read_json(files: dict[str, bytes], name: str, source: str) -> dict[str, Any]:
@@ -149,37 +126,54 @@ def _read_json(files: dict[str, bytes], name: str, source: str) -> dict[str, Any
 
 
 def _from_weights(
-    data: bytes,
-    settings: dict[str, Any],
-    tokenizer: Any,
-    source: str,
-    options: EncoderOptions,
-    style: str,
-) -> Encoder:
-    from transformers import AutoConfig, AutoModel
-
+    data: bytes, values: dict[str, Any], source: str, options: EncoderOptions
+) -> TransformerNetwork:
+    where = f"{source}: {CONFIG_FILE}"
     state = tensors_from_bytes(data, f"{source}: {WEIGHTS_FILE}")
-    config = AutoConfig.for_model(**settings)
-    with torch.random.fork_rng(devices=[]):  # its random start is thrown away at once
-        transformer = AutoModel.from_config(config, trust_remote_code=False)
+    settings.check(values, where, n_tensors=len(state))
+    config = settings.to_config(values, where)
     has_shapes = "shape_embedding.weight" in state
-    encoder = _assemble(transformer.float(), tokenizer, options, style, has_shapes=has_shapes)
+    with torch.random.fork_rng(devices=[]):  # its random start is thrown away at once
+        with torch.device("meta"):  # which takes no memory, whatever the sizes
+            sketch = _make(config, where, options, has_shapes)
+        _check_fits(sketch, state, source)
+        network = _make(config, where, options, has_shapes)
+    network.load_state_dict(state)
+    return network
+
+
+def _make(config: Any, where: str, options: EncoderOptions, has_shapes: bool) -> TransformerNetwork:
+    from transformers import AutoModel
+
     try:
-        encoder.network.load_state_dict(state)
-    except RuntimeError as error:
-        raise ValueError(f"{source}: {WEIGHTS_FILE} does not fit {CONFIG_FILE}: {error}") from error
-    return encoder
+        transformer = AutoModel.from_config(config, trust_remote_code=False)
+    except Exception as error:  # of many kinds: each class has checks of its own
+        text = " ".join(str(error).split())[:300]
+        raise ValueError(f"{where} makes no model: {text}") from error
+    return make_network(transformer, options, has_shapes=has_shapes)
 
 
-def _tokenizer_from_files(files: dict[str, bytes], source: str) -> Any:
-    with tempfile.TemporaryDirectory() as folder:
-        for name, data in files.items():
-            path = Path(folder, name)
-            if not path.resolve().is_relative_to(Path(folder).resolve()):
-                raise ValueError(f"{source}: the file name {name!r} leaves its folder.")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
-        return load_tokenizer(folder, local_files_only=True)
+def _check_fits(network: TransformerNetwork, state: dict[str, torch.Tensor], source: str) -> None:
+    """RAISES (ValueError): If weights are missing, too many or of another shape, or if tables that
+    are computed would be much larger than the weights."""
+    expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    found = {name: tuple(value.shape) for name, value in state.items()}
+    wrong = sorted(
+        name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)
+    )
+    if wrong:
+        name = wrong[0]
+        raise ValueError(
+            f"{source}: {WEIGHTS_FILE} does not fit {CONFIG_FILE}: {name} has shape "
+            f"{found.get(name)} and should have {expected.get(name)}. Copy the pipeline again."
+        )
+    n_bytes = sum(value.nbytes for value in state.values())
+    n_tables = sum(value.nbytes for value in network.buffers())
+    if n_tables > 10 * n_bytes + _MOST_TABLES:
+        raise ValueError(
+            f"{source}: {CONFIG_FILE} calls for tables of {n_tables:,} bytes beside weights of "
+            f"{n_bytes:,}. It is damaged; copy the pipeline again."
+        )
 
 
 def write_folder(files: dict[str, bytes], path: Path) -> None:
@@ -204,11 +198,24 @@ def read_folder(path: Path, component: str) -> tuple[dict[str, bytes], str]:
             f"{folder} is missing: the weights of {component!r} should be there. Copy or "
             "train the pipeline again."
         )
-    files = {
-        file.relative_to(folder).as_posix(): file.read_bytes()
-        for file in sorted(folder.rglob("*"))
-        if file.is_file()
-    }
+    names = os.listdir(folder)
+    follows = MANIFEST_FILE in names
+    files = {name: _read(folder / name, follows) for name in FILES if name in names}
     check_manifest(files, str(folder))
     files.pop(MANIFEST_FILE, None)
     return files, str(folder)
+
+
+def _read(file: Path, follows: bool) -> bytes:
+    """Read a file of a saved encoder.
+
+    follows (bool): Whether links are followed: to files that a manifest vouches for, as in a cache
+        of the hub.
+    RAISES (ValueError): If it is no file, or too large for what it is.
+    """
+    found = file.stat() if follows else file.lstat()
+    if not stat.S_ISREG(found.st_mode):
+        raise ValueError(f"{file} is not a plain file. Copy the pipeline again.")
+    if found.st_size > _MOST_JSON and file.name not in _BIG:
+        raise ValueError(f"{file} has {found.st_size:,} bytes, too many for what it is.")
+    return file.read_bytes()

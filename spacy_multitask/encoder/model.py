@@ -10,7 +10,7 @@ from thinc.types import Floats2d
 
 from ..registering import refuse_quoted_numbers
 from .batch import PackedBatch
-from .encode import EncoderOptions
+from .encode import DEFAULT_WINDOW, EncoderOptions
 from .gradients import backprop
 from .listener import EncoderListener, add_gradient, split_words
 from .pooling import DOC_POOLINGS, POOLINGS
@@ -25,7 +25,7 @@ def build_encoder(
     pooling: str = "first",
     doc_pooling: str = "mean",
     layers: list[int] | None = None,
-    window: int = 512,
+    window: int | None = None,
     overlap: int = 64,
     word_shapes: bool | None = None,
     dropout: float | None = None,
@@ -37,9 +37,11 @@ def build_encoder(
 
     name (str): Folder or hub name of the pretrained encoder.
     pooling (str): Which of a word's pieces give its vector: "first", "last" or "mean".
-    doc_pooling (str): "mean" of a document's pieces, or "cls", the vector of the first special one.
+    doc_pooling (str): "mean" of a document's pieces, or "cls", the vector of the special one that
+        the tokenizer puts there for it.
     layers (Optional[List[int]]): Layers to mix with learned weights; None takes the last.
-    window (int): Most pieces encoded at once, at most what the encoder was made for.
+    window (Optional[int]): Most pieces encoded at once, at most what the encoder was made for;
+        None: 512, or what it was made for if that is less.
     overlap (int): Pieces that neighbouring windows of a long document share, about.
     word_shapes (Optional[bool]): Whether to add an embedding of each word's shape to its pieces'
         input embeddings; None does so for uncased tokenizers.
@@ -60,8 +62,9 @@ def build_encoder(
             raise ValueError(f"{option} = {value!r} is not one of {', '.join(values)}.")
     if dropout is not None and not 0 <= dropout < 1:
         raise ValueError(f"dropout = {dropout} must be at least 0 and less than 1.")
-    if not 0 <= overlap < window:
-        raise ValueError(f"overlap = {overlap} must be at least 0 and less than window = {window}.")
+    most = window or DEFAULT_WINDOW
+    if not 0 <= overlap < most:
+        raise ValueError(f"overlap = {overlap} must be at least 0 and less than window = {most}.")
     options = EncoderOptions(
         pooling=pooling,
         doc_pooling=doc_pooling,

@@ -21,7 +21,8 @@ class Pooling:
     """Collects what the network gives for micro-batches, which come sorted by length.
 
     pieces, windows: Of the whole batch.
-    n_prefix (int): Special pieces before those of a window.
+    n_prefix, n_suffix (int): Special pieces before and after those of a window.
+    cls (int): Column of the special piece that stands for a window; below 0: from its end.
     words, docs (str): One of POOLINGS, of DOC_POOLINGS.
     width (int): Columns of a piece's vector, those of all layers.
     is_train (bool): Whether vectors keep their graph.
@@ -37,6 +38,8 @@ class Pooling:
         n_docs: int,
         *,
         n_prefix: int,
+        n_suffix: int,
+        cls: int,
         words: str,
         docs: str,
         width: int,
@@ -46,6 +49,7 @@ class Pooling:
         keep_words: bool,
     ):
         self.pieces, self.windows, self.n_prefix = pieces, windows, n_prefix
+        self.n_special, self.cls = n_prefix + n_suffix, cls
         self.word_pooling, self.doc_pooling = words, docs
         self.n_words, self.n_docs = len(pieces.counts), n_docs
         self.width, self.device = width, device
@@ -76,7 +80,7 @@ class Pooling:
             where nothing is padded.
         group (ndarray): Which windows these are, shape (n_windows,).
         """
-        self._add_docs(hidden, mask, self.windows.doc[group])
+        self._add_docs(hidden, mask, group)
         rows, vectors = self._words_of(hidden, group)
         if self.is_train:
             self.parts.append(vectors)
@@ -108,10 +112,16 @@ class Pooling:
             place = place + counts - 1
         return rows, flat[torch.from_numpy(place).to(self.device)]
 
-    def _add_docs(self, hidden: Tensor, mask: np.ndarray | None, docs: np.ndarray) -> None:
+    def _add_docs(self, hidden: Tensor, mask: np.ndarray | None, group: np.ndarray) -> None:
+        docs = self.windows.doc[group]
         n_windows, n_columns, _ = hidden.shape
-        if self.doc_pooling == "cls":
-            sums = hidden[:, 0]
+        if self.doc_pooling == "cls" and self.cls >= 0:
+            sums = hidden[:, self.cls]
+            weights = np.ones(n_windows)
+        elif self.doc_pooling == "cls":
+            columns = self.windows.size[group] + self.n_special + self.cls
+            sums = hidden[torch.arange(n_windows), torch.from_numpy(columns)]
+            weights = np.ones(n_windows)
             weights = np.ones(n_windows)
         elif mask is None:
             sums = hidden.sum(1)

@@ -70,7 +70,7 @@ def _try(encoder: Encoder) -> None:
     RAISES (ValueError): If the vectors have another shape, or are no numbers.
     """
     network = encoder.network
-    for n_windows, n_pieces in ((1, min(17, encoder.longest_input)), (4, 5)):
+    for n_windows, n_pieces in ((1, min(17, encoder.traits.longest_input)), (4, 5)):
         ids = torch.ones(n_windows, n_pieces, dtype=torch.long)
         mask = torch.ones_like(ids)
         mask[1:, 3:] = 0

@@ -12,7 +12,8 @@ from ..layers.network import TransformerNetwork
 from ..layers.onnx import OnnxNetwork, export, quantize_graph
 from ..layers.shim import TorchShim
 from .encode import Encoder, EncoderOptions, Network
-from .files import from_files, load_pretrained, to_files
+from .files import from_files, to_files
+from .pretrained import load_pretrained
 
 
 class EncoderShim(TorchShim):
@@ -63,16 +64,12 @@ class EncoderShim(TorchShim):
         quantized = OnnxNetwork(
             quantize_graph(export(network, layers), **options),
             width=encoder.width,
-            longest_input=encoder.longest_input,
+            longest_input=encoder.traits.longest_input,
             n_layers=network.n_layers,
             mixed=network.mixed,
             layers=layers,
         )
-        self._set(
-            Encoder(
-                quantized, encoder.tokenizer, encoder.longest_input, self.options, encoder.style
-            )
-        )
+        self._set(Encoder(quantized, encoder.tokenizer, encoder.traits, self.options))
 
     def differs_from(self, other: EncoderShim) -> bool:
         """RETURNS (bool): Whether the other has other weights; False if that can't be known, as

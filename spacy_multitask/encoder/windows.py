@@ -93,18 +93,24 @@ def _cut_one(
     return rows
 
 
-def micro_batches(sizes: np.ndarray, extra: int, budget: int) -> Iterator[np.ndarray]:
+def micro_batches(
+    sizes: np.ndarray, extra: int, budget: int, *, pads: bool = True
+) -> Iterator[np.ndarray]:
     """Group windows of like size, longest first, under a budget of padded pieces.
 
     sizes (ndarray): Pieces per window, shape (n_windows,).
     extra (int): Special pieces that every window gets besides.
     budget (int): Most padded pieces in a micro-batch; a single window may exceed it.
+    pads (bool): Whether windows of different size may share a micro-batch.
     YIELDS (ndarray): Indices of windows.
     """
     order = np.argsort(-sizes, kind="stable")
+    falling = -sizes[order]
     start = 0
     while start < len(order):
         longest = int(sizes[order[start]]) + extra
         end = start + max(1, budget // longest)
+        if not pads:
+            end = min(end, int(np.searchsorted(falling, falling[start], side="right")))
         yield order[start:end]
         start = end

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from contextlib import nullcontext
+from contextlib import ExitStack
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .attention import TrainingAttention
+from .attention import FittingFill, TrainingAttention, both_ways
 from .dropout import replace_dropout
 
 PRECISIONS = ("float32", "bfloat16", "int8")
@@ -48,6 +48,23 @@ def sees_hidden_states_in_threads() -> bool:
     )
 
 
+def encoder_of(model: Any) -> Any:
+    """RETURNS (PreTrainedModel): The encoder of a model that has a decoder to write text, too; or
+    the model."""
+    # Funnel's decoder only brings vectors back to the length of the text.
+    has_decoder = hasattr(model, "decoder") and model.config.model_type != "funnel"
+    return model.get_encoder() if has_decoder else model
+
+
+def _is_made_causal(config: Any) -> bool:
+    """RETURNS (bool): Whether a model that is to look both ways looks only back in this version of
+    transformers. EmbeddingGemma does so before 4.57."""
+    if config.model_type != "gemma3_text":
+        return False
+    option = "use_bidirectional_attention"
+    return bool(getattr(config, option, False)) and not hasattr(type(config)(), option)
+
+
 class _Columns(torch.autograd.Function):
     """Puts vectors side by side. Those that no head has read get no gradient, in place of zeros:
     with zeros the optimizer would move the layers above by what it remembers, and by decay."""
@@ -73,18 +90,28 @@ class TransformerNetwork(nn.Module):
 
     def __init__(self, transformer: Any, *, n_shapes: int = 0, layers: list[int] | None = None):
         """
-        transformer (PreTrainedModel): A Hugging Face encoder model.
+        transformer (PreTrainedModel): A Hugging Face model. Of one that has an encoder and a
+            decoder, the encoder is taken.
         n_shapes (int): Size of the word shape embedding; 0 leaves it out.
         layers (Optional[List[int]]): Hidden layers to mix with learned weights, 0 being the
             embeddings; None takes the last.
-        RAISES (ValueError): If a layer does not exist.
+        RAISES (ValueError): If a layer does not exist, or word shapes have nothing to be added to.
         """
         super().__init__()
-        # The pooler belongs to the pretraining task; heads have their own.
+        self.config: Any = transformer.config
+        transformer = encoder_of(transformer)
+        # The pooler belongs to the pretraining task; heads have their own. Some models call it
+        # without asking if it is there.
         if getattr(transformer, "pooler", None) is not None:
-            transformer.pooler = None
+            transformer.pooler = nn.Identity()
+        if self.config.model_type == "big_bird":
+            # Its sparse attention is drawn at random, and gone for good after one short text.
+            transformer.set_attention_type("original_full")
+        if getattr(transformer.config, "use_cache", False):
+            transformer.config.use_cache = False  # that is for writing text
         replace_dropout(transformer)
         self.transformer: Any = transformer
+        self.needs_masks = _is_made_causal(transformer.config)
         self.width: int = transformer.config.hidden_size
         self.n_layers: int = transformer.config.num_hidden_layers
         self.mixed = layers is not None
@@ -99,9 +126,23 @@ class TransformerNetwork(nn.Module):
             self.layer_weights = nn.Parameter(torch.zeros(len(layers)))
         self.shape_embedding: nn.Embedding | None = None
         if n_shapes:
-            embedding_width = transformer.get_input_embeddings().embedding_dim
+            embedding = self.input_embeddings
+            if embedding is None:
+                raise ValueError(
+                    "word_shapes = true: this encoder has no input embeddings to add them to. Set "
+                    "it to false."
+                )
+            embedding_width = embedding.embedding_dim
             self.shape_embedding = nn.Embedding(n_shapes, embedding_width)
             nn.init.zeros_(self.shape_embedding.weight)
+
+    @property
+    def input_embeddings(self) -> Any:
+        """RETURNS (Optional[Module]): What gives piece ids vectors; CANINE has no such part."""
+        try:
+            return self.transformer.get_input_embeddings()
+        except NotImplementedError:
+            return None
 
     def place_of(self, layer: int | None) -> int | None:
         """As `place_of`, for this encoder."""
@@ -119,22 +160,38 @@ class TransformerNetwork(nn.Module):
         layers (Tuple[int, ...]): Places of layers to give besides, each in as many columns.
         RETURNS (Tensor): Piece vectors, shape (n_windows, n_pieces, width * (1 + len(layers))).
         """
-        with TrainingAttention() if self.takes_steps(ids.device) else nullcontext():
+        with ExitStack() as modes:
+            if self.takes_steps(ids.device):
+                modes.enter_context(TrainingAttention())
+            if self.config.model_type == "deberta" and torch.is_autocast_enabled(ids.device.type):
+                modes.enter_context(FittingFill())
             return self._encode(ids, shapes, mask, layers)
 
     def _encode(
         self, ids: Tensor, shapes: Tensor, mask: Tensor | None, layers: tuple[int, ...]
     ) -> Tensor:
-        arguments: dict[str, Any] = {"attention_mask": mask}
+        arguments: dict[str, Any] = {}
+        if self.needs_masks:
+            window = self.transformer.config.sliding_window
+            arguments["attention_mask"] = both_ways(ids, mask, window // 2 + 1)
+        elif mask is not None:  # FNet takes none
+            arguments["attention_mask"] = mask
         if self.shape_embedding is None:
             arguments["input_ids"] = ids
         else:
-            embeddings = self.transformer.get_input_embeddings()(ids) + self.shape_embedding(shapes)
+            embeddings = self.input_embeddings(ids) + self.shape_embedding(shapes)
             arguments["inputs_embeds"] = embeddings
         if not self.mixed and not layers:
             return self.transformer(**arguments).last_hidden_state
         output = self.transformer(**arguments, output_hidden_states=True)
-        hidden, main = output.hidden_states, output.last_hidden_state
+        main = output.last_hidden_state
+        # Some versions of some models leave the last norm out of the last of these.
+        hidden = (*output.hidden_states[:-1], main)
+        if len(hidden) != self.n_layers + 1 or any(h.shape != main.shape for h in hidden):
+            raise ValueError(
+                "This encoder does not give a vector per piece for each of its layers. Set "
+                "layers = null of the encoder, and layer = null of the heads' listeners."
+            )
         if self.mixed:
             weights = torch.softmax(self.layer_weights, dim=0)
             main = sum(w * hidden[i] for w, i in zip(weights, self.mix))
@@ -157,7 +214,7 @@ class TransformerNetwork(nn.Module):
 
     def prepare_for_training(self, device: torch.device) -> None:
         """Choose what trains fastest on a device, before a batch is encoded."""
-        embedding = self.transformer.get_input_embeddings()
+        embedding = self.input_embeddings
         if isinstance(embedding, nn.Embedding):
             # A dense gradient is as large as the vocabulary. On a GPU that is read in no time, and
             # compiled code has no sparse ones.

@@ -34,6 +34,13 @@ from tests.encoder.hub_models import (
     xlmr_like,
 )
 
+LLAMA_3_ROPE = {
+    "rope_type": "llama3",
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 8192,
+}
 NO_ENDS = {"bos_token_id": None, "eos_token_id": None}
 FAMILIES = {
     "bert": bert_like("BERT", "BertModel"),
@@ -50,12 +57,14 @@ FAMILIES = {
         "ConvBertModel",
         tokenizer_class="ConvBertTokenizer",
         config={"embedding_size": 16, "head_ratio": 1, "num_groups": 1},
+        pads=False,
     ),
     "mobilebert": bert_like(
         "MobileBERT",
         "MobileBertModel",
         tokenizer_class="MobileBertTokenizer",
         config={"embedding_size": 16, "intra_bottleneck_size": 16, "num_feedforward_networks": 2},
+        pads=False,
     ),
     "squeezebert": bert_like(
         "SqueezeBERT",
@@ -64,7 +73,7 @@ FAMILIES = {
         config={"embedding_size": 32, "q_groups": 2, "k_groups": 2, "v_groups": 2},
     ),
     "layoutlm": bert_like("LayoutLM", "LayoutLMModel", tokenizer_class="LayoutLMTokenizer"),
-    "nomic_bert": bert_like("Nomic BERT", "NomicBertModel", majors=(5,), limit=2048),
+    "nomic_bert": bert_like("Nomic BERT", "NomicBertModel", majors=(5,), limit=2048, said=8192),
     "mpnet": Family(
         "MPNet",
         lambda: hub.word_piece(True, "<pad> [UNK] <s> </s> <mask>"),
@@ -75,7 +84,7 @@ FAMILIES = {
     ),
     "funnel": Family(
         "Funnel",
-        lambda: hub.word_piece(True, "<pad> <unk> <cls> <sep> <mask>"),
+        lambda: hub.word_piece(True, "<pad> <unk> <cls> <sep> <mask> <s> </s>"),
         "FunnelTokenizer",
         {"do_lower_case": True, "model_max_length": 512}
         | {f"{k}_token": f"<{k}>" for k in ("pad", "unk", "cls", "sep", "mask")},
@@ -88,6 +97,7 @@ FAMILIES = {
             "d_head": 16,
             "d_inner": 64,
         },
+        pads=False,
     ),
     "roberta": roberta_like("RoBERTa", "RobertaModel"),
     "longformer": roberta_like(
@@ -135,7 +145,9 @@ FAMILIES = {
         "<bos> $A <eos>",
         tokenizer_class=FAST,
         said=8192,
-        config=dict(pad_token_id=0, cls_token_id=2, sep_token_id=1, **MODERN),
+        config=dict(
+            pad_token_id=0, cls_token_id=2, sep_token_id=1, local_rope_theta=160000.0, **MODERN
+        ),
     ),
     "eurobert": Family(
         "EuroBERT",
@@ -179,7 +191,13 @@ FAMILIES = {
         FAST,
         {"bos_token": "<|begin_of_text|>", "model_max_length": 131072},
         "LlamaModel",
-        dict(max_position_embeddings=131072, **NO_ENDS, **GROUPED),
+        dict(
+            max_position_embeddings=131072,
+            rope_theta=500000.0,
+            rope_scaling=LLAMA_3_ROPE,
+            **NO_ENDS,
+            **GROUPED,
+        ),
         limit=131072,
         causal=True,
     ),
@@ -259,6 +277,7 @@ FAMILIES = {
         SPM_BERT,
         "FNetModel",
         {k: v for k, v in SIZES.items() if k != "num_attention_heads"},
+        pads=False,
     ),
     "canine": Family(
         "CANINE",
@@ -269,5 +288,6 @@ FAMILIES = {
         {"num_hash_buckets": 1000, "upsampling_kernel_size": 4, "local_transformer_stride": 16}
         | dict(max_position_embeddings=2048, **SIZES),
         limit=2048,
+        pads=False,
     ),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +54,11 @@ class Family:
     majors (Tuple[int, ...]): Major versions of transformers that have it.
     refused (str): What the error says that it is refused with; "" if it works.
     needs (str): Package that its tokenizer needs.
-    alone (bool): Whether a doc gets alone what it gets in a batch.
+    pads (bool): Whether padding changes nothing, so that texts of any length share a micro-batch.
     int8 (bool): Whether it can be quantized.
     bfloat16 (bool): Whether it trains in bfloat16.
     causal (bool): Whether it sees only what stands before.
+    examples (str): Models on the hub, for the docs.
     notes (str): For the docs.
     """
 
@@ -71,12 +72,12 @@ class Family:
     majors: tuple[int, ...] = (4, 5)
     refused: str = ""
     needs: str = ""
-    alone: bool = True
+    pads: bool = True
     int8: bool = True
     bfloat16: bool = True
     causal: bool = False
+    examples: str = ""
     notes: str = ""
-    more_files: tuple[str, ...] = field(default=())
 
     @property
     def is_here(self) -> bool:
@@ -132,7 +133,7 @@ def randomize(model: Any) -> None:
 
 def bert_like(title: str, model: str, *, lower: bool = True, **options: Any) -> Family:
     config = {**SIZES, **options.pop("config", {})}
-    special = {"do_lower_case": lower, "model_max_length": 512, **BERT}
+    special = {"do_lower_case": lower, "model_max_length": options.pop("said", 512), **BERT}
     tokenizer_class = options.pop("tokenizer_class", "BertTokenizer")
     return Family(
         title, lambda: hub.word_piece(lower), tokenizer_class, special, model, config, **options
@@ -209,7 +210,7 @@ def qwen_like(title: str, model: str, suffix: str = "") -> Family:
         "Qwen2Tokenizer",
         {"add_prefix_space": False, **special},
         model,
-        dict(bos_token_id=None, max_position_embeddings=32768, **GROUPED),
+        dict(bos_token_id=None, max_position_embeddings=32768, rope_theta=1e6, **GROUPED),
         limit=32768,
         causal=True,
     )
