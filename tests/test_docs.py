@@ -333,3 +333,10 @@ def test_defaults_on_the_page_are_those_of_the_code(kind, name):
     # Other rows are options of the factory.
     others = {} if name != "Encoder" else Language.get_factory_meta("multitask_transformer")
     assert set(found) - set(parameters) <= set(others.default_config if others else ())
+
+
+def test_the_page_of_encoders_lists_the_kinds_that_are_loaded():
+    from spacy_multitask.encoder.settings import TEXT_MODELS
+
+    text = (ROOT / "docs" / "encoders.md").read_text(encoding="utf8")
+    assert set(text.split("```text\n")[1].split("```")[0].split()) == TEXT_MODELS
