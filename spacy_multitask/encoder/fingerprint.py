@@ -38,6 +38,8 @@ def take(encoder: Encoder) -> dict[str, Any]:
         with encoder.gate.training(), torch.no_grad():
             # Not called as a module: that would translate it, if it is to be compiled.
             vectors = network.forward(inputs, torch.zeros_like(inputs), None)[0]
+        if not bool(vectors.isfinite().all()):  # JSON has no such numbers, and they equal nothing
+            return found
         found["scale"] = round(float(vectors.abs().max()), 4)
         found["vectors"] = [
             [round(value, 5) for value in row] for row in vectors[:, :_N_COLUMNS].tolist()
