@@ -19,8 +19,8 @@ def test_a_model_that_compare_keeps_teaches_that_of_all(project, tmp_path, monke
     config["initialize"]["components"]["ner"] = {"teacher": None}
     path = tmp_path / "config.cfg"
     config.to_disk(path)
-    run("compare", path, "--runs", "alone", "--task", "ner", "--models", tmp_path)
-    teacher = tmp_path / "alone-ner-0" / "model-last"
+    run("compare", path, "--runs", "alone", "--task", "ner", "--models", tmp_path / "models")
+    teacher = tmp_path / "models" / "alone-ner-0" / "model-last"
     asked = []
     probs = Teacher.probs
     monkeypatch.setattr(
