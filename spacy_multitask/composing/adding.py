@@ -55,8 +55,9 @@ def add_head(
     text = write(composition, lang=str(nlp.lang), seed=seed, **sizes)
     config = Config().from_str(text, interpolate=False)
     del config["paths"]["encoder"]
-    config["nlp"] = nlp.config["nlp"]
-    config["nlp"].update(pipeline=[*nlp.component_names, task.name], disabled=nlp.disabled)
+    # A copy: whenever the pipeline's config is asked for, it writes its own components into it.
+    names = [*nlp.component_names, task.name]
+    config["nlp"] = {**nlp.config["nlp"], "pipeline": names, "disabled": nlp.disabled}
     sourced: dict[str, Any] = {name: {"source": str(source)} for name in old}
     config["components"] = {**sourced, task.name: config["components"][task.name]}
     # The tokenizer may have rules of its own.

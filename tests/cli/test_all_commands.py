@@ -190,7 +190,8 @@ def test_nothing_that_is_there_is_overwritten_unasked(name, file, tmp_path):
 def test_what_is_there_is_overwritten_if_asked_to(file, tmp_path):
     for part in ("train", "dev"):
         (tmp_path / f"{part}.spacy").write_text("old")
-    two = DocBin(docs=[Doc(spacy.blank("en").vocab, words=["Rain"])] * 2)
+    vocab = spacy.blank("en").vocab
+    two = DocBin(docs=[Doc(vocab, words=[word]) for word in ("Rain", "Snow")])
     two.to_disk(file)
     done = run("split", file, tmp_path / "train.spacy", tmp_path / "dev.spacy", "--overwrite")
     assert done.exit_code == 0, done.output

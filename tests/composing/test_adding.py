@@ -76,7 +76,9 @@ def test_tuning_trains_all_with_the_corpora_of_the_old_heads(project, tmp_path):
     config = load_config(tmp_path / "c.cfg")
     assert config["training"]["frozen_components"] == []
     assert set(config["training"]["score_weights"]) >= {"cats_score", "tag_acc", "ents_f"}
-    nlp = spacy_multitask.train(config, tmp_path / "out")
+    spacy_multitask.train(config, tmp_path / "out")
+    nlp = spacy.load(tmp_path / "out" / "model-last")
+    assert nlp.pipe_names == ["transformer", "pos", "ner", "topic"]
     old = spacy.load(project / "old")
     for name in ("transformer", "pos", "ner"):
         assert not all(map(torch.equal, weights(nlp, name), weights(old, name))), name
