@@ -21,7 +21,7 @@ from torch import Tensor
 from ..plain import plain
 from ..safe_files import new_file
 
-FORMAT = "spacy_multitask.Checkpoint.v1"
+FORMAT = "spacy_multitask.Checkpoint.v2"
 NOTES = "notes"
 
 
