@@ -1,15 +1,18 @@
 """Every shipped config and every registered name."""
 
 import configparser
+import pkgutil
 from importlib import import_module
 from pathlib import Path
 
+import catalogue
 import pytest
 import spacy
 from spacy.training.initialize import init_nlp
 from spacy.training.loop import train
 from spacy.util import load_config, registry
 
+import spacy_multitask
 from spacy_multitask.heads.kinds import all_kinds
 from tests.integration.conftest import write_corpora
 
@@ -64,15 +67,17 @@ def test_registered_names_resolve(group, name, target):
         assert registry.get(kind, name) is not None
 
 
-def test_every_decorated_function_has_an_entry_point():
+def test_every_registered_function_has_an_entry_point():
     """Without one, a pipeline would load only where something else imports the module."""
-    import re
-
-    named = {name for _, name, _ in entry_points()}
-    found = set()
-    for path in (ROOT / "spacy_multitask").rglob("*.py"):
-        pattern = r'@(?:registry\.\w+|Language\.factory|head_factory)\(\s*"([^"]+)"'
-        for name in re.findall(pattern, path.read_text()):
-            assert name in named, f"{name} in {path.name}"
-            found.add(name)
-    assert len(found) > 20
+    for module in pkgutil.walk_packages(spacy_multitask.__path__, "spacy_multitask."):
+        if not module.name.endswith("__main__"):
+            import_module(module.name)
+    # catalogue: (library, registry, name) -> function
+    registered = {
+        key[-1]
+        for key, function in catalogue.REGISTRY.items()
+        if (getattr(function, "__module__", None) or "").startswith("spacy_multitask.")
+    }
+    named = {name for group, name, _ in entry_points() if group != "spacy_cli"}
+    assert registered - named == set()
+    assert named - registered - set(registry.factories.get_all()) == set()
