@@ -75,9 +75,19 @@ def training_examples(nlp: Language, samples: Path) -> list[Example]:
 
 
 def pipeline(
-    encoder: str, examples, *, heads: tuple[str, ...] = HEADS, precision: str = "float32"
+    encoder: str,
+    examples,
+    *,
+    heads: tuple[str, ...] = HEADS,
+    precision: str = "float32",
+    options: dict[str, Any] | None = None,
 ) -> tuple[Language, object]:
-    """RETURNS (Tuple[Language, Optimizer]): A fresh pipeline; `examples(nlp)` gives its gold."""
+    """Make a fresh pipeline.
+
+    examples (Callable): Gives its gold, from the pipeline.
+    options (Optional[Dict[str, Any]]): Of the heads that find spans.
+    RETURNS (Tuple[Language, Optimizer]): The pipeline, initialised.
+    """
     fix_random_seed(0)
     nlp = spacy.blank("en")
     model = {"@architectures": "spacy_multitask.Encoder.v1", "name": encoder}
@@ -86,7 +96,8 @@ def pipeline(
     )
     for i, head in enumerate(heads):
         name = head if head not in nlp.pipe_names else f"{head}{i}"
-        nlp.add_pipe(f"multitask_{head}", name=name)
+        config = options or {} if head in ("chunker", "ner") else {}
+        nlp.add_pipe(f"multitask_{head}", name=name, config=config)
     sgd = make_adamw(learn_rate=1e-4, head_learn_rate=1e-3)
     return nlp, nlp.initialize(lambda: examples(nlp), sgd=sgd)
 

@@ -172,30 +172,49 @@ class EntityRecognizer(SpanHead):
 
     def set_annotations(self, docs: Iterable[Doc], predictions: SpanPredictions) -> None:
         """Write the predicted entities into the docs."""
-        for doc, spans in self.doc_spans(docs, predictions):
-            if self.spans_key is not None:
+        docs = list(docs)
+        if self.spans_key is not None:
+            for doc, spans in self.doc_spans(docs, predictions):
                 set_group(doc, self.spans_key, spans)
-            elif doc.has_annotation(ENT_IOB):
-                blocked = blocked_tokens(doc)
-                taken = {token.i for ent in doc.ents for token in ent}.union(blocked)
-                ents = [
-                    Span(doc, start, end, label=label)
-                    for start, end, label in spans
-                    if taken.isdisjoint(range(start, end))
-                ]
-                doc.set_ents(
-                    filter_spans([*doc.ents, *ents]),
-                    blocked=[doc[i : i + 1] for i in blocked],
-                    default="outside",
-                )
+            return
+        array = self._iob(predictions, sum(map(len, docs)))
+        is_set = [doc.has_annotation(ENT_IOB) for doc in docs]
+        found = list(self.doc_spans(docs, predictions)) if any(is_set) else []
+        for i, (doc, start) in enumerate(zip(docs, predictions.starts.tolist())):
+            if is_set[i]:
+                _add_entities(*found[i])
             elif len(doc):
-                array: Any = np.zeros((len(doc), 2), np.uint64)
-                array[:, 0] = IOB_OUTSIDE
-                for start, end, label in spans:
-                    array[start:end, 0] = IOB_INSIDE
-                    array[start, 0] = IOB_BEGIN
-                    array[start:end, 1] = label
-                doc.from_array([ENT_IOB, ENT_TYPE], array)
+                doc.from_array([ENT_IOB, ENT_TYPE], array[start : start + len(doc)])
+
+    def _iob(self, predictions: SpanPredictions, n_words: int) -> np.ndarray:
+        """RETURNS (ndarray): `ent_iob` and `ent_type` of all words, uint64 (n_words, 2)."""
+        start, end, types = predictions.spans
+        array = np.zeros((n_words, 2), np.uint64)
+        array[:, 0] = IOB_OUTSIDE
+        if len(start):
+            which = np.repeat(np.arange(len(start)), end - start)
+            rows = np.arange(len(which)) - (np.cumsum(end - start) - end)[which]
+            hashes = np.array([self.vocab.strings.add(x) for x in self.cfg["labels"]], np.uint64)
+            array[rows, 0] = IOB_INSIDE
+            array[start, 0] = IOB_BEGIN
+            array[rows, 1] = hashes[types[which]]
+        return array
+
+
+def _add_entities(doc: Doc, spans: list[tuple[int, int, int]]) -> None:
+    """Add entities to those that are there, which are kept; so are blocked tokens."""
+    blocked = blocked_tokens(doc)
+    taken = {token.i for ent in doc.ents for token in ent}.union(blocked)
+    ents = [
+        Span(doc, start, end, label=label)
+        for start, end, label in spans
+        if taken.isdisjoint(range(start, end))
+    ]
+    doc.set_ents(
+        filter_spans([*doc.ents, *ents]),
+        blocked=[doc[i : i + 1] for i in blocked],
+        default="outside",
+    )
 
 
 def blocked_tokens(doc: Doc) -> list[int]:

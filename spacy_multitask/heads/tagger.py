@@ -19,6 +19,7 @@ from ..given import given_docs
 from ..layers.classifier import Classifier
 from ..layers.crf import UNKNOWN
 from ..layers.shim import TorchShim
+from ..layers.transfer import to_device, to_host
 from .architectures import default_model
 from .gold import pack_targets, same_tokens
 from .items import token_items
@@ -188,7 +189,7 @@ class Tagger(TokenHead):
         total: Any = 0.0
         for layer, (rows, targets) in gold.items():
             vectors = batch.word_vectors
-            words = vectors[torch.from_numpy(rows).to(vectors.device)]
+            words = vectors[to_device(vectors.device, rows)[0]]
             logits = module(words)[:, self._columns(layer)]
             total = total + self.cross_entropy(logits, targets, self.cfg[layer])
         return total
@@ -209,7 +210,7 @@ class Tagger(TokenHead):
                 if self.abstain:
                     sure = (own / self.temperature(layer)).softmax(1).amax(1) >= self.abstain
                     best[layer] = best[layer].where(sure, NO_LABEL)
-        found = torch.stack(list(best.values())).cpu().numpy()
+        (found,) = to_host(torch.stack(list(best.values())))
         if batch.blank is not None:
             found[:, batch.blank] = BLANK
         return dict(zip(best, found))
