@@ -11,7 +11,7 @@ def computes_bfloat16(device: str) -> bool:
     """Find out whether matrix products in bfloat16 are worth it.
 
     PyTorch hands them to oneDNN on CPUs with AVX-512. On others it takes a plain loop: a training
-    step of MiniLM took fifteen times as long as in float32.
+    step of MiniLM took ten times as long as in float32.
 
     device (str): "cpu", "cuda" ...
     RETURNS (bool): False if float32 is faster; the first time with a warning.
