@@ -80,13 +80,11 @@ def pipeline(
     *,
     heads: tuple[str, ...] = HEADS,
     precision: str = "float32",
-    options: dict[str, Any] | None = None,
-) -> tuple[Language, object]:
-    """Make a fresh pipeline.
-
-    examples (Callable): Gives its gold, from the pipeline.
-    options (Optional[Dict[str, Any]]): Of the heads that find spans.
-    RETURNS (Tuple[Language, Optimizer]): The pipeline, initialised.
+    options: dict[str, dict] | None = None,
+) -> tuple[Language, Any]:
+    """
+    options (Optional[Dict[str, Dict]]): Options of heads, by head.
+    RETURNS (Tuple[Language, Optimizer]): A fresh pipeline; `examples(nlp)` gives its gold.
     """
     fix_random_seed(0)
     nlp = spacy.blank("en")
@@ -96,8 +94,7 @@ def pipeline(
     )
     for i, head in enumerate(heads):
         name = head if head not in nlp.pipe_names else f"{head}{i}"
-        config = options or {} if head in ("chunker", "ner") else {}
-        nlp.add_pipe(f"multitask_{head}", name=name, config=config)
+        nlp.add_pipe(f"multitask_{head}", name=name, config=(options or {}).get(head, {}))
     sgd = make_adamw(learn_rate=1e-4, head_learn_rate=1e-3)
     return nlp, nlp.initialize(lambda: examples(nlp), sgd=sgd)
 

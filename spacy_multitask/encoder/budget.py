@@ -96,13 +96,3 @@ def retried(run: Callable[[int], Result], wanted: int | None, budget: Budget) ->
             # Outside of this block, as the error holds on to what was computed.
             failure = error.with_traceback(None)
         pieces = budget.halve(pieces, failure)
-
-
-def half_type(precision: str, device: torch.device) -> torch.dtype | None:
-    """RETURNS (Optional[dtype]): What matrix products are computed in; None for float32. Cards
-    without bfloat16 predict in float16, whose range is smaller than that of gradients."""
-    if precision != "bfloat16":
-        return None
-    if device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False):
-        return torch.bfloat16
-    return None if torch.is_grad_enabled() else torch.float16

@@ -16,9 +16,10 @@ from torch import Tensor
 
 from ..layers.network import TransformerNetwork, sees_hidden_states_in_threads
 from ..layers.onnx import Inputs, OnnxNetwork
+from ..layers.precision import half_type
 from ..layers.transfer import is_streaming, to_device
 from .batch import PackedBatch
-from .budget import Budget, half_type, retried
+from .budget import Budget, retried
 from .forks import use_one_thread_if_forked
 from .gate import Gate
 from .heap import MANY_WORDS, give_back_memory

@@ -12,20 +12,14 @@ from spacy.util import filter_spans
 from spacy.vocab import Vocab
 from thinc.api import Model
 
+from ..probabilities import SPANS_KEY
 from .architectures import default_model
-from .gold import same_tokens
+from .gold import SpanTuple, align_spans, gold_group, same_tokens
 from .items import Items, group_items, span_items
 from .kinds import HeadKind, Recipe, Score, Second, register
 from .options import HeadOptions, head_factory
 from .scorers import known_ents
-from .spans import (
-    SpanHead,
-    SpanPredictions,
-    SpanTuple,
-    align_spans,
-    gold_group,
-    set_group,
-)
+from .spans import HashedSpan, SpanHead, SpanPredictions, set_group
 from .tokens import TAUGHT
 
 IOB_INSIDE, IOB_OUTSIDE, IOB_BEGIN = 1, 2, 3  # spaCy's token.ent_iob; 0 is "not known"
@@ -173,17 +167,15 @@ class EntityRecognizer(SpanHead):
     def set_annotations(self, docs: Iterable[Doc], predictions: SpanPredictions) -> None:
         """Write the predicted entities into the docs."""
         docs = list(docs)
-        if self.spans_key is not None:
-            for doc, spans in self.doc_spans(docs, predictions):
-                set_group(doc, self.spans_key, spans)
+        is_new = self.spans_key is None and predictions.probs is None
+        if not is_new or any(
+            doc.has_annotation(ENT_IOB) or SPANS_KEY in doc.user_data for doc in docs
+        ):
+            super().set_annotations(docs, predictions)
             return
         array = self._iob(predictions, sum(map(len, docs)))
-        is_set = [doc.has_annotation(ENT_IOB) for doc in docs]
-        found = list(self.doc_spans(docs, predictions)) if any(is_set) else []
-        for i, (doc, start) in enumerate(zip(docs, predictions.starts.tolist())):
-            if is_set[i]:
-                _add_entities(*found[i])
-            elif len(doc):
+        for doc, start in zip(docs, predictions.starts.tolist()):
+            if len(doc):
                 doc.from_array([ENT_IOB, ENT_TYPE], array[start : start + len(doc)])
 
     def _iob(self, predictions: SpanPredictions, n_words: int) -> np.ndarray:
@@ -200,21 +192,30 @@ class EntityRecognizer(SpanHead):
             array[rows, 1] = hashes[types[which]]
         return array
 
-
-def _add_entities(doc: Doc, spans: list[tuple[int, int, int]]) -> None:
-    """Add entities to those that are there, which are kept; so are blocked tokens."""
-    blocked = blocked_tokens(doc)
-    taken = {token.i for ent in doc.ents for token in ent}.union(blocked)
-    ents = [
-        Span(doc, start, end, label=label)
-        for start, end, label in spans
-        if taken.isdisjoint(range(start, end))
-    ]
-    doc.set_ents(
-        filter_spans([*doc.ents, *ents]),
-        blocked=[doc[i : i + 1] for i in blocked],
-        default="outside",
-    )
+    def write_spans(self, doc: Doc, spans: list[HashedSpan]) -> None:
+        if self.spans_key is not None:
+            set_group(doc, self.spans_key, spans)
+        elif doc.has_annotation(ENT_IOB):
+            blocked = blocked_tokens(doc)
+            taken = {token.i for ent in doc.ents for token in ent}.union(blocked)
+            ents = [
+                Span(doc, start, end, label=label)
+                for start, end, label in spans
+                if taken.isdisjoint(range(start, end))
+            ]
+            doc.set_ents(
+                filter_spans([*doc.ents, *ents]),
+                blocked=[doc[i : i + 1] for i in blocked],
+                default="outside",
+            )
+        elif len(doc):
+            array: Any = np.zeros((len(doc), 2), np.uint64)
+            array[:, 0] = IOB_OUTSIDE
+            for start, end, label in spans:
+                array[start:end, 0] = IOB_INSIDE
+                array[start, 0] = IOB_BEGIN
+                array[start:end, 1] = label
+            doc.from_array([ENT_IOB, ENT_TYPE], array)
 
 
 def blocked_tokens(doc: Doc) -> list[int]:
