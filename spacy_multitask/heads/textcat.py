@@ -4,7 +4,6 @@ from collections.abc import Container, Iterable
 from typing import Any
 
 import numpy as np
-import torch
 from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
@@ -16,6 +15,7 @@ from ..corpus.survey import Survey
 from ..encoder.batch import PackedBatch
 from ..layers.classifier import Classifier
 from ..layers.shim import TorchShim
+from ..layers.transfer import to_device, to_host
 from .architectures import add_linear_logits, copy_of, default_model, give
 from .base import Head
 from .cats import ABSENT, BOTH_TRUE, ROUNDING, TRUE_ALONE, check_choice, check_values
@@ -298,7 +298,7 @@ class TextCategorizer(Head):
         self, module: Classifier, batch: PackedBatch, gold: tuple[np.ndarray, np.ndarray]
     ) -> Tensor:
         rows, values = gold
-        index = torch.from_numpy(rows).to(batch.doc_vectors.device)
+        (index,) = to_device(batch.doc_vectors.device, rows)
         return self._loss_of(module(batch.doc_vectors[index]), values)
 
     def loss_apart(self, docs: list[Doc], gold: tuple[np.ndarray, np.ndarray]) -> Tensor | None:
@@ -313,7 +313,7 @@ class TextCategorizer(Head):
 
     def _loss_of(self, logits: Tensor, values: np.ndarray) -> Tensor:
         device = logits.device
-        targets = torch.from_numpy(values).to(device)
+        (targets,) = to_device(device, values)
         if self.exclusive_classes:
             targets = targets.nan_to_num(0.0)
             targets = targets / targets.sum(1, keepdim=True)
@@ -327,13 +327,15 @@ class TextCategorizer(Head):
             )
             # As torch has it for class indices; for probabilities it would divide by the docs.
             return total / (targets if weight is None else targets * weight).sum()
-        known = ~targets.isnan()
-        smooth = targets[known] * (1 - self.label_smoothing) + self.label_smoothing / 2
+        # By place: with a mask the host would wait to hear how many there are.
+        (known,) = to_device(device, np.flatnonzero(~np.isnan(values)))
+        true = targets.view(-1)[known]
+        smooth = true * (1 - self.label_smoothing) + self.label_smoothing / 2
         weight = self.class_factors(self.cfg["labels"], device)
         if weight is not None:
-            weight = weight.expand_as(targets)[known]
+            weight = weight.expand_as(targets).reshape(-1)[known]
         return nn.functional.binary_cross_entropy_with_logits(
-            logits[known], smooth, pos_weight=weight
+            logits.reshape(-1)[known], smooth, pos_weight=weight
         )
 
     def logits_at(self, docs: list[Doc], gold: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -355,18 +357,24 @@ class TextCategorizer(Head):
     def doc_logits(self, docs: list[Doc]) -> Tensor:
         """RETURNS (Tensor): Logits (n_docs, n_labels)."""
         module = self.module
-        logits = module.project(self.packed(docs).doc_vectors)
+        logits = self.packed(docs).project_docs(id(self.tok2vec), module.project)
         return add_linear_logits(self.model, docs, logits, is_train=False)[0]
 
     def predict(self, docs: Iterable[Doc]) -> np.ndarray:
         """RETURNS (ndarray): Probabilities, float32 (n_docs, n_labels)."""
         logits = self.doc_logits(list(docs)) / self.temperature()
         probs = logits.softmax(1) if self.exclusive_classes else logits.sigmoid()
-        return probs.cpu().numpy()
+        return to_host(probs)[0]
 
     def set_annotations(self, docs: Iterable[Doc], probs: np.ndarray) -> None:
         """Write the probabilities into the docs, in place of older ones of these labels."""
         labels = self.cfg["labels"]
+        if not self.abstain and not np.isnan(probs).any():
+            for doc, row in zip(docs, probs.tolist()):
+                own = dict(zip(labels, row))
+                others = {label: p for label, p in doc.cats.items() if label not in own}
+                doc.cats = {**others, **own} if others else own
+            return
         certain = probs if self.exclusive_classes else np.maximum(probs, 1 - probs)
         for doc, row, sure in zip(docs, probs.tolist(), certain >= self.abstain):
             said = sure if not self.exclusive_classes else [sure.any()] * len(labels)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ..corpus.reader import unannotated
 from ..encoder.batch import PackedBatch, blank_tokens
 from ..encoder.listener import EncoderListener
+from ..layers.transfer import to_device
 from ..progress import progress
 from .base import Head
 from .gold import all_examples
@@ -146,8 +147,8 @@ class TokenHead(Head):
         total: Any = 0.0
         for part, rows in unknown.items():
             columns = self.choices[part]
-            words = vectors[torch.from_numpy(rows).to(vectors.device)]
-            probs = said[places[rows], columns].to(vectors.device)
+            words = vectors[to_device(vectors.device, rows)[0]]
+            (probs,) = to_device(vectors.device, said[places[rows], columns].numpy())
             total = total + nn.functional.cross_entropy(module(words)[:, columns], probs)
         return total * self.teacher_weight
 

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .attention import FittingFill, TrainingAttention, both_ways
+from .attention import FittingFill, KnownPadding, TrainingAttention, both_ways
 from .dropout import replace_dropout
+from .transfer import is_streaming
 
 PRECISIONS = ("float32", "bfloat16", "int8")
 
@@ -163,6 +164,8 @@ class TransformerNetwork(nn.Module):
         with ExitStack() as modes:
             if self.takes_steps(ids.device):
                 modes.enter_context(TrainingAttention())
+            if mask is not None and is_streaming(ids.device) and self._compiled_call_impl is None:
+                modes.enter_context(KnownPadding(mask.shape))
             if self.config.model_type == "deberta" and torch.is_autocast_enabled(ids.device.type):
                 modes.enter_context(FittingFill())
             return self._encode(ids, shapes, mask, layers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,6 +14,8 @@ from safetensors.torch import save as save_tensors
 from thinc.api import Optimizer, get_torch_default_device, torch2xp, xp2torch
 from thinc.shims.shim import Shim
 from torch import nn
+
+from .transfer import as_tensor
 
 
 class TorchShim(Shim):
@@ -30,6 +33,7 @@ class TorchShim(Shim):
     ):
         super().__init__(None, config)
         self._build = build
+        self._copies: dict[str, nn.Module] = {}  # of parts, for `part_on`
         if module is not None:
             self.set_module(module)
 
@@ -56,11 +60,27 @@ class TorchShim(Shim):
 
     def set_module(self, module: nn.Module) -> None:
         self._model = module.to(get_torch_default_device())
+        self.weights_changed()
+
+    def weights_changed(self) -> None:
+        """Forget copies of older weights."""
+        self._copies = {}
+
+    def part_on(self, device: torch.device, name: str) -> Any:
+        """RETURNS (Optional[Module]): A part of the module; a copy of it if it is to work on
+        another device, which is kept until the weights change."""
+        part = getattr(self.module, name)
+        if part is None or next(part.parameters()).device == device:
+            return part
+        if name not in self._copies:
+            self._copies[name] = copy.deepcopy(part).to(device)
+        return self._copies[name]
 
     def copy(self) -> TorchShim:
         """RETURNS (TorchShim): One of its own for optimizers, which keep moments and averages by
         id; thinc's copy would share them."""
         copied = super().copy()
+        copied._copies = {}
         with Shim.global_id_lock:
             Shim.global_id += 1
             copied.id = Shim.global_id
@@ -68,6 +88,7 @@ class TorchShim(Shim):
 
     def finish_update(self, optimizer: Optimizer) -> None:
         """Take one optimizer step with the accumulated gradients, then clear them."""
+        self.weights_changed()
         step_module = getattr(optimizer, "step_module", None)  # of our AdamW
         if step_module is not None:
             step_module(self.id, self.module)
@@ -98,7 +119,8 @@ class TorchShim(Shim):
                 if name in own:
                     backup[name] = parameter.detach().clone()
                     value = own[name]
-                    parameter.copy_(value if torch.is_tensor(value) else xp2torch(value))
+                    parameter.copy_(value if torch.is_tensor(value) else as_tensor(value))
+        self.weights_changed()
         try:
             yield
         finally:
@@ -106,6 +128,7 @@ class TorchShim(Shim):
                 for name, parameter in self.module.named_parameters():
                     if name in backup:
                         parameter.copy_(backup[name])
+            self.weights_changed()
 
     def to_device(self, device_type: str, device_id: int) -> None:
         if self._model is not None:
