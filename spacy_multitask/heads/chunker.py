@@ -10,11 +10,12 @@ from spacy.vocab import Vocab
 from thinc.api import Model
 
 from .architectures import default_model
+from .groups import SpanTuple, gold_group, set_group
 from .items import group_items
 from .kinds import HeadKind, Recipe, Score, register, spans_in
 from .options import HeadOptions, head_factory
-from .spans import SpanHead, SpanPredictions, SpanTuple, gold_group, set_group
-from .tokens import TAUGHT
+from .spans import SpanHead, SpanPredictions
+from .teaching import TAUGHT
 
 KEY = "np"  # of doc.spans, by default
 KIND = register(

@@ -14,19 +14,13 @@ from thinc.api import Model
 
 from .architectures import default_model
 from .gold import same_tokens
+from .groups import SpanTuple, align_spans, gold_group, set_group
 from .items import Items, group_items, span_items
 from .kinds import HeadKind, Recipe, Score, Second, register
 from .options import HeadOptions, head_factory
 from .scorers import known_ents
-from .spans import (
-    SpanHead,
-    SpanPredictions,
-    SpanTuple,
-    align_spans,
-    gold_group,
-    set_group,
-)
-from .tokens import TAUGHT
+from .spans import SpanHead, SpanPredictions
+from .teaching import TAUGHT
 
 IOB_INSIDE, IOB_OUTSIDE, IOB_BEGIN = 1, 2, 3  # spaCy's token.ent_iob; 0 is "not known"
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from spacy.language import Language
-from spacy.tokens import Doc, Span, SpanGroup
+from spacy.tokens import Doc, Span
 from spacy.training import Example
 from spacy.vocab import Vocab
 from thinc.api import Model
@@ -20,14 +20,13 @@ from ..layers import bioes
 from ..layers.classifier import Classifier
 from ..layers.crf import UNKNOWN, Transitions
 from ..layers.shim import TorchShim
-from .gold import pack_targets, same_tokens
+from .base import Head
+from .gold import pack_targets
+from .groups import SpanTuple, over_words, sureness_of
 from .labelled import with_rows
 from .options import HeadOptions
 from .sequences import sequences_of
 from .tokens import TokenHead
-
-# (first token, end token, label)
-SpanTuple = tuple[int, int, str]
 
 
 class SpanPredictions(NamedTuple):
@@ -71,14 +70,7 @@ class SpanHead(TokenHead):
         self.cfg["labels"] = []
 
     def check_pipeline(self, nlp: Language) -> None:
-        key = self.score_options()["spans_key"]
-        for name, pipe in _at_work(nlp) if key is not None else ():
-            if pipe is not self and isinstance(pipe, SpanHead):
-                if pipe.score_options()["spans_key"] == key:
-                    raise ValueError(
-                        f"{name!r} and {self.name!r} both write doc.spans[{key!r}]. Give one of "
-                        "them another spans_key."
-                    )
+        refuse_shared_group(nlp, self)
 
     def check_teachable(self) -> None:
         if self.crf:
@@ -116,8 +108,34 @@ class SpanHead(TokenHead):
     def choices(self) -> dict[str, slice]:
         return {"": slice(0, self.n_out)}
 
-    def rows_with_gold(self, gold: tuple[np.ndarray, np.ndarray]) -> dict[str, np.ndarray]:
-        return {"": gold[0]}
+    def parts_of(
+        self, gold: tuple[np.ndarray, np.ndarray]
+    ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        return {"": gold}
+
+    def lesson(self, example: Example, is_complete: bool) -> np.ndarray | None:
+        probs = super().lesson(example, is_complete)
+        if probs is None:
+            return None
+        if not is_complete:
+            probs[probs[:, bioes.O] == 1] = np.nan
+        for (start, end), sure in self._sureness(example).items():
+            within = probs[start:end]
+            is_span = within[:, bioes.O] == 0
+            within[is_span] *= sure
+            within[is_span, bioes.O] = 1 - sure
+        return probs
+
+    def _sureness(self, example: Example) -> dict[tuple[int, int], float]:
+        """RETURNS (Dict[Tuple[int, int], float]): How probable the spans that a teacher found are,
+        if it says so, by first and end token."""
+        spans = list(self.spans_in_gold(example.reference))
+        sure = sureness_of(example.reference, self.score_options()["spans_key"])
+        return {
+            (aligned.start, aligned.end): p
+            for span, p in zip(spans, sure)
+            for aligned in example.get_aligned_spans_y2x([span])
+        }
 
     @property
     def classes(self) -> list[str]:
@@ -135,15 +153,8 @@ class SpanHead(TokenHead):
             labels.update(span.label_ for span in spans)
             n_cut += sum(map(_has_blank_edge, spans))
         if n_cut:
-            self._warn_of_blanks(f"{n_cut} spans")
+            self.warn_of_blanks(f"{n_cut} spans")
         return {"labels": sorted(labels)}
-
-    def _warn_of_blanks(self, which: str) -> None:
-        self.warn_once(
-            "blanks",
-            f"The training data of {self.name!r} has {which} that begin or end with blanks, such "
-            "as line breaks. It learns the spans without these.",
-        )
 
     def gold(self, examples: list[Example]) -> tuple[np.ndarray, np.ndarray] | None:
         return pack_targets(self._targets(examples))
@@ -163,15 +174,10 @@ class SpanHead(TokenHead):
             yield targets
 
     def _trim(self, spans: list[SpanTuple], blank: np.ndarray) -> list[SpanTuple]:
-        """RETURNS (List[tuple]): Spans over tokens as spans over the words among them; each once,
-        where a span group may have it twice."""
-        before = np.append(0, np.cumsum(~blank)).tolist()  # words before each token
+        """RETURNS (List[tuple]): As `over_words`."""
         if any(start < end and (blank[start] or blank[end - 1]) for start, end, _ in spans):
-            self._warn_of_blanks("spans")
-        # Those of blanks alone are gone; those without tokens are told of elsewhere.
-        left = [span for span in spans if span[0] >= span[1] or not blank[span[0] : span[1]].all()]
-        words = [(before[s], before[e], label) for s, e, label in left]
-        return list(dict.fromkeys(words))
+            self.warn_of_blanks("spans")
+        return over_words(spans, blank)
 
     def _with_spans(
         self, targets: np.ndarray, spans: list[SpanTuple], index: dict[str, int]
@@ -326,6 +332,18 @@ class SpanHead(TokenHead):
             yield doc, [(start[j] - offset, end[j] - offset, labels[j]) for j in which]
 
 
+def refuse_shared_group(nlp: Language, head: Head) -> None:
+    """RAISES (ValueError): If another head writes to the same group of `doc.spans`."""
+    key = head.score_options().get("spans_key")
+    for name, pipe in _at_work(nlp) if key is not None else ():
+        if pipe is not head and isinstance(pipe, Head):
+            if pipe.score_options().get("spans_key") == key:
+                raise ValueError(
+                    f"{name!r} and {head.name!r} both write doc.spans[{key!r}]. Give one of "
+                    "them another spans_key."
+                )
+
+
 def _at_work(nlp: Language) -> list[tuple[str, Any]]:
     """RETURNS (List[tuple]): Components that are not disabled, or only while others learn."""
     frozen = nlp.config.get("training", {}).get("frozen_components", [])
@@ -334,52 +352,5 @@ def _at_work(nlp: Language) -> list[tuple[str, Any]]:
     ]
 
 
-def gold_group(example: Example, spans_key: str) -> tuple[list[SpanTuple], list[int]] | None:
-    """RETURNS (Optional[tuple]): As `SpanHead.gold_spans`, from a span group of the reference."""
-    spans = example.reference.spans.get(spans_key)
-    if spans is None:
-        return None
-    if same_tokens(example):
-        return [(span.start, span.end, span.label_) for span in spans], []
-    return align_spans(example, spans)
-
-
-def set_group(doc: Doc, spans_key: str, spans: list[tuple[int, int, int]]) -> None:
-    """Write (first token, end token, label hash) as the span group of a doc."""
-    doc.spans[spans_key] = SpanGroup(
-        doc,
-        name=spans_key,
-        spans=[Span(doc, start, end, label=label) for start, end, label in spans],
-    )
-
-
-def align_spans(example: Example, spans: Iterable[Span]) -> tuple[list[SpanTuple], list[int]]:
-    """Bring gold spans onto the predicted doc's tokens.
-
-    RETURNS (tuple): The spans that fall on token borders, and the predicted tokens that the others
-        touch: about those nothing is known.
-    """
-    found, unknown = [], set()
-    y2x = example.alignment.y2x
-    for span in spans:
-        tokens = sorted({int(i) for j in range(span.start, span.end) for i in y2x[j]})
-        if not tokens:
-            continue
-        start, end = tokens[0], tokens[-1] + 1
-        covered = example.predicted[start:end]
-        # Blank tokens within are in the span, too: they are aligned with nothing.
-        n_words = sum(not token.is_space or token.i in tokens for token in covered)
-        if n_words == len(tokens) and _letters(covered) == _letters(span):
-            found.append((start, end, span.label_))
-        else:
-            unknown.update(tokens)
-    return found, sorted(unknown)
-
-
 def _has_blank_edge(span: Span) -> bool:
     return len(span) > 0 and (span[0].is_space or span[-1].is_space)
-
-
-def _letters(span: Span) -> str:
-    """RETURNS (str): The text as spaCy aligns it: without blanks and case."""
-    return "".join(span.text.split()).lower()
