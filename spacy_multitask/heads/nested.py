@@ -25,7 +25,7 @@ from .kinds import HeadKind, Recipe, Score, register, spans_in
 from .labelled import with_rows
 from .options import HeadOptions, head_factory
 from .sequences import sequences_of
-from .spans import refuse_shared_group
+from .spans import SpanPredictions, placed_spans, refuse_shared_group
 from .teaching import TAUGHT
 
 KEY = "sc"  # of doc.spans, by default, as spaCy's spancat has it
@@ -105,21 +105,6 @@ class Known(NamedTuple):
     rows: np.ndarray
     lengths: np.ndarray
     band: BandGold
-
-
-class Predicted(NamedTuple):
-    """Spans of a batch.
-
-    spans (Spans): Over the batch's packed rows.
-    probs (ndarray): Their probabilities, shape (n_spans,).
-    first (ndarray): Index of each doc's first span, and the end of the last, shape (n_docs + 1,).
-    starts (ndarray): First row of each doc, shape (n_docs,).
-    """
-
-    spans: Spans
-    probs: np.ndarray
-    first: np.ndarray
-    starts: np.ndarray
 
 
 class SpanFinder(Head):
@@ -209,8 +194,8 @@ class SpanFinder(Head):
     # Training
 
     def gold(self, examples: list[Example]) -> Known | None:
-        found = [(eg.predicted, gold_group(eg, self.spans_key)) for eg in examples]
-        return self.known([(doc, said and (*said, None)) for doc, said in found])
+        found = [gold_group(eg, self.spans_key) for eg in examples]
+        return self.known([(eg.predicted, x and (*x, None)) for eg, x in zip(examples, found)])
 
     def known(
         self, docs: list[tuple[Doc, tuple[list[SpanTuple], list[int], list[float] | None] | None]]
@@ -261,12 +246,7 @@ class SpanFinder(Head):
                 self.warn_of_blanks("spans")
             for start, end, label in over_words([span], blank):
                 if start >= end:
-                    self.warn_once(
-                        "empty",
-                        f"The training data of {self.name!r} has spans without tokens. They are "
-                        "left out.",
-                    )
-                    continue
+                    continue  # it has no tokens
                 if label not in index:
                     self.warn_of_label(label)
                 place = start, end, index.get(label, NOT_KNOWN)
@@ -276,7 +256,7 @@ class SpanFinder(Head):
     def loss(self, module: SpanBand, batch: PackedBatch, gold: Known) -> Tensor:
         """RETURNS (Tensor): Mean loss per word of which something is known, over all spans that
         start with it; a scalar."""
-        weights = self.class_factors(self.cfg["labels"], batch.word_vectors.device)
+        weights = self.class_factors(self.classes, batch.word_vectors.device)
         return self._loss_of(module, batch, gold, weights)
 
     def _loss_of(
@@ -315,8 +295,9 @@ class SpanFinder(Head):
         own = self.cfg.get("thresholds", {}).get(label, self.default_threshold)
         return max(own, self.abstain)
 
-    def predict(self, docs: Iterable[Doc]) -> Predicted:
-        """RETURNS (Predicted): The spans of each doc that reach their thresholds."""
+    def predict(self, docs: Iterable[Doc]) -> tuple[SpanPredictions, np.ndarray]:
+        """RETURNS (Tuple[SpanPredictions, ndarray]): The spans of each doc that reach their
+        thresholds, and their probabilities (n_spans,)."""
         words, batch = self.logits_and_batch(list(docs))
         sequences = sequences_of(batch)
         module: SpanBand = self.module
@@ -332,18 +313,18 @@ class SpanFinder(Head):
             start, end, label, probs = (values[kept] for values in found)
         spans = sequences.to_tokens(Spans(start, end, label))
         borders = np.append(0, batch.ends)
-        return Predicted(spans, probs, np.searchsorted(spans.start, borders), batch.starts)
+        first = np.searchsorted(spans.start, borders)
+        return SpanPredictions(spans, first, batch.starts), probs
 
-    def set_annotations(self, docs: Iterable[Doc], predictions: Predicted) -> None:
+    def set_annotations(
+        self, docs: Iterable[Doc], predictions: tuple[SpanPredictions, np.ndarray]
+    ) -> None:
         """Write the predicted spans into the docs. Their probabilities are in the group's
         `attrs["scores"]`, where spaCy's `spancat` has its scores."""
-        spans, probs, first, starts = predictions
-        hashes = [self.vocab.strings.add(label) for label in self.cfg["labels"]]
-        labels = [hashes[k] for k in spans.type.tolist()]
-        for i, doc in enumerate(docs):
-            at = slice(first[i], first[i + 1])
-            begin, end = ((x[at] - starts[i]).tolist() for x in (spans.start, spans.end))
-            set_group(doc, self.spans_key, list(zip(begin, end, labels[at])), probs[at])
+        found, probs = predictions
+        placed = placed_spans(self.vocab, self.classes, docs, found)
+        for (doc, spans), scores in zip(placed, np.split(probs, found.first[1:-1])):
+            set_group(doc, self.spans_key, spans, scores)
 
     def probs(self, docs: Doc | Iterable[Doc]) -> list[np.ndarray]:
         """RETURNS (List[ndarray]): Per doc, the probability of each label of each span, shape

@@ -321,15 +321,22 @@ class SpanHead(TokenHead):
     def doc_spans(
         self, docs: Iterable[Doc], predictions: SpanPredictions
     ) -> Iterator[tuple[Doc, list[tuple[int, int, int]]]]:
-        """YIELDS (tuple): Each doc with (first token, end token, label hash) of its spans."""
-        hashes = [self.vocab.strings.add(label) for label in self.cfg["labels"]]
-        start = predictions.spans.start.tolist()
-        end = predictions.spans.end.tolist()
-        labels = [hashes[k] for k in predictions.spans.type.tolist()]
-        first = predictions.first.tolist()
-        for i, (doc, offset) in enumerate(zip(docs, predictions.starts.tolist())):
-            which = range(first[i], first[i + 1])
-            yield doc, [(start[j] - offset, end[j] - offset, labels[j]) for j in which]
+        """YIELDS (tuple): As `placed_spans`."""
+        return placed_spans(self.vocab, self.cfg["labels"], docs, predictions)
+
+
+def placed_spans(
+    vocab: Vocab, labels: list[str], docs: Iterable[Doc], predictions: SpanPredictions
+) -> Iterator[tuple[Doc, list[tuple[int, int, int]]]]:
+    """YIELDS (tuple): Each doc with (first token, end token, label hash) of its spans."""
+    hashes = [vocab.strings.add(label) for label in labels]
+    start = predictions.spans.start.tolist()
+    end = predictions.spans.end.tolist()
+    found = [hashes[k] for k in predictions.spans.type.tolist()]
+    first = predictions.first.tolist()
+    for i, (doc, offset) in enumerate(zip(docs, predictions.starts.tolist())):
+        which = range(first[i], first[i + 1])
+        yield doc, [(start[j] - offset, end[j] - offset, found[j]) for j in which]
 
 
 def refuse_shared_group(nlp: Language, head: Head) -> None:
