@@ -3,10 +3,10 @@
 Three corpora. `assets`: the bundled sentences, whose spans are chunks, entities within them, and
 prepositional phrases around them (a PP chunk with the NP behind it). `synthetic`: sentences of
 names within names, made from a seed. `flat`: entities of the samples, for which `overlap = "flat"`
-is compared with `multitask_ner`. All heads listen to the same encoder and see the same batches. Scores
-are strict F on the development part of `assets` and `synthetic`, and on the test part of `flat`, by
-the last weights; nothing was chosen by them. Seconds are those of the updates alone, words per
-second those of prediction with the encoder.
+is compared with `multitask_ner`. All heads listen to the same encoder and see the same batches.
+Scores are strict F on the development part of `assets` and `synthetic`, and on the test part of
+`flat`, by the last weights. Seconds are processor time: of the updates, and for words per second of
+the whole prediction.
 
 Example: python -m benchmarks.spans --seeds 0 --threads 1 --json benchmarks/results/spans.json
 """

@@ -17,15 +17,17 @@ from ..given import given_docs
 from ..layers.band import NOT_KNOWN, BandGold, SpanBand, band_gold, choose, room
 from ..layers.bioes import Spans
 from ..layers.shim import TorchShim
+from ..probabilities import layer_of
 from .architectures import default_model
 from .base import Head
-from .groups import SpanTuple, gold_group, over_words, set_group, sureness_of
+from .gold import SpanTuple, gold_group
+from .groups import over_words, set_group, sureness_of
 from .items import group_items
 from .kinds import HeadKind, Recipe, Score, register, spans_in
 from .labelled import with_rows
 from .options import HeadOptions, head_factory
 from .sequences import sequences_of
-from .spans import SpanPredictions, placed_spans, refuse_shared_group
+from .spans import SpanPredictions, keep_probs, placed_spans, refuse_shared_group
 from .teaching import TAUGHT
 
 KEY = "sc"  # of doc.spans, by default, as spaCy's spancat has it
@@ -295,9 +297,8 @@ class SpanFinder(Head):
         own = self.cfg.get("thresholds", {}).get(label, self.default_threshold)
         return max(own, self.abstain)
 
-    def predict(self, docs: Iterable[Doc]) -> tuple[SpanPredictions, np.ndarray]:
-        """RETURNS (Tuple[SpanPredictions, ndarray]): The spans of each doc that reach their
-        thresholds, and their probabilities (n_spans,)."""
+    def predict(self, docs: Iterable[Doc]) -> SpanPredictions:
+        """RETURNS (SpanPredictions): The spans of each doc that reach their thresholds."""
         words, batch = self.logits_and_batch(list(docs))
         sequences = sequences_of(batch)
         module: SpanBand = self.module
@@ -314,17 +315,15 @@ class SpanFinder(Head):
         spans = sequences.to_tokens(Spans(start, end, label))
         borders = np.append(0, batch.ends)
         first = np.searchsorted(spans.start, borders)
-        return SpanPredictions(spans, first, batch.starts), probs
+        return SpanPredictions(spans, first, batch.starts, probs)
 
-    def set_annotations(
-        self, docs: Iterable[Doc], predictions: tuple[SpanPredictions, np.ndarray]
-    ) -> None:
+    def set_annotations(self, docs: Iterable[Doc], predictions: SpanPredictions) -> None:
         """Write the predicted spans into the docs. Their probabilities are in the group's
         `attrs["scores"]`, where spaCy's `spancat` has its scores."""
-        found, probs = predictions
-        placed = placed_spans(self.vocab, self.classes, docs, found)
-        for (doc, spans), scores in zip(placed, np.split(probs, found.first[1:-1])):
-            set_group(doc, self.spans_key, spans, scores)
+        layer = layer_of(self.spans_key)
+        for doc, spans, probs in placed_spans(self, docs, predictions):
+            set_group(doc, self.spans_key, spans, probs)
+            keep_probs(doc, layer, spans, probs if self.writes_probs else None)
 
     def probs(self, docs: Doc | Iterable[Doc]) -> list[np.ndarray]:
         """RETURNS (List[ndarray]): Per doc, the probability of each label of each span, shape

@@ -41,6 +41,7 @@ def _values(doc: Doc) -> list[Any]:
         value
         for key, value in data
         if isinstance(key, tuple) and key[0] == PREFIX and key[2] is not None
+        if not key[1].endswith("_prob")
         if isinstance(value, str | bool | list | tuple | dict) and value != ""
     ]
 
@@ -183,7 +184,9 @@ class SpanClassifier(Head):
                 f"attribute = {attribute!r} of {name!r} is computed by a function, so that nothing "
                 "can be written to it. Choose another name."
             )
-        self.attribute = attribute
+        self.attribute, self.prob = attribute, f"{attribute}_prob"
+        if not Span.has_extension(self.prob):
+            Span.set_extension(self.prob, default=None)
         self.spans_key = spans_key
         self.exclusive_classes = exclusive_classes
         self.default_threshold = threshold
@@ -328,10 +331,13 @@ class SpanClassifier(Head):
         return self.predict(given_docs(docs, "probs"))
 
     def set_annotations(self, docs: Iterable[Doc], predictions: list[np.ndarray]) -> None:
-        """Write the predicted labels to the attributes of the spans."""
+        """Write the predicted labels to the attributes of the spans, and if it is asked for the
+        probabilities to `span._.NAME_prob`: of several labels that may be true that of each."""
         for doc, probs in zip(docs, predictions):
             for span, row in zip(self.spans_of(doc), probs):
                 span._.set(self.attribute, self._value(row))
+                sure = row.max() if self.exclusive_classes else row
+                span._.set(self.prob, sure.tolist() if self.writes_probs else None)
 
     def _value(self, probs: np.ndarray) -> str | bool | list[str] | None:
         """RETURNS (Union[str, bool, List[str], None]): What is written for these probabilities,

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from spacy.attrs import IDX, LENGTH
 from spacy.language import Language
 from spacy.tokens import Doc, Span
 from spacy.training import Example
@@ -20,9 +21,10 @@ from ..layers import bioes
 from ..layers.classifier import Classifier
 from ..layers.crf import UNKNOWN, Transitions
 from ..layers.shim import TorchShim
+from ..probabilities import layer_of, set_span_probs
 from .base import Head
-from .gold import pack_targets
-from .groups import SpanTuple, over_words, sureness_of
+from .gold import SpanTuple, pack_targets
+from .groups import HashedSpan, over_words, sureness_of
 from .labelled import with_rows
 from .options import HeadOptions
 from .sequences import sequences_of
@@ -35,11 +37,14 @@ class SpanPredictions(NamedTuple):
     spans (bioes.Spans): Over the batch's packed rows.
     first (ndarray): Index of each doc's first span, and the end of the last, shape (n_docs + 1,).
     starts (ndarray): First row of each doc, shape (n_docs,).
+    probs (Optional[ndarray]): Probability of each span, that of its least probable word, float32
+        (n_spans,); None if it is not asked for.
     """
 
     spans: bioes.Spans
     first: np.ndarray
     starts: np.ndarray
+    probs: np.ndarray | None
 
 
 class SpanHead(TokenHead):
@@ -88,6 +93,10 @@ class SpanHead(TokenHead):
     def gold_spans(self, example: Example) -> tuple[list[SpanTuple], list[int]] | None:
         """RETURNS (Optional[tuple]): Spans over the predicted doc's tokens, and tokens about which
         nothing is known; None if the doc has no gold at all."""
+        raise NotImplementedError
+
+    def write_spans(self, doc: Doc, spans: list[HashedSpan]) -> None:
+        """Write predicted spans into a doc."""
         raise NotImplementedError
 
     # Training
@@ -246,12 +255,15 @@ class SpanHead(TokenHead):
         sequences = sequences_of(batch, by_sentence=not self.cross_sentences)
         labels = self._decode(sequences.of_words(logits), sequences.lengths)
         spans = bioes.read_spans(labels)
-        if self.abstain:
-            probs = sequences.of_words(self.probs_of(logits, batch)).cpu().numpy()
-            spans = self._sure_spans(spans, probs, labels)
+        probs = None
+        if self.abstain or self.writes_probs:
+            probs = _least(spans, sequences.of_words(self.probs_of(logits, batch)), labels)
+        if probs is not None and self.abstain:
+            sure = probs >= self.abstain
+            spans, probs = bioes.Spans(*(values[sure] for values in spans)), probs[sure]
         spans = sequences.to_tokens(spans)
-        borders = np.append(0, batch.ends)
-        return SpanPredictions(spans, np.searchsorted(spans.start, borders), batch.starts)
+        first = np.searchsorted(spans.start, np.append(0, batch.ends))
+        return SpanPredictions(spans, first, batch.starts, probs if self.writes_probs else None)
 
     def _decode(self, logits: Tensor, lengths: np.ndarray) -> np.ndarray:
         """RETURNS (ndarray): The best legal labels of words, int64 (n_words,).
@@ -266,16 +278,6 @@ class SpanHead(TokenHead):
         if len(labels) and bioes.illegal(labels, starts).any():
             labels = bioes.decode(logits.cpu().numpy(), labels, lengths)
         return labels
-
-    def _sure_spans(self, spans: bioes.Spans, probs: np.ndarray, labels: np.ndarray) -> bioes.Spans:
-        """RETURNS (Spans): Those whose least probable token reaches `abstain`."""
-        if not len(spans.start):
-            return spans
-        # One more, since a span may end after the last token.
-        probs = np.append(probs[np.arange(len(labels)), labels], 1.0)
-        borders = np.stack([spans.start, spans.end], axis=1).ravel()
-        sure = np.minimum.reduceat(probs, borders)[::2] >= self.abstain
-        return bioes.Spans(*(values[sure] for values in spans))
 
     def probs(self, docs: Doc | Iterable[Doc]) -> list[np.ndarray]:
         """RETURNS (List[ndarray]): Per doc, the probability of each BIOES label of each token,
@@ -318,25 +320,57 @@ class SpanHead(TokenHead):
         logits = self.logits_of_words(*self.logits_and_batch(docs))
         return {"": (logits.cpu().numpy()[rows], targets)}
 
-    def doc_spans(
-        self, docs: Iterable[Doc], predictions: SpanPredictions
-    ) -> Iterator[tuple[Doc, list[tuple[int, int, int]]]]:
-        """YIELDS (tuple): As `placed_spans`."""
-        return placed_spans(self.vocab, self.cfg["labels"], docs, predictions)
+    def set_annotations(self, docs: Iterable[Doc], predictions: SpanPredictions) -> None:
+        """Write the predicted spans into the docs."""
+        layer = layer_of(self.score_options()["spans_key"])
+        for doc, spans, probs in placed_spans(self, docs, predictions):
+            self.write_spans(doc, spans)
+            keep_probs(doc, layer, spans, probs)
 
 
 def placed_spans(
-    vocab: Vocab, labels: list[str], docs: Iterable[Doc], predictions: SpanPredictions
-) -> Iterator[tuple[Doc, list[tuple[int, int, int]]]]:
-    """YIELDS (tuple): Each doc with (first token, end token, label hash) of its spans."""
-    hashes = [vocab.strings.add(label) for label in labels]
+    head: Head, docs: Iterable[Doc], predictions: SpanPredictions
+) -> Iterator[tuple[Doc, list[HashedSpan], np.ndarray | None]]:
+    """YIELDS (tuple): Each doc with its spans, and their probabilities if there are some."""
+    hashes = [head.vocab.strings.add(label) for label in head.cfg["labels"]]
     start = predictions.spans.start.tolist()
     end = predictions.spans.end.tolist()
-    found = [hashes[k] for k in predictions.spans.type.tolist()]
+    labels = [hashes[k] for k in predictions.spans.type.tolist()]
     first = predictions.first.tolist()
     for i, (doc, offset) in enumerate(zip(docs, predictions.starts.tolist())):
         which = range(first[i], first[i + 1])
-        yield doc, [(start[j] - offset, end[j] - offset, found[j]) for j in which]
+        spans = [(start[j] - offset, end[j] - offset, labels[j]) for j in which]
+        probs = predictions.probs
+        yield doc, spans, None if probs is None else probs[which.start : which.stop]
+
+
+def keep_probs(doc: Doc, layer: str, spans: list[HashedSpan], probs: np.ndarray | None) -> None:
+    """Keep how sure a head is of spans for `span._.prob`; None forgets those of an earlier
+    prediction."""
+    found = None
+    if probs is not None:
+        starts, lengths = doc.to_array([IDX, LENGTH]).astype(np.int64).T.tolist()
+        strings = doc.vocab.strings
+        found = [
+            (starts[first], starts[end - 1] + lengths[end - 1], strings[label], prob)
+            for (first, end, label), prob in zip(spans, probs.tolist())
+        ]
+    set_span_probs(doc, layer, found)
+
+
+def _least(spans: bioes.Spans, probs: Tensor, labels: np.ndarray) -> np.ndarray:
+    """
+    probs (Tensor): Of all labels of words, shape (n_words, n_labels).
+    labels (ndarray): Of words, shape (n_words,).
+    RETURNS (ndarray): Probability of the least probable word of each span, float32 (n_spans,).
+    """
+    if not len(spans.start):
+        return np.zeros(0, np.float32)
+    own = probs.gather(1, torch.from_numpy(labels).to(probs.device)[:, None])[:, 0]
+    # One more, since a span may end after the last word.
+    of_words = np.append(own.cpu().numpy(), np.float32(1.0))
+    borders = np.stack([spans.start, spans.end], axis=1).ravel()
+    return np.minimum.reduceat(of_words, borders)[::2]
 
 
 def refuse_shared_group(nlp: Language, head: Head) -> None:
