@@ -94,19 +94,19 @@ def changes_from(own: Scored, other: Scored, name: str) -> dict[str, dict[str, A
             continue
         change = 100 * (value - before)
         pairs = [
-            (own, old)
+            (new, old)
             for eg, other_eg in zip(examples, others, strict=True)
-            if (own := count_correct(eg, score, owners[score])) is not None
+            if (new := count_correct(eg, score, owners[score])) is not None
             and (old := count_correct(other_eg, score, other_owners[score])) is not None
         ]
         kind, words = "same", f"points against {name}"
-        if pairs:
+        if not change:
+            words += ": the same"
+        elif pairs:
             mine, theirs = (np.array(side) for side in zip(*pairs))
             difference = paired_difference(mine, theirs)
             limits = f"{100 * difference.low:+.1f} to {100 * difference.high:+.1f}"
-            if not change:
-                words = f"points against {name}: the same"
-            elif difference.p < CHANCE:
+            if difference.p < CHANCE:
                 kind = "up" if difference.value > 0 else "down"
                 words += f" ({limits}): {'better' if kind == 'up' else 'worse'}"
             else:

@@ -92,7 +92,7 @@ def _what(task: TaskPairs, gold: str, own: str, n: int, of_label: int) -> str:
     if own == NOTHING:
         return f"{gold} is missed: {share}."
     if gold == own:
-        what = "word as its head" if task.named.score.name == "dep_las" else "first or last word"
+        what = "word as its head" if task.named.score.unit == "word" else "first or last word"
         return f"{gold} gets the wrong {what}: {share}."
     return f"{gold} is taken for {own}: {share}."
 

@@ -20,7 +20,7 @@ def browse(page: Path, folder: Path, *arguments: str) -> subprocess.CompletedPro
     return subprocess.run(
         [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
          "--no-first-run", "--disable-background-networking", "--disable-component-update",
-         "--disable-sync", "--disable-dev-shm-usage", f"--user-data-dir={folder / 'profile'}",
+         "--disable-sync", "--hide-scrollbars", "--disable-dev-shm-usage", f"--user-data-dir={folder / 'profile'}",
          "--enable-logging=stderr", "--virtual-time-budget=3000", *arguments, page.as_uri()],
         capture_output=True, text=True, timeout=180, check=False,
     )  # fmt: skip
@@ -71,7 +71,7 @@ def test_plots_filters_and_links_work(page, tmp_path):
       link.click();
       const filter = JSON.parse(link.dataset.filter);
       const some = document.querySelectorAll(".passage").length;
-      const rows = [...document.querySelectorAll(".passage tbody tr")].map((row) => row.cells[0].textContent);
+      const rows = [...document.querySelectorAll(".passage tbody th")].map((th) => th.textContent);
       const marked = document.querySelectorAll(".passage mark").length;
       get("find-all").click();
       get("find").value = "no such word";
@@ -82,7 +82,8 @@ def test_plots_filters_and_links_work(page, tmp_path):
       const labels = get("label-count").textContent;
       const heading = get("label-table").tHead.rows[0].cells[3];
       heading.firstChild.click();
-      const sorted = [...get("label-table").tBodies[0].rows].map((row) => Number(row.cells[3].textContent));
+      const cells = [...get("label-table").tBodies[0].rows].map((row) => row.cells[3]);
+      const sorted = cells.map((cell) => Number(cell.textContent));
       tell({plots, all, some, rows, filter, marked, none, labels, sorted,
             order: heading.getAttribute("aria-sort"), focus: document.activeElement.id});
     """
@@ -107,7 +108,8 @@ f.addEventListener("load", () => {
   p.id = "answer";
   const wide = [...d.querySelectorAll("body *")].filter((e) => !e.closest(".scroll, .skip, .plot")
     && e.getBoundingClientRect().right > 391).map((e) => e.tagName + "." + e.className);
-  p.textContent = JSON.stringify([d.documentElement.scrollWidth, d.documentElement.clientWidth, wide]);
+  const root = d.documentElement;
+  p.textContent = JSON.stringify([root.scrollWidth, root.clientWidth, wide]);
   document.body.append(p);
 });
 </script></body></html>"""
@@ -128,7 +130,8 @@ def test_axe_has_no_serious_findings(page, tmp_path, scheme):
         Path(AXE).read_text(encoding="utf8").replace("</script", "<\\/script")
         + ";for (const d of document.querySelectorAll('details')) d.open = true;"
         "axe.run().then((r) => tell(r.violations.map((v) => [v.impact, v.id, v.nodes.length,"
-        " v.nodes[0].html.slice(0, 200), v.nodes[0].failureSummary])), (e) => tell([['critical', String(e)]]));"
+        " v.nodes[0].html.slice(0, 200), v.nodes[0].failureSummary])),"
+        " (e) => tell([['critical', String(e)]]));"
     )
     number = {"dark": 0, "light": 1}[scheme]
     done = browse(with_script(page, tmp_path / "page.html", script), tmp_path, "--dump-dom",

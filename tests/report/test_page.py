@@ -12,6 +12,7 @@ from spacy.training import Example
 
 from spacy_multitask.evaluation.mistakes import TaskPairs, find_pairs
 from spacy_multitask.heads.kinds import score_named
+from spacy_multitask.report.cards import changes_from
 from spacy_multitask.report.curves import sparkline, training_curves
 from spacy_multitask.report.mistakes import PASSAGE_WORDS, choose, matrix, passages_of
 from spacy_multitask.report.page import PARTS
@@ -62,7 +63,7 @@ def test_strings_from_data_are_escaped(page):
     assert Tags(page).found.count("script") == 3, "its data, uPlot and its own"
     assert "&lt;script&gt;" in page
     data = data_of(page)
-    assert any(EVIL in passage["w"] for passage in data["passages"])
+    assert any(EVIL in "".join(passage["w"]) for passage in data["passages"])
     assert any(EVIL in mistake[1:3] for passage in data["passages"] for mistake in passage["m"])
 
 
@@ -213,6 +214,25 @@ def test_each_confusion_has_passages_when_there_is_no_room_for_all():
     chosen = choose([*common, rare], budget=1500)
     assert chosen[-1] is rare and 3 < len(chosen) < 20
     assert len(choose([*common, rare])) == 51
+
+
+def test_a_change_that_may_be_chance_is_told_from_a_gain():
+    vocab = spacy.blank("en").vocab
+    words = ["a"] * 3
+    gold = entities(vocab, words, (0, 1, "PER"))
+    right = Example(entities(vocab, words, (0, 1, "PER")), gold)
+    wrong = Example(entities(vocab, words, (1, 2, "PER")), gold)
+
+    def scored(n_right):
+        owners = {"ents_f": None}
+        return [right] * n_right + [wrong] * (20 - n_right), owners, {"ents_f": n_right / 20}
+
+    for n, kind, words in ((19, "up", "better"), (3, "down", "worse"), (12, "same", "chance")):
+        found = changes_from(scored(n), scored(11), "old")["ents_f"]
+        assert found["kind"] == kind and words in found["words"] and "old" in found["words"]
+        assert found["value"] == f"{5 * (n - 11):+.1f}" and found["other"] == 11 / 20
+    same = changes_from(scored(11), scored(11), "old")["ents_f"]
+    assert same["words"] == "points against old: the same"
 
 
 def pairs_of(**counts):
