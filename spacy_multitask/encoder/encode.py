@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..layers.network import TransformerNetwork, sees_hidden_states_in_threads
 from ..layers.onnx import Inputs, OnnxNetwork
+from ..layers.precision import computes_bfloat16
 from .batch import PackedBatch
 from .forks import use_one_thread_if_forked
 from .gate import Gate
@@ -259,10 +260,10 @@ class Encoder:
         if isinstance(network, OnnxNetwork):
             yield from network.forward_all(inputs, n_inputs)
             return
+        device = self.device.type
+        is_half = precision == "bfloat16" and computes_bfloat16(device)
         for values in inputs:
-            with torch.autocast(
-                self.device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"
-            ):
+            with torch.autocast(device, dtype=torch.bfloat16, enabled=is_half):
                 hidden = network(*values, layers)
             yield hidden.float()
 

@@ -55,6 +55,8 @@ class Head(Labelled):
         self.label_smoothing = options.label_smoothing
         self.class_weights = options.class_weights or {}
         self.abstain = options.abstain
+        # Not `probs`, which asks heads of words for all of them.
+        self.writes_probs = options.probs
         self.corpora = None if options.corpora is None else frozenset(options.corpora)
         self.scorer = options.scorer
         self.cfg: dict[str, Any] = {}

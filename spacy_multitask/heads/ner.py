@@ -13,19 +13,12 @@ from spacy.vocab import Vocab
 from thinc.api import Model
 
 from .architectures import default_model
-from .gold import same_tokens
+from .gold import SpanTuple, align_spans, gold_group, same_tokens
 from .items import Items, group_items, span_items
 from .kinds import HeadKind, Recipe, Score, Second, register
 from .options import HeadOptions, head_factory
 from .scorers import known_ents
-from .spans import (
-    SpanHead,
-    SpanPredictions,
-    SpanTuple,
-    align_spans,
-    gold_group,
-    set_group,
-)
+from .spans import HashedSpan, SpanHead, set_group
 from .tokens import TAUGHT
 
 IOB_INSIDE, IOB_OUTSIDE, IOB_BEGIN = 1, 2, 3  # spaCy's token.ent_iob; 0 is "not known"
@@ -173,32 +166,30 @@ class EntityRecognizer(SpanHead):
         unknown.extend(int(i) for j in missing for i in y2x[int(j)])
         return spans, unknown
 
-    def set_annotations(self, docs: Iterable[Doc], predictions: SpanPredictions) -> None:
-        """Write the predicted entities into the docs."""
-        for doc, spans in self.doc_spans(docs, predictions):
-            if self.spans_key is not None:
-                set_group(doc, self.spans_key, spans)
-            elif doc.has_annotation(ENT_IOB):
-                blocked = blocked_tokens(doc)
-                taken = {token.i for ent in doc.ents for token in ent}.union(blocked)
-                ents = [
-                    Span(doc, start, end, label=label)
-                    for start, end, label in spans
-                    if taken.isdisjoint(range(start, end))
-                ]
-                doc.set_ents(
-                    filter_spans([*doc.ents, *ents]),
-                    blocked=[doc[i : i + 1] for i in blocked],
-                    default="outside",
-                )
-            elif len(doc):
-                array: Any = np.zeros((len(doc), 2), np.uint64)
-                array[:, 0] = IOB_OUTSIDE
-                for start, end, label in spans:
-                    array[start:end, 0] = IOB_INSIDE
-                    array[start, 0] = IOB_BEGIN
-                    array[start:end, 1] = label
-                doc.from_array([ENT_IOB, ENT_TYPE], array)
+    def write_spans(self, doc: Doc, spans: list[HashedSpan]) -> None:
+        if self.spans_key is not None:
+            set_group(doc, self.spans_key, spans)
+        elif doc.has_annotation(ENT_IOB):
+            blocked = blocked_tokens(doc)
+            taken = {token.i for ent in doc.ents for token in ent}.union(blocked)
+            ents = [
+                Span(doc, start, end, label=label)
+                for start, end, label in spans
+                if taken.isdisjoint(range(start, end))
+            ]
+            doc.set_ents(
+                filter_spans([*doc.ents, *ents]),
+                blocked=[doc[i : i + 1] for i in blocked],
+                default="outside",
+            )
+        elif len(doc):
+            array: Any = np.zeros((len(doc), 2), np.uint64)
+            array[:, 0] = IOB_OUTSIDE
+            for start, end, label in spans:
+                array[start:end, 0] = IOB_INSIDE
+                array[start, 0] = IOB_BEGIN
+                array[start:end, 1] = label
+            doc.from_array([ENT_IOB, ENT_TYPE], array)
 
 
 def blocked_tokens(doc: Doc) -> list[int]:

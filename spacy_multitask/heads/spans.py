@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from spacy.attrs import IDX, LENGTH
 from spacy.language import Language
 from spacy.tokens import Doc, Span, SpanGroup
 from spacy.training import Example
@@ -20,14 +21,15 @@ from ..layers import bioes
 from ..layers.classifier import Classifier
 from ..layers.crf import UNKNOWN, Transitions
 from ..layers.shim import TorchShim
-from .gold import pack_targets, same_tokens
+from ..probabilities import layer_of, set_span_probs
+from .gold import SpanTuple, pack_targets
 from .labelled import with_rows
 from .options import HeadOptions
 from .sequences import sequences_of
 from .tokens import TokenHead
 
-# (first token, end token, label)
-SpanTuple = tuple[int, int, str]
+# (first token, end token, hash of the label)
+HashedSpan = tuple[int, int, int]
 
 
 class SpanPredictions(NamedTuple):
@@ -36,11 +38,14 @@ class SpanPredictions(NamedTuple):
     spans (bioes.Spans): Over the batch's packed rows.
     first (ndarray): Index of each doc's first span, and the end of the last, shape (n_docs + 1,).
     starts (ndarray): First row of each doc, shape (n_docs,).
+    probs (Optional[ndarray]): Probability of each span, that of its least probable word, float32
+        (n_spans,); None if it is not asked for.
     """
 
     spans: bioes.Spans
     first: np.ndarray
     starts: np.ndarray
+    probs: np.ndarray | None
 
 
 class SpanHead(TokenHead):
@@ -96,6 +101,10 @@ class SpanHead(TokenHead):
     def gold_spans(self, example: Example) -> tuple[list[SpanTuple], list[int]] | None:
         """RETURNS (Optional[tuple]): Spans over the predicted doc's tokens, and tokens about which
         nothing is known; None if the doc has no gold at all."""
+        raise NotImplementedError
+
+    def write_spans(self, doc: Doc, spans: list[HashedSpan]) -> None:
+        """Write predicted spans into a doc."""
         raise NotImplementedError
 
     # Training
@@ -240,12 +249,15 @@ class SpanHead(TokenHead):
         sequences = sequences_of(batch, by_sentence=not self.cross_sentences)
         labels = self._decode(sequences.of_words(logits), sequences.lengths)
         spans = bioes.read_spans(labels)
-        if self.abstain:
-            probs = sequences.of_words(self.probs_of(logits, batch)).cpu().numpy()
-            spans = self._sure_spans(spans, probs, labels)
+        probs = None
+        if self.abstain or self.writes_probs:
+            probs = _least(spans, sequences.of_words(self.probs_of(logits, batch)), labels)
+        if probs is not None and self.abstain:
+            sure = probs >= self.abstain
+            spans, probs = bioes.Spans(*(values[sure] for values in spans)), probs[sure]
         spans = sequences.to_tokens(spans)
-        borders = np.append(0, batch.ends)
-        return SpanPredictions(spans, np.searchsorted(spans.start, borders), batch.starts)
+        first = np.searchsorted(spans.start, np.append(0, batch.ends))
+        return SpanPredictions(spans, first, batch.starts, probs if self.writes_probs else None)
 
     def _decode(self, logits: Tensor, lengths: np.ndarray) -> np.ndarray:
         """RETURNS (ndarray): The best legal labels of words, int64 (n_words,).
@@ -260,16 +272,6 @@ class SpanHead(TokenHead):
         if len(labels) and bioes.illegal(labels, starts).any():
             labels = bioes.decode(logits.cpu().numpy(), labels, lengths)
         return labels
-
-    def _sure_spans(self, spans: bioes.Spans, probs: np.ndarray, labels: np.ndarray) -> bioes.Spans:
-        """RETURNS (Spans): Those whose least probable token reaches `abstain`."""
-        if not len(spans.start):
-            return spans
-        # One more, since a span may end after the last token.
-        probs = np.append(probs[np.arange(len(labels)), labels], 1.0)
-        borders = np.stack([spans.start, spans.end], axis=1).ravel()
-        sure = np.minimum.reduceat(probs, borders)[::2] >= self.abstain
-        return bioes.Spans(*(values[sure] for values in spans))
 
     def probs(self, docs: Doc | Iterable[Doc]) -> list[np.ndarray]:
         """RETURNS (List[ndarray]): Per doc, the probability of each BIOES label of each token,
@@ -312,10 +314,8 @@ class SpanHead(TokenHead):
         logits = self.logits_of_words(*self.logits_and_batch(docs))
         return {"": (logits.cpu().numpy()[rows], targets)}
 
-    def doc_spans(
-        self, docs: Iterable[Doc], predictions: SpanPredictions
-    ) -> Iterator[tuple[Doc, list[tuple[int, int, int]]]]:
-        """YIELDS (tuple): Each doc with (first token, end token, label hash) of its spans."""
+    def set_annotations(self, docs: Iterable[Doc], predictions: SpanPredictions) -> None:
+        """Write the predicted spans into the docs."""
         hashes = [self.vocab.strings.add(label) for label in self.cfg["labels"]]
         start = predictions.spans.start.tolist()
         end = predictions.spans.end.tolist()
@@ -323,7 +323,36 @@ class SpanHead(TokenHead):
         first = predictions.first.tolist()
         for i, (doc, offset) in enumerate(zip(docs, predictions.starts.tolist())):
             which = range(first[i], first[i + 1])
-            yield doc, [(start[j] - offset, end[j] - offset, labels[j]) for j in which]
+            spans = [(start[j] - offset, end[j] - offset, labels[j]) for j in which]
+            self.write_spans(doc, spans)
+            probs = predictions.probs
+            self._set_probs(doc, spans, None if probs is None else probs[which.start : which.stop])
+
+    def _set_probs(self, doc: Doc, spans: list[HashedSpan], probs: np.ndarray | None) -> None:
+        found = None
+        if probs is not None:
+            starts, lengths = doc.to_array([IDX, LENGTH]).astype(np.int64).T.tolist()
+            strings = self.vocab.strings
+            found = [
+                (starts[first], starts[end - 1] + lengths[end - 1], strings[label], prob)
+                for (first, end, label), prob in zip(spans, probs.tolist())
+            ]
+        set_span_probs(doc, layer_of(self.score_options()["spans_key"]), found)
+
+
+def _least(spans: bioes.Spans, probs: Tensor, labels: np.ndarray) -> np.ndarray:
+    """
+    probs (Tensor): Of all labels of words, shape (n_words, n_labels).
+    labels (ndarray): Of words, shape (n_words,).
+    RETURNS (ndarray): Probability of the least probable word of each span, float32 (n_spans,).
+    """
+    if not len(spans.start):
+        return np.zeros(0, np.float32)
+    own = probs.gather(1, torch.from_numpy(labels).to(probs.device)[:, None])[:, 0]
+    # One more, since a span may end after the last word.
+    of_words = np.append(own.cpu().numpy(), np.float32(1.0))
+    borders = np.stack([spans.start, spans.end], axis=1).ravel()
+    return np.minimum.reduceat(of_words, borders)[::2]
 
 
 def _at_work(nlp: Language) -> list[tuple[str, Any]]:
@@ -334,18 +363,8 @@ def _at_work(nlp: Language) -> list[tuple[str, Any]]:
     ]
 
 
-def gold_group(example: Example, spans_key: str) -> tuple[list[SpanTuple], list[int]] | None:
-    """RETURNS (Optional[tuple]): As `SpanHead.gold_spans`, from a span group of the reference."""
-    spans = example.reference.spans.get(spans_key)
-    if spans is None:
-        return None
-    if same_tokens(example):
-        return [(span.start, span.end, span.label_) for span in spans], []
-    return align_spans(example, spans)
-
-
-def set_group(doc: Doc, spans_key: str, spans: list[tuple[int, int, int]]) -> None:
-    """Write (first token, end token, label hash) as the span group of a doc."""
+def set_group(doc: Doc, spans_key: str, spans: list[HashedSpan]) -> None:
+    """Write spans as the span group of a doc."""
     doc.spans[spans_key] = SpanGroup(
         doc,
         name=spans_key,
@@ -353,33 +372,5 @@ def set_group(doc: Doc, spans_key: str, spans: list[tuple[int, int, int]]) -> No
     )
 
 
-def align_spans(example: Example, spans: Iterable[Span]) -> tuple[list[SpanTuple], list[int]]:
-    """Bring gold spans onto the predicted doc's tokens.
-
-    RETURNS (tuple): The spans that fall on token borders, and the predicted tokens that the others
-        touch: about those nothing is known.
-    """
-    found, unknown = [], set()
-    y2x = example.alignment.y2x
-    for span in spans:
-        tokens = sorted({int(i) for j in range(span.start, span.end) for i in y2x[j]})
-        if not tokens:
-            continue
-        start, end = tokens[0], tokens[-1] + 1
-        covered = example.predicted[start:end]
-        # Blank tokens within are in the span, too: they are aligned with nothing.
-        n_words = sum(not token.is_space or token.i in tokens for token in covered)
-        if n_words == len(tokens) and _letters(covered) == _letters(span):
-            found.append((start, end, span.label_))
-        else:
-            unknown.update(tokens)
-    return found, sorted(unknown)
-
-
 def _has_blank_edge(span: Span) -> bool:
     return len(span) > 0 and (span[0].is_space or span[-1].is_space)
-
-
-def _letters(span: Span) -> str:
-    """RETURNS (str): The text as spaCy aligns it: without blanks and case."""
-    return "".join(span.text.split()).lower()

@@ -230,8 +230,15 @@ class Training:
             self._end_step(info, is_best)
 
     def finish(self) -> None:
-        """Look at the last step, too, and save what came of it."""
-        assert self.step is not None
+        """Look at the last step, too, and save what came of it.
+
+        RAISES (ValueError): If there was no step.
+        """
+        if self.step is None:
+            raise ValueError(
+                "There was no batch, and so no step. Look at [training.batcher], and at the "
+                "training corpora."
+            )
         _, info, is_best = self.step
         is_done = self.run.is_evaluated and not self.stop.has_begun
         if not self.run.is_evaluated:
