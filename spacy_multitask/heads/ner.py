@@ -54,11 +54,14 @@ KIND = register(
         learns_from="doc.ents",
         items="entities",
         count=_count,
-        scores=(Score("ents_f", _items, layer="entities"),),
+        scores=(Score("ents_f", _items, title="entities", unit="span"),),
         place=70,
         recipe=Recipe(
             loss_weight=2.0,
-            second=Second(option="spans_key", score=Score("spans_*_f", _second_items)),
+            second=Second(
+                option="spans_key",
+                score=Score("spans_*_f", _second_items, title="entities", unit="span"),
+            ),
             initialize=TAUGHT,
         ),
     )

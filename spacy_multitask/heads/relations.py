@@ -55,7 +55,7 @@ KIND = register(
         learns_from="doc._.relations",
         items="relations",
         count=_count,
-        scores=(Score("rels_f", _items, layer="relations"),),
+        scores=(Score("rels_f", _items, title="relations", unit="pair"),),
         place=80,
         recipe=Recipe(initialize=TAUGHT),
     )

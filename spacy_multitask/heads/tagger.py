@@ -53,8 +53,8 @@ KIND = register(
         count=words_with(TAG, POS),
         parts={FINE: words_with(TAG)},
         scores=(
-            Score("tag_acc", token_items("TAG"), confused="tags", layer="tags"),
-            Score("pos_acc", token_items("POS"), layer="tags"),
+            Score("tag_acc", token_items("TAG"), title="tags", unit="word"),
+            Score("pos_acc", token_items("POS"), title="parts of speech", unit="word"),
         ),
         place=10,
         recipe=Recipe(

@@ -87,13 +87,13 @@ KIND = register(
         count=lambda doc: 1 if doc.cats else None,
         scores_unknown=True,
         scores=(
-            Score("cats_acc", _best_items, layer="cats"),
+            Score("cats_acc", _best_items, title="topics", unit="doc"),
             # A mean over labels, which are scored one by one where several may be true.
             Score(
                 "cats_score",
                 label_items=_true_items,
-                pair_items=_best_items,
-                confused="topics",
+                title="topics",
+                unit="doc",
             ),
         ),
         place=60,
