@@ -356,6 +356,11 @@ class Head(Pupil):
     # Loading and scoring
 
     def _settle_in(self) -> None:
+        n_out = getattr(self.shim.module, "n_out", None) if self.shim.has_module else None
+        if n_out not in (None, self.n_out):
+            raise ValueError(
+                f"the weights have {n_out} outputs, the labels in cfg call for {self.n_out}"
+            )
         if isinstance(self.tok2vec, EncoderListener):
             self.tok2vec.home = self.tok2vec.encoder
 
