@@ -189,8 +189,10 @@ class Wiring:
         """RETURNS (bool): Whether no component between the encoder and this one can have changed
         tokens: all are spaCy's or ours, which say so if they do."""
         nlp = self.nlp
+        if nlp is None:
+            return False
         between = False
-        for name, pipe in nlp.pipeline if nlp is not None else ():
+        for name, pipe in nlp.pipeline:
             if name == component_name:
                 return between
             if between and (

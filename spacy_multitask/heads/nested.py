@@ -42,7 +42,7 @@ KIND = register(
         items="spans that may overlap",
         count=spans_in(KEY),
         is_in_groups=True,
-        scores=(Score("spans_*_f", group_items),),
+        scores=(Score("spans_*_f", group_items, title="spans", unit="span"),),
         place=92,
         recipe=Recipe(spans_key=KEY, initialize=TAUGHT),
     )
