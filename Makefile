@@ -52,10 +52,11 @@ bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.scaling --samples $(SAMPLES) --json benchmarks/results/scaling.json
 	$(MAKE) pages
 
-# What is written from benchmarks/results/ (the table of README.md, docs/tried.md), and the pictures.
+# What is written from benchmarks/results/ (tables of README.md and docs/encoders.md, docs/tried.md), and the pictures.
 pages: $(VENV)/.installed
 	$(BIN)/python scripts/readme_table.py
 	$(BIN)/python -m scripts.tried_page
+	$(BIN)/python -m scripts.encoders_page
 	$(BIN)/python -m scripts.pictures
 
 # torch first: alone it takes the pinned build and nothing else.

@@ -12,7 +12,9 @@ from typing import Any
 import griffe
 
 TITLES = {"RETURNS": "Returns", "YIELDS": "Yields", "RAISES": "Raises"}
-ENTRY = re.compile(r"^(RETURNS|YIELDS|RAISES|\w+(?:, \w+)*)(?: \(([^)]*(?:\([^)]*\))*[^)]*)\))?: (.*)$")
+ENTRY = re.compile(
+    r"^(RETURNS|YIELDS|RAISES|\w+(?:, \w+)*)(?: \(([^)]*(?:\([^)]*\))*[^)]*)\))?: (.*)$"
+)
 
 
 def to_google(text: str) -> str:

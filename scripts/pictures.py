@@ -23,7 +23,20 @@ INK = "#1c2733"
 
 def example() -> Doc:
     """RETURNS (Doc): A sentence with all four layers, as the heads write them."""
-    words = ["Anna", "Brown", "of", "Reuters", "said", "IBM", "made", "a", "profit", "in", "Oslo", "."]
+    words = [
+        "Anna",
+        "Brown",
+        "of",
+        "Reuters",
+        "said",
+        "IBM",
+        "made",
+        "a",
+        "profit",
+        "in",
+        "Oslo",
+        ".",
+    ]
     tags = ["NNP", "NNP", "IN", "NNP", "VBD", "NNP", "VBD", "DT", "NN", "IN", "NNP", "."]
     doc = Doc(spacy.blank("en").vocab, words=words, tags=tags)
     chunks = [(0, 2, "NP"), (2, 3, "PP"), (3, 4, "NP"), (4, 5, "VP"), (5, 6, "NP"), (6, 7, "VP"),
@@ -39,7 +52,9 @@ def draw_layers(doc: Doc) -> str:
     """RETURNS (str): An SVG of a doc with its layers, each in a row, and its most probable topic."""
     layers = {"tags": "tags", "chunks": "chunks", "entities": "entities"}
     rows: list[tuple[str, list[Bar]]] = [
-        (title, row) for layer, title in layers.items() for row in rows_of(bars_of(doc, layer, "np"))
+        (title, row)
+        for layer, title in layers.items()
+        for row in rows_of(bars_of(doc, layer, "np"))
     ]
     places = [LEFT]
     for token in doc:
@@ -47,7 +62,8 @@ def draw_layers(doc: Doc) -> str:
         width = max(CHAR * len(token.text), *(LABEL_CHAR * len(x) + 10 for x in labels), 0.0)
         places.append(places[-1] + width + 8)
     parts = [
-        f'<text x="{places[t.i]:.0f}" y="{WORD_Y}" font-size="15">{escape(t.text)}</text>' for t in doc
+        f'<text x="{places[t.i]:.0f}" y="{WORD_Y}" font-size="15">{escape(t.text)}</text>'
+        for t in doc
     ]
     y = WORD_Y + 12
     for title, row in rows:

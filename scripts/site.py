@@ -55,7 +55,9 @@ def on_files(files: Any, config: Any) -> Any:
 def on_page_markdown(markdown: str, page: Any, **kwargs: Any) -> str:
     """Mend what is written for a reader of the repository."""
     markdown = re.sub(r"^```(\w+) no-test$", r"```\1", markdown, flags=re.MULTILINE)
-    return re.sub(r"\]\(\.\./(CHANGELOG|CONTRIBUTING)\.md", lambda m: f"]({m[1].lower()}.md", markdown)
+    return re.sub(
+        r"\]\(\.\./(CHANGELOG|CONTRIBUTING)\.md", lambda m: f"]({m[1].lower()}.md", markdown
+    )
 
 
 def commands_page() -> str:
@@ -93,13 +95,15 @@ def _parameters(command: Any) -> Iterator[str]:
 
 def components_page() -> str:
     """RETURNS (str): Every factory of ours, with its docstring and its default config."""
+    from importlib.metadata import entry_points
+
     from spacy.language import Language
-    from spacy.util import registry
     from thinc.api import Config
 
     parts = ["# Components", "Each can stand in `[components.NAME]` as `factory`."]
-    factories = registry.factories.get_all()
-    for name in sorted(n for n in factories if n.startswith(("multitask_", "partial_"))):
+    factories = [e for e in entry_points(group="spacy_factories") if e.value.startswith(OUR)]
+    for name, entry in sorted((entry.name, entry) for entry in factories):
+        entry.load()
         meta = Language.get_factory_meta(name)
         parts.append(f"## {name}")
         if meta.assigns:
@@ -107,7 +111,7 @@ def components_page() -> str:
         scores = [score for score, weight in meta.default_score_weights.items() if weight]
         if scores:
             parts.append(f"Is judged by {', '.join(f'`{score}`' for score in scores)}.")
-        parts.append(_docstring(_entry_point("spacy_factories", name)))
+        parts.append(_docstring(entry.value.replace(":", ".")))
         config = Config({"components": {name: {"factory": name, **meta.default_config}}})
         parts.append(f"Its default config:\n\n```ini\n{config.to_str(interpolate=False)}\n```")
     return "\n\n".join(parts)
@@ -128,7 +132,7 @@ def registered_page() -> str:
             continue
         parts.append(f"## {title}")
         for name, function in sorted(own.items()):
-            parts += [f"### {name}", f"`@{kind} = \"{name}\"`", _docstring(_path(function), level=4)]
+            parts += [f"### {name}", f'`@{kind} = "{name}"`', _docstring(_path(function), level=4)]
     return "\n\n".join(parts)
 
 
@@ -140,13 +144,6 @@ def python_page() -> str:
     functions = [getattr(spacy_multitask, name) for name in spacy_multitask.__all__]
     parts += [f"{_docstring(_path(function), level=2)}" for function in functions]
     return "\n\n".join(parts)
-
-
-def _entry_point(group: str, name: str) -> str:
-    from importlib.metadata import entry_points
-
-    (found,) = entry_points(group=group, name=name)
-    return found.value.replace(":", ".")
 
 
 def _path(function: Callable) -> str:

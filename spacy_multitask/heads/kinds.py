@@ -69,6 +69,7 @@ class Recipe:
 
     loss_weight (Optional[float]): Where there are heads of other kinds.
     spans_key (str): Group of `doc.spans` that the first head of the kind writes to.
+    name_option (str): Option that gets the component's name; "" for none.
     options (Callable): From the training corpus to the values of options.
     sections (Callable): From the component's name and the training corpus to further sections.
     scores (Optional[Callable]): From the training and the development corpus to the names of the
@@ -80,6 +81,7 @@ class Recipe:
 
     loss_weight: float | None = None
     spans_key: str = ""
+    name_option: str = ""
     options: Callable[[Survey], Mapping[str, Any]] = lambda found: {}
     sections: Callable[[str, Survey], str] = lambda name, found: ""
     scores: Callable[[Survey, Survey], tuple[str, ...]] | None = None
