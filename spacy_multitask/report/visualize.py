@@ -106,7 +106,7 @@ def draw(doc: Doc, layers: set[str], spans_key: str = "np") -> str:
     rows = []
     for layer in LAYERS:
         if layer in layers:
-            rows += _rows(_bars(doc, layer, spans_key))
+            rows += rows_of(bars_of(doc, layer, spans_key))
     direction = doc.vocab.writing_system.get("direction", "ltr")
     parts = [_Renderer(rows, direction).render_doc([token.text for token in doc])]
     if "cats" in layers and doc.cats:
@@ -115,7 +115,7 @@ def draw(doc: Doc, layers: set[str], spans_key: str = "np") -> str:
     return f'<div class="doc" style="{style}">{"".join(parts)}</div>'
 
 
-def _bars(doc: Doc, layer: str, spans_key: str) -> list[Bar]:
+def bars_of(doc: Doc, layer: str, spans_key: str) -> list[Bar]:
     color = COLORS.get(layer, "")
     if layer == "tags":
         return [Bar(t.i, t.i + 1, t.tag_ or t.pos_, color) for t in doc if t.tag_ or t.pos_]
@@ -140,7 +140,7 @@ def _bars(doc: Doc, layer: str, spans_key: str) -> list[Bar]:
     return found
 
 
-def _rows(bars: list[Bar]) -> list[list[Bar]]:
+def rows_of(bars: list[Bar]) -> list[list[Bar]]:
     """RETURNS (List[List[Bar]]): As few rows as hold all bars of a layer without overlaps."""
     rows: list[list[Bar]] = []
     for bar in sorted(bars, key=lambda bar: (bar.start, -bar.end)):
