@@ -32,14 +32,15 @@ EXIT_CODES = """\
 | code | meaning |
 | --- | --- |
 | 0 | It is done. |
-| 1 | An error, told in one line on standard error. `leaks --fail` ends so, too, if it finds something. |
+| 1 | An error, told in one line on standard error. `leaks --fail` ends so if it finds leaks. |
 | 2 | The command line is wrong: an option that there is not, an argument that is missing. |
-| 130 | Interrupted by Ctrl-C. `train` ends with 0: it has saved a model and says how to go on. |
+| 130 | Ctrl-C. `train` saves a model and a checkpoint before, and says how to go on. |
+| 143 | SIGTERM, likewise. |
 
 ## Completion
 
-`python -m spacy --install-completion` makes the shell complete commands, ours among them, and options. It knows
-Bash, Zsh, Fish and PowerShell. Then type `spacy multitask `, and press the tab key twice.
+`python -m spacy --install-completion` makes the shell complete commands and options. It knows Bash,
+Zsh, Fish and PowerShell. Then type `spacy multitask `, and press the tab key twice.
 """
 
 

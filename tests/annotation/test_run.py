@@ -18,8 +18,7 @@ from spacy_multitask.annotation.addresses import Store
 from spacy_multitask.annotation.run import TooManyErrors
 from spacy_multitask.annotation.schema import VERSION_KEY
 from spacy_multitask.annotation.shards import KILLED, Annotator
-
-from .conftest import TEXTS, errors_in, rounded, rows_of, write_texts
+from tests.annotation.conftest import TEXTS, errors_in, rounded, rows_of, write_texts
 
 
 def test_rows_are_what_the_pipeline_says(model, texts, tmp_path):
