@@ -160,6 +160,8 @@ def _head(component: Component, components: list[Component]) -> str:
         f'factory = "{factory}"',
     ]
     lines += [f"{option} = {_quote(value)}" for option, value in recipe.options(found).items()]
+    if recipe.name_option:
+        lines.append(f"{recipe.name_option} = {_quote(name)}")
     if recipe.spans_key:
         lines.append(f"spans_key = {_quote(recipe.spans_key)}")
     if recipe.loss_weight is not None and any(other.kind is not kind for other in components):

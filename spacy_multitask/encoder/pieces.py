@@ -12,6 +12,7 @@ from spacy.tokens import Doc
 
 from .contexts import Cutter, contexts_of
 from .shapes import word_shape
+from .spacing import known_spaces
 
 
 class _Table(NamedTuple):
@@ -109,9 +110,11 @@ class PieceCache:
         lengths = np.fromiter(map(len, docs), np.int64, len(docs))
         strings = docs[0].vocab.strings
         contexts = None
+        orths = np.ascontiguousarray(attributes[:, 0])
         if self.cutter.tells_apart:
+            attributes[:, 1] = known_spaces(attributes[:, 1], orths, lengths, strings)
             contexts = contexts_of(attributes, lengths, strings)
-        return self.lookup(np.ascontiguousarray(attributes[:, 0]), strings, contexts)
+        return self.lookup(orths, strings, contexts)
 
     def lookup(
         self, orths: np.ndarray, strings: StringStore, contexts: np.ndarray | None = None

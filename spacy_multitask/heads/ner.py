@@ -15,12 +15,13 @@ from thinc.api import Model
 from ..probabilities import SPANS_KEY
 from .architectures import default_model
 from .gold import SpanTuple, align_spans, gold_group, same_tokens
+from .groups import HashedSpan, set_group
 from .items import Items, group_items, span_items
 from .kinds import HeadKind, Recipe, Score, Second, register
 from .options import HeadOptions, head_factory
 from .scorers import known_ents
-from .spans import HashedSpan, SpanHead, SpanPredictions, set_group
-from .tokens import TAUGHT
+from .spans import SpanHead, SpanPredictions
+from .teaching import TAUGHT
 
 IOB_INSIDE, IOB_OUTSIDE, IOB_BEGIN = 1, 2, 3  # spaCy's token.ent_iob; 0 is "not known"
 
@@ -53,11 +54,14 @@ KIND = register(
         learns_from="doc.ents",
         items="entities",
         count=_count,
-        scores=(Score("ents_f", _items, layer="entities"),),
+        scores=(Score("ents_f", _items, title="entities", unit="span"),),
         place=70,
         recipe=Recipe(
             loss_weight=2.0,
-            second=Second(option="spans_key", score=Score("spans_*_f", _second_items)),
+            second=Second(
+                option="spans_key",
+                score=Score("spans_*_f", _second_items, title="entities", unit="span"),
+            ),
             initialize=TAUGHT,
         ),
     )

@@ -27,7 +27,8 @@ from .items import token_items
 from .kinds import HeadKind, Recipe, Score, Second, register, words_with
 from .labelled import with_rows
 from .options import HeadOptions, head_factory
-from .tokens import TAUGHT, TokenHead
+from .teaching import TAUGHT
+from .tokens import TokenHead
 
 # cfg entry -> attribute of the doc
 ATTRIBUTES = {"tags": TAG, "pos": POS}
@@ -52,8 +53,8 @@ KIND = register(
         count=words_with(TAG, POS),
         parts={FINE: words_with(TAG)},
         scores=(
-            Score("tag_acc", token_items("TAG"), confused="tags", layer="tags"),
-            Score("pos_acc", token_items("POS"), layer="tags"),
+            Score("tag_acc", token_items("TAG"), title="tags", unit="word"),
+            Score("pos_acc", token_items("POS"), title="parts of speech", unit="word"),
         ),
         place=10,
         recipe=Recipe(
@@ -156,10 +157,10 @@ class Tagger(TokenHead):
     def choices(self) -> dict[str, slice]:
         return {layer: self._columns(layer) for layer in self.layers if self.cfg.get(layer)}
 
-    def rows_with_gold(
+    def parts_of(
         self, gold: dict[str, tuple[np.ndarray, np.ndarray]]
-    ) -> dict[str, np.ndarray]:
-        return {layer: rows for layer, (rows, _) in gold.items()}
+    ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        return gold
 
     def collect_labels(self, examples: Iterable[Example]) -> dict[str, list[str]]:
         found: dict[str, set[int]] = {layer: set() for layer in self.layers}

@@ -41,6 +41,10 @@ class PairClassifier(nn.Module):
         n_out, hidden = state["output.weight"].shape
         return cls(state["empty"].shape[0], state["types.weight"].shape[0] - 1, n_out, hidden)
 
+    @property
+    def n_out(self) -> int:
+        return self.output.out_features
+
     def set_dropout(self, rate: float) -> None:
         self.dropout.p = rate
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import json
+import struct
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +19,8 @@ from thinc.shims.shim import Shim
 from torch import nn
 
 from .transfer import as_tensor
+
+_MOST_HEADER = 100_000_000  # bytes; safetensors itself takes no more
 
 
 class TorchShim(Shim):
@@ -145,6 +150,9 @@ class TorchShim(Shim):
 
     def load_state(self, state: dict[str, torch.Tensor]) -> None:
         if self._build is not None:
+            with torch.device("meta"):  # which takes no memory, whatever sizes the state tells of
+                sketch = self._build(state, self.cfg)
+            check_shapes(sketch, state)
             self._model = self._build(state, self.cfg)
         self.module.load_state_dict(state)
         self.set_module(self.module)
@@ -153,6 +161,38 @@ class TorchShim(Shim):
 def tensors_to_bytes(module: nn.Module) -> bytes:
     """RETURNS (bytes): The module's state as safetensors. Tied weights are written once each."""
     return save_tensors({k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()})
+
+
+def check_header(file: Path) -> None:
+    """See that a file of safetensors is as long as its start says, without reading the rest.
+
+    RAISES (ValueError): If not.
+    """
+    size = file.stat().st_size
+    with file.open("rb") as stream:
+        start = stream.read(8)
+        n_header = struct.unpack("<Q", start)[0] if len(start) == 8 else size
+        header = stream.read(n_header) if n_header < min(size, _MOST_HEADER) else b""
+    try:
+        ends = [entry["data_offsets"][1] for n, entry in json.loads(header).items() if n[:1] != "_"]
+        whole = 8 + n_header + max(ends, default=0)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
+        raise ValueError(f"{file} is damaged or was cut off. Download or copy it again.") from None
+    if size != whole:
+        raise ValueError(
+            f"{file} has {size} bytes of {whole}: it was cut off. Download or copy it again."
+        )
+
+
+def check_shapes(module: nn.Module, state: dict[str, torch.Tensor]) -> None:
+    """RAISES (ValueError): If weights are missing, too many or of another shape."""
+    expected = {name: tuple(value.shape) for name, value in module.state_dict().items()}
+    found = {name: tuple(value.shape) for name, value in state.items()}
+    for name in sorted(expected.keys() | found.keys()):
+        if expected.get(name) != found.get(name):
+            raise ValueError(
+                f"{name} has shape {found.get(name)} and should have {expected.get(name)}"
+            )
 
 
 def tensors_from_bytes(data: bytes, source: str) -> dict[str, torch.Tensor]:
