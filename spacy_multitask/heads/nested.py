@@ -298,6 +298,11 @@ class SpanFinder(Head):
         own = self.cfg.get("thresholds", {}).get(label, self.default_threshold)
         return max(own, self.abstain)
 
+    def logits_and_batch(self, docs: list[Doc]) -> tuple[Tensor, PackedBatch]:
+        words, batch = super().logits_and_batch(docs)
+        # On a GPU they went to the host along with what other heads want.
+        return words.to(self.shim.device, non_blocking=True), batch
+
     def predict(self, docs: Iterable[Doc]) -> SpanPredictions:
         """RETURNS (SpanPredictions): The spans of each doc that reach their thresholds."""
         words, batch = self.logits_and_batch(list(docs))
