@@ -307,10 +307,9 @@ class SpanFinder(Head):
         """RETURNS (SpanPredictions): The spans of each doc that reach their thresholds."""
         words, batch = self.logits_and_batch(list(docs))
         sequences = sequences_of(batch)
-        module: SpanBand = self.module
-        found = module.find(
+        found = self.module.find(
             sequences.of_words(words),
-            room(sequences.lengths, module.max_width),
+            room(sequences.lengths, self.module.max_width),
             [self.threshold(label) for label in self.cfg["labels"]],
             self.temperature(),
         )
