@@ -298,14 +298,18 @@ class SpanFinder(Head):
         own = self.cfg.get("thresholds", {}).get(label, self.default_threshold)
         return max(own, self.abstain)
 
+    def logits_and_batch(self, docs: list[Doc]) -> tuple[Tensor, PackedBatch]:
+        words, batch = super().logits_and_batch(docs)
+        # On a GPU they went to the host along with what other heads want.
+        return words.to(self.shim.device, non_blocking=True), batch
+
     def predict(self, docs: Iterable[Doc]) -> SpanPredictions:
         """RETURNS (SpanPredictions): The spans of each doc that reach their thresholds."""
         words, batch = self.logits_and_batch(list(docs))
         sequences = sequences_of(batch)
-        module: SpanBand = self.module
-        found = module.find(
+        found = self.module.find(
             sequences.of_words(words),
-            room(sequences.lengths, module.max_width),
+            room(sequences.lengths, self.module.max_width),
             [self.threshold(label) for label in self.cfg["labels"]],
             self.temperature(),
         )

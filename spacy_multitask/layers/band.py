@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, logsigmoid, pad, softplus
 
+from .transfer import to_device, to_host
+
 HIDDEN = 128
 # Cells of the band that are scored in one go: 64 MiB of hidden values.
 CELLS = 1 << 17
@@ -172,7 +174,7 @@ class SpanBand(nn.Module):
 
     def _width_vectors(self, device: torch.device) -> Tensor:
         columns = bucket(np.arange(1, self.max_width + 1))
-        return self.widths[torch.from_numpy(columns).to(device)]
+        return self.widths[to_device(device, columns)[0]]
 
     @torch.no_grad()
     def scores(self, words: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
@@ -208,21 +210,24 @@ class SpanBand(nn.Module):
         row, column, label = gold.spans.T
         for rows in self.blocks(len(words)):
             logits = self.cells(words, rows)
-            known = torch.from_numpy(gold.known[rows.start : rows.stop]).to(device)
-            total = total + softplus(logits)[known].sum()
             here = np.flatnonzero((row >= rows.start) & (row < rows.stop))
-            at = [torch.from_numpy(a[here]).to(device) for a in (row - rows.start, column, label)]
-            true, probs = logits[tuple(at)], torch.from_numpy(gold.probs[here]).to(device)
+            places = [a[here] for a in (row - rows.start, column, label)]
+            unknown = ~gold.known[rows.start : rows.stop]
+            no, probs, *at = to_device(device, unknown, gold.probs[here], *places)
+            # Filled, not picked: the host would wait to hear how many there are.
+            total = total + softplus(logits).masked_fill(no[..., None], 0.0).sum()
+            true = logits[tuple(at)]
             factor = 1.0 if weights is None else weights[at[2]]
             # These were taken for false.
             total = total - (probs * (factor * logsigmoid(true) + softplus(true))).sum()
         targets = np.zeros(gold.edges.shape, np.float32)
         np.maximum.at(targets[:, 0], row, gold.probs)
         np.maximum.at(targets[:, 1], row + column, gold.probs)
+        targets_, weights_ = to_device(device, targets, gold.edges)
         edges = nn.functional.binary_cross_entropy_with_logits(
             words[:, -2:],
-            torch.from_numpy(targets).to(device),
-            weight=torch.from_numpy(gold.edges).to(device),
+            targets_,
+            weight=weights_,
             reduction="sum",
         )
         return (total + edges) / max(1, int(gold.edges.any(1).sum()))
@@ -237,7 +242,7 @@ class SpanBand(nn.Module):
         """
         good = words[:, -2:] > log(PLAUSIBLE / (1 - PLAUSIBLE))
         ends = pad(good[:, 1], (0, self.max_width)).unfold(0, self.max_width, 1)
-        widest = torch.from_numpy(room).to(words.device)
+        (widest,) = to_device(words.device, room)
         rows, columns = [], []
         index = torch.arange(self.max_width, device=words.device)
         for block in self.blocks(len(words)):
@@ -260,7 +265,7 @@ class SpanBand(nn.Module):
         thresholds (List[float]): One per label.
         temperature (float): What logits are divided by.
         """
-        least = torch.tensor(thresholds, device=words.device)
+        (least,) = to_device(words.device, np.array(thresholds, np.float32))
         places, found = [], []
         for rows, columns in zip(*(t.split(CELLS) for t in self.plausible(words, room))):
             probs = (self.scores(words, rows, columns) / temperature).sigmoid()
@@ -268,8 +273,8 @@ class SpanBand(nn.Module):
             start = rows[which]
             places.append(torch.stack([start, start + columns[which] + 1, labels]))
             found.append(probs[which, labels])
-        start, end, label = torch.cat(places, dim=1).cpu().numpy()
-        return Found(start, end, label, torch.cat(found).double().cpu().numpy())
+        (start, end, label), probs = to_host(torch.cat(places, dim=1), torch.cat(found).double())
+        return Found(start, end, label, probs)
 
 
 def bucket(widths: np.ndarray) -> np.ndarray:

@@ -167,8 +167,8 @@ class TransformerNetwork(nn.Module):
         with ExitStack() as modes:
             if self.takes_steps(ids.device):
                 modes.enter_context(TrainingAttention())
-            if mask is not None and is_streaming(ids.device) and self._compiled_call_impl is None:
-                modes.enter_context(KnownPadding(mask.shape))
+            if is_streaming(ids.device) and self._compiled_call_impl is None:
+                modes.enter_context(KnownPadding(ids.shape, is_padded=mask is not None))
             if self.config.model_type == "deberta" and torch.is_autocast_enabled(ids.device.type):
                 modes.enter_context(FittingFill())
             n_short = self.n_least - ids.shape[1]
