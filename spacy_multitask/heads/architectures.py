@@ -78,7 +78,7 @@ def build_doc_classifier(
     RAISES (ValueError): If the linear model gives probabilities, or its weight is not positive.
     """
     model = _build("doc_classifier", tok2vec, "doc_vectors")
-    listen_without_words(tok2vec)
+    listen_without_words(tok2vec, doc_projection=_Projection(cast(TorchShim, model.shims[0])))
     if linear_model is not None:
         last = linear_model
         while last.layers:
@@ -270,7 +270,7 @@ def init_tok2vec(
 def _link_word_projection(model: Model) -> None:
     """Let the encoder compute a token head's logits while it has a micro-batch in hand."""
     shim = cast(TorchShim, model.shims[0])
-    listen_without_words(model.get_ref("tok2vec"), _Projection(shim))
+    listen_without_words(model.get_ref("tok2vec"), projection=_Projection(shim))
 
 
 class _Projection:

@@ -21,7 +21,9 @@ from ..encoder.batch import PackedBatch
 from ..encoder.listener import EncoderListener
 from ..encoder.wiring import link
 from ..layers.classifier import Classifier
+from ..layers.losses import add_loss, settle_losses
 from ..layers.shim import TorchShim
+from ..layers.transfer import to_device
 from .architectures import check_model, init_tok2vec
 from .gold import all_examples, check_examples
 from .kinds import HeadKind
@@ -61,6 +63,9 @@ class Head(Pupil):
         self.scorer = options.scorer
         self.cfg: dict[str, Any] = {}
         self._warned: set[str] = set()
+        self._losses: dict[str, float] = {}  # of the last update
+        # Made once for each device and list of classes.
+        self._factors: dict[tuple[str, tuple[str, ...]], Tensor] = {}
 
     @property
     def tok2vec(self) -> Model:
@@ -254,7 +259,8 @@ class Head(Pupil):
                 parts = []
                 if gold is not None:
                     loss = self.loss(module, batch, gold)
-                    losses[self.name] += float(loss.detach())
+                    add_loss(losses, self.name, loss)
+                    self._losses = losses
                     parts.append(loss if self.balance is None else self.balance(loss))
                     parts.append(self.loss_apart(docs, gold))
                 taught = self.loss_of_teacher(module, batch, gold, unknown)
@@ -286,8 +292,11 @@ class Head(Pupil):
         if none differs from 1."""
         if not self.class_weights:
             return None
-        factors = [float(self.class_weights.get(name, 1.0)) for name in classes]
-        return torch.tensor(factors, device=device)
+        key = str(device), tuple(classes)
+        if key not in self._factors:
+            factors = [self.class_weights.get(name, 1.0) for name in classes]
+            (self._factors[key],) = to_device(device, np.array(factors, np.float32))
+        return self._factors[key]
 
     def cross_entropy(self, logits: Tensor, targets: np.ndarray, classes: list[str]) -> Tensor:
         """Compare logits with gold.
@@ -299,7 +308,7 @@ class Head(Pupil):
         """
         return nn.functional.cross_entropy(
             logits,
-            torch.from_numpy(targets).to(logits.device),
+            to_device(logits.device, targets)[0],
             weight=self.class_factors(classes, logits.device),
             label_smoothing=self.label_smoothing,
         )
@@ -307,6 +316,8 @@ class Head(Pupil):
     # Prediction
 
     def packed(self, docs: list[Doc]) -> PackedBatch:
+        settle_losses(self._losses)  # some may still be on the device; training is over, for now
+        self._losses = {}
         with torch.no_grad():
             return pack(self.tok2vec, docs, is_train=False)[0]
 
@@ -345,6 +356,11 @@ class Head(Pupil):
     # Loading and scoring
 
     def _settle_in(self) -> None:
+        n_out = getattr(self.shim.module, "n_out", None) if self.shim.has_module else None
+        if n_out not in (None, self.n_out):
+            raise ValueError(
+                f"the weights have {n_out} outputs, the labels in cfg call for {self.n_out}"
+            )
         if isinstance(self.tok2vec, EncoderListener):
             self.tok2vec.home = self.tok2vec.encoder
 

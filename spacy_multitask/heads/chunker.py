@@ -27,7 +27,7 @@ KIND = register(
         items="chunks",
         count=spans_in(KEY),
         is_in_groups=True,
-        scores=(Score("spans_*_f", group_items, layer="chunks"),),
+        scores=(Score("spans_*_f", group_items, title="chunks", unit="span"),),
         place=90,
         recipe=Recipe(spans_key=KEY, initialize=TAUGHT),
     )

@@ -39,11 +39,6 @@ class Items(NamedTuple):
         # A head that abstains predicts "".
         return {label: (right[label], own[label], gold[label]) for label in own | gold if label}
 
-    def pairs(self) -> Counter[tuple[str, str]]:
-        """RETURNS (Counter[Tuple[str, str]]): Gold and predicted labels of what has one of each."""
-        own = {item[:-1]: item[-1] for item in self.own if item[-1]}
-        return Counter((item[-1], own[item[:-1]]) for item in self.gold if item[:-1] in own)
-
 
 # From an example, the component whose score it is (None if it is not known) and what stands for the
 # "*" in the score's name, to what the score counts; None without gold.

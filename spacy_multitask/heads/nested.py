@@ -17,6 +17,7 @@ from ..given import given_docs
 from ..layers.band import NOT_KNOWN, BandGold, SpanBand, band_gold, choose, room
 from ..layers.bioes import Spans
 from ..layers.shim import TorchShim
+from ..layers.transfer import to_device
 from ..probabilities import layer_of
 from .architectures import default_model
 from .base import Head
@@ -41,7 +42,7 @@ KIND = register(
         items="spans that may overlap",
         count=spans_in(KEY),
         is_in_groups=True,
-        scores=(Score("spans_*_f", group_items),),
+        scores=(Score("spans_*_f", group_items, title="spans", unit="span"),),
         place=92,
         recipe=Recipe(spans_key=KEY, initialize=TAUGHT),
     )
@@ -265,7 +266,7 @@ class SpanFinder(Head):
         self, module: SpanBand, batch: PackedBatch, gold: Known, weights: Tensor | None
     ) -> Tensor:
         vectors = batch.word_vectors
-        words = module(vectors[torch.from_numpy(gold.rows).to(vectors.device)])
+        words = module(vectors[to_device(vectors.device, gold.rows)[0]])
         return module.loss(words, gold.band, weights)
 
     def check_teachable(self) -> None:
@@ -381,7 +382,7 @@ class SpanFinder(Head):
         prediction looks at and of what is gold: the rest is so seldom true that it would drown
         them."""
         words = self.word_logits(docs)[0]
-        words = words[torch.from_numpy(gold.rows).to(words.device)]
+        words = words[to_device(words.device, gold.rows)[0]]
         row, column, label = gold.band.spans.T
         looked_at = np.zeros(gold.band.known.shape, bool)
         found = self.module.plausible(words, room(gold.lengths, self.module.max_width))
@@ -391,6 +392,6 @@ class SpanFinder(Head):
         truth = np.zeros((*looked_at.shape, self.n_out), np.float32)
         truth[row, column, label] = 1.0
         at = np.nonzero(looked_at)
-        places = [torch.from_numpy(x).to(words.device) for x in at]
+        places = to_device(words.device, *at)
         with torch.no_grad():
             return self.module.scores(words, *places).cpu().numpy(), truth[at]

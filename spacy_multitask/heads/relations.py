@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ..encoder.batch import PackedBatch
 from ..layers.pairs import PairClassifier
+from ..layers.transfer import to_host
 from ..relations import KEY, get_relations, plain
 from .architectures import default_model
 from .base import Head
@@ -54,7 +55,7 @@ KIND = register(
         learns_from="doc._.relations",
         items="relations",
         count=_count,
-        scores=(Score("rels_f", _items, layer="relations"),),
+        scores=(Score("rels_f", _items, title="relations", unit="pair"),),
         place=80,
         recipe=Recipe(initialize=TAUGHT),
     )
@@ -299,7 +300,7 @@ class RelationExtractor(Head):
         module: PairClassifier = self.module
         logits = module.project(batch.word_vectors, pairs.spans, pairs.types, pairs.pairs)
         best = (logits / self.temperature()).softmax(1).max(1)
-        labels, probabilities = best.indices.cpu().numpy(), best.values.double().cpu().numpy()
+        labels, probabilities = to_host(best.indices, best.values.double())
         labels[probabilities < self.abstain] = NONE
         return pairs, labels, probabilities
 

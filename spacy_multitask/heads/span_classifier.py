@@ -71,8 +71,8 @@ KIND = register(
         count=lambda doc: len(_values(doc)) or None,
         parts={SEVERAL: _count_several},
         scores=(
-            Score("attr_acc", _best_items, confused="labels of spans"),
-            Score("attr_f", _true_items),
+            Score("attr_acc", _best_items, title="labels of spans", unit="span"),
+            Score("attr_f", _true_items, title="labels of spans", unit="span"),
         ),
         place=75,
         recipe=Recipe(

@@ -21,6 +21,7 @@ from ..layers import bioes
 from ..layers.classifier import Classifier
 from ..layers.crf import UNKNOWN, Transitions
 from ..layers.shim import TorchShim
+from ..layers.transfer import OnTheWay, to_device
 from ..probabilities import layer_of, set_span_probs
 from .base import Head
 from .gold import SpanTuple, pack_targets
@@ -223,7 +224,7 @@ class SpanHead(TokenHead):
             return self._chain_loss(module, module.transitions, batch, gold)
         rows, targets = gold
         vectors = batch.word_vectors
-        words = vectors[torch.from_numpy(rows).to(vectors.device)]
+        words = vectors[to_device(vectors.device, rows)[0]]
         return self.cross_entropy(module(words), targets, self.classes)
 
     def _chain_loss(
@@ -242,7 +243,7 @@ class SpanHead(TokenHead):
         docs, doc_of_gold = np.unique(doc_of_word[rows]), np.isin(doc_of_word, doc_of_word[rows])
         words = np.flatnonzero(doc_of_gold if batch.blank is None else doc_of_gold & ~batch.blank)
         vectors = batch.word_vectors
-        logits = module(vectors[torch.from_numpy(words).to(vectors.device)])
+        logits = module(vectors[to_device(vectors.device, words)[0]])
         lengths = sequences_of(batch).lengths[docs]
         likelihood = transitions.log_likelihood(logits, targets[words], lengths)
         return -likelihood.sum() / len(known)
@@ -252,6 +253,7 @@ class SpanHead(TokenHead):
     def predict(self, docs: Iterable[Doc]) -> SpanPredictions:
         """RETURNS (SpanPredictions): The best legal spans of each doc."""
         logits, batch = self.logits_and_batch(list(docs))
+        (logits,) = OnTheWay(logits).tensors()
         sequences = sequences_of(batch, by_sentence=not self.cross_sentences)
         labels = self._decode(sequences.of_words(logits), sequences.lengths)
         spans = bioes.read_spans(labels)
@@ -268,16 +270,14 @@ class SpanHead(TokenHead):
     def _decode(self, logits: Tensor, lengths: np.ndarray) -> np.ndarray:
         """RETURNS (ndarray): The best legal labels of words, int64 (n_words,).
 
-        logits (Tensor): Of the words, shape (n_words, nO).
+        logits (Tensor): Of the words, shape (n_words, nO), on the CPU.
         lengths (ndarray): Words per sequence, shape (n_sequences,).
         """
-        if self.module.transitions is not None:
-            return self.module.transitions.decode(logits, lengths)
-        labels = logits.argmax(1).cpu().numpy()
-        starts = (np.cumsum(lengths) - lengths)[lengths > 0]
-        if len(labels) and bioes.illegal(labels, starts).any():
-            labels = bioes.decode(logits.cpu().numpy(), labels, lengths)
-        return labels
+        # A search takes many small steps, which a device does no faster.
+        transitions = self.shim.part_on(logits.device, "transitions")
+        if transitions is not None:
+            return transitions.decode(logits, lengths)
+        return bioes.decode(logits.numpy(), logits.argmax(1).numpy(), lengths)
 
     def probs(self, docs: Doc | Iterable[Doc]) -> list[np.ndarray]:
         """RETURNS (List[ndarray]): Per doc, the probability of each BIOES label of each token,
@@ -287,14 +287,15 @@ class SpanHead(TokenHead):
 
     def logits_of_words(self, logits: Tensor, batch: PackedBatch) -> Tensor:
         # Those of a chain take the other words of the doc into account.
-        if self.module.transitions is None:
+        transitions = self.shim.part_on(logits.device, "transitions")
+        if transitions is None:
             return logits
         sequences = sequences_of(batch)
-        probs = self.module.transitions.marginals(sequences.of_words(logits), sequences.lengths)
+        probs = transitions.marginals(sequences.of_words(logits), sequences.lengths)
         if sequences.rows is not None:
             of_tokens = torch.zeros_like(logits)
             of_tokens[:, bioes.O] = 1.0
-            of_tokens[torch.from_numpy(sequences.rows).to(logits.device)] = probs
+            of_tokens[to_device(logits.device, sequences.rows)[0]] = probs
             probs = of_tokens
         return probs.clamp(min=1e-12).log()
 

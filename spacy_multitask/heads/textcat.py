@@ -4,7 +4,6 @@ from collections.abc import Container, Iterable
 from typing import Any
 
 import numpy as np
-import torch
 from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
@@ -16,6 +15,7 @@ from ..corpus.survey import Survey
 from ..encoder.batch import PackedBatch
 from ..layers.classifier import Classifier
 from ..layers.shim import TorchShim
+from ..layers.transfer import to_device, to_host
 from .architectures import add_linear_logits, copy_of, default_model, give
 from .base import Head
 from .cats import ABSENT, BOTH_TRUE, ROUNDING, TRUE_ALONE, check_choice, check_values
@@ -87,13 +87,13 @@ KIND = register(
         count=lambda doc: 1 if doc.cats else None,
         scores_unknown=True,
         scores=(
-            Score("cats_acc", _best_items, layer="cats"),
+            Score("cats_acc", _best_items, title="topics", unit="doc"),
             # A mean over labels, which are scored one by one where several may be true.
             Score(
                 "cats_score",
                 label_items=_true_items,
-                pair_items=_best_items,
-                confused="topics",
+                title="topics",
+                unit="doc",
             ),
         ),
         place=60,
@@ -298,7 +298,7 @@ class TextCategorizer(Head):
         self, module: Classifier, batch: PackedBatch, gold: tuple[np.ndarray, np.ndarray]
     ) -> Tensor:
         rows, values = gold
-        index = torch.from_numpy(rows).to(batch.doc_vectors.device)
+        (index,) = to_device(batch.doc_vectors.device, rows)
         return self._loss_of(module(batch.doc_vectors[index]), values)
 
     def check_teachable(self) -> None:
@@ -327,7 +327,8 @@ class TextCategorizer(Head):
         rows = known_rows(values, exclusive=self.exclusive_classes)
         if not len(rows):
             return None
-        logits = module(batch.doc_vectors[torch.from_numpy(rows).to(batch.doc_vectors.device)])
+        (index,) = to_device(batch.doc_vectors.device, rows)
+        logits = module(batch.doc_vectors[index])
         return loss_of_values(logits, values[rows], exclusive=self.exclusive_classes)
 
     def loss_apart(self, docs: list[Doc], gold: tuple[np.ndarray, np.ndarray]) -> Tensor | None:
@@ -364,18 +365,24 @@ class TextCategorizer(Head):
     def doc_logits(self, docs: list[Doc]) -> Tensor:
         """RETURNS (Tensor): Logits (n_docs, n_labels)."""
         module = self.module
-        logits = module.project(self.packed(docs).doc_vectors)
+        logits = self.packed(docs).project_docs(id(self.tok2vec), module.project)
         return add_linear_logits(self.model, docs, logits, is_train=False)[0]
 
     def predict(self, docs: Iterable[Doc]) -> np.ndarray:
         """RETURNS (ndarray): Probabilities, float32 (n_docs, n_labels)."""
         logits = self.doc_logits(list(docs)) / self.temperature()
         probs = logits.softmax(1) if self.exclusive_classes else logits.sigmoid()
-        return probs.cpu().numpy()
+        return to_host(probs)[0]
 
     def set_annotations(self, docs: Iterable[Doc], probs: np.ndarray) -> None:
         """Write the probabilities into the docs, in place of older ones of these labels."""
         labels = self.cfg["labels"]
+        if not self.abstain and not np.isnan(probs).any():
+            for doc, row in zip(docs, probs.tolist()):
+                own = dict(zip(labels, row))
+                others = {label: p for label, p in doc.cats.items() if label not in own}
+                doc.cats = {**others, **own} if others else own
+            return
         certain = probs if self.exclusive_classes else np.maximum(probs, 1 - probs)
         for doc, row, sure in zip(docs, probs.tolist(), certain >= self.abstain):
             said = sure if not self.exclusive_classes else [sure.any()] * len(labels)

@@ -11,6 +11,7 @@ from spacy.training import Example
 from torch import Tensor, nn
 
 from ..encoder.batch import PackedBatch, blank_tokens
+from ..layers.transfer import to_device
 from .base import Head
 
 
@@ -99,17 +100,17 @@ class TokenHead(Head):
         # Rows of the batch -> those of what is said of these docs.
         is_taught = np.isin(doc_of_word, list(lessons))
         places = np.cumsum(is_taught) - 1
-        said = torch.from_numpy(np.concatenate([lessons[i] for i in sorted(lessons)])).float()
+        said = np.concatenate([lessons[i] for i in sorted(lessons)]).astype(np.float32)
         vectors = batch.word_vectors
         total: Any = None
         for part, rows in self._rows_without_gold(gold, blank).items():
             rows = rows[is_taught[rows]]
             columns = self.choices[part]
             probs = said[places[rows], columns]
-            is_said = ~probs.isnan().any(1)
-            words = vectors[torch.from_numpy(rows[is_said.numpy()]).to(vectors.device)]
-            if len(words):
-                targets = probs[is_said].to(vectors.device)
-                loss = nn.functional.cross_entropy(module(words)[:, columns], targets)
+            is_said = ~np.isnan(probs).any(1)
+            if is_said.any():
+                index, targets = to_device(vectors.device, rows[is_said], probs[is_said])
+                logits = module(vectors[index])[:, columns]
+                loss = nn.functional.cross_entropy(logits, targets)
                 total = loss if total is None else total + loss
         return total

@@ -7,8 +7,9 @@ where nothing is known.
 from __future__ import annotations
 
 import numpy as np
-import torch
 from torch import Tensor, nn
+
+from ..layers.transfer import to_device
 
 
 def loss_of_values(
@@ -27,7 +28,7 @@ def loss_of_values(
     RETURNS (Tensor): Mean over items or, where several labels may be true, over what is known; a
         scalar.
     """
-    targets = torch.from_numpy(values).to(logits.device)
+    (targets,) = to_device(logits.device, values)
     if exclusive:
         targets = targets.nan_to_num(0.0)
         targets = targets / targets.sum(1, keepdim=True)
@@ -36,11 +37,14 @@ def loss_of_values(
         )
         # As torch has it for class indices; for probabilities it would divide by the items.
         return total / (targets if weight is None else targets * weight).sum()
-    known = ~targets.isnan()
-    smooth = targets[known] * (1 - label_smoothing) + label_smoothing / 2
+    # By place: with a mask the host would wait to hear how many there are.
+    (known,) = to_device(logits.device, np.flatnonzero(~np.isnan(values)))
+    smooth = targets.view(-1)[known] * (1 - label_smoothing) + label_smoothing / 2
     if weight is not None:
-        weight = weight.expand_as(targets)[known]
-    return nn.functional.binary_cross_entropy_with_logits(logits[known], smooth, pos_weight=weight)
+        weight = weight.expand_as(targets).reshape(-1)[known]
+    return nn.functional.binary_cross_entropy_with_logits(
+        logits.reshape(-1)[known], smooth, pos_weight=weight
+    )
 
 
 def choices_of(

@@ -24,3 +24,11 @@ def computes_bfloat16(device: str) -> bool:
         stacklevel=2,
     )
     return False
+
+
+def half_type(device: torch.device) -> torch.dtype | None:
+    """RETURNS (Optional[dtype]): What a device computes in for bfloat16; None for float32. Cards
+    without it predict in float16, whose range is smaller than that of gradients."""
+    if device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False):
+        return torch.bfloat16
+    return None if torch.is_grad_enabled() else torch.float16
