@@ -342,8 +342,9 @@ class SpanFinder(Head):
         found = np.zeros((len(words), module.max_width, self.n_out), np.float32)
         rows = np.arange(len(words)) if sequences.rows is None else sequences.rows
         with torch.no_grad():
-            for block in module.blocks(len(of_words)):
-                probs = (module.cells(of_words, block) / self.temperature()).sigmoid()
+            for block in module.blocks(len(of_words), module.max_width):
+                logits = module.cells(of_words, block, module.max_width)
+                probs = (logits / self.temperature()).sigmoid()
                 at = slice(block.start, block.stop)
                 found[rows[at]] = probs.cpu().numpy() * fits[at, :, None]
         return np.split(found, batch.ends[:-1])

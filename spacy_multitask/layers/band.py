@@ -25,7 +25,7 @@ EXACT = 8  # widths up to here have a vector of their own
 # https://arxiv.org/abs/1708.02002).
 SELDOM = 0.01
 # Spans are looked at in prediction if some span may well start at their first word, and some end at
-# their last.
+# their last: where a third of the words may, that takes a tenth of the time.
 PLAUSIBLE = 0.01
 NOT_KNOWN = -1  # in place of a label
 
@@ -33,7 +33,8 @@ NOT_KNOWN = -1  # in place of a label
 class BandGold(NamedTuple):
     """What is known of the spans of some words.
 
-    known (ndarray): Cells of the band that are learned from, bool (n_words, max_width).
+    known (ndarray): Cells of the band that are learned from, bool (n_words, width), where width is
+        that of the widest span there can be.
     edges (ndarray): Whether it is known if a span starts or ends at a word, bool (n_words, 2).
     spans (ndarray): Row, column and label of spans, int64 (n_spans, 3).
     probs (ndarray): How probable each of them is, float32 (n_spans,); 1 if it is gold.
@@ -92,9 +93,10 @@ def band_gold(
     fits = spans[:, 1] - spans[:, 0] <= max_width
     spans, probs = spans[fits], probs[fits]
     before = np.append(0, np.cumsum(unknown))  # unknown words before each
-    rows, columns = np.arange(n_words)[:, None], np.arange(max_width)
+    width = min(max_width, int(lengths.max(initial=1)))
+    rows, columns = np.arange(n_words)[:, None], np.arange(width)
     ends = np.minimum(rows + columns + 1, n_words)
-    known = (columns < room(lengths, max_width)[:, None]) & (before[ends] == before[rows])
+    known = (columns < room(lengths, width)[:, None]) & (before[ends] == before[rows])
     edges = np.repeat(~unknown[:, None], 2, axis=1)
     row, column = spans[:, 0], spans[:, 1] - spans[:, 0] - 1
     has_label = spans[:, 2] != NOT_KNOWN
@@ -151,26 +153,25 @@ class SpanBand(nn.Module):
         """RETURNS (Tensor): As from `forward`, without dropout."""
         return self.words(X)
 
-    def blocks(self, n_words: int) -> list[range]:
-        """RETURNS (List[range]): Rows of the band that are scored in one go."""
-        size = max(1, CELLS // self.max_width)
+    def blocks(self, n_words: int, width: int) -> list[range]:
+        """RETURNS (List[range]): Rows of a band of so many columns that are scored in one go."""
+        size = max(1, CELLS // width)
         return [range(i, min(i + size, n_words)) for i in range(0, n_words, size)]
 
-    def cells(self, words: Tensor, rows: range) -> Tensor:
-        """Score all spans that start in some rows.
+    def cells(self, words: Tensor, rows: range, width: int) -> Tensor:
+        """Score all spans of up to so many words that start in some rows.
 
         words (Tensor): From `forward`.
-        RETURNS (Tensor): Logits, shape (n_rows, max_width, n_labels). Those of spans that leave
-            their sequence mean nothing.
+        RETURNS (Tensor): Logits, shape (n_rows, width, n_labels). Those of spans that leave their
+            sequence mean nothing.
         """
         starts = words[rows.start : rows.stop, : self.hidden]
-        ends = words[rows.start : rows.stop + self.max_width - 1, self.hidden : 2 * self.hidden]
-        missing = len(starts) + self.max_width - 1 - len(ends)
-        windows = pad(ends, (0, 0, 0, missing)).unfold(
-            0, self.max_width, 1
-        )  # (rows, hidden, width)
-        summed = starts[:, None] + windows.transpose(1, 2) + self._width_vectors(words.device)
-        return self.output(gelu(summed))
+        ends = words[rows.start : rows.stop + width - 1, self.hidden : 2 * self.hidden]
+        missing = len(starts) + width - 1 - len(ends)
+        # Shape (n_rows, hidden, width), without a copy.
+        windows = pad(ends, (0, 0, 0, missing)).unfold(0, width, 1)
+        widths = self._width_vectors(words.device)[:width]
+        return self.output(gelu(starts[:, None] + windows.transpose(1, 2) + widths))
 
     def _width_vectors(self, device: torch.device) -> Tensor:
         columns = bucket(np.arange(1, self.max_width + 1))
@@ -208,8 +209,9 @@ class SpanBand(nn.Module):
         device = words.device
         total = words.new_zeros(())
         row, column, label = gold.spans.T
-        for rows in self.blocks(len(words)):
-            logits = self.cells(words, rows)
+        width = gold.known.shape[1]
+        for rows in self.blocks(len(words), width):
+            logits = self.cells(words, rows, width)
             here = np.flatnonzero((row >= rows.start) & (row < rows.stop))
             places = [a[here] for a in (row - rows.start, column, label)]
             unknown = ~gold.known[rows.start : rows.stop]
@@ -240,18 +242,19 @@ class SpanBand(nn.Module):
         words (Tensor): From `project`.
         room (ndarray): From the function `room`.
         """
+        width = int(room.max(initial=1))
         good = words[:, -2:] > log(PLAUSIBLE / (1 - PLAUSIBLE))
-        ends = pad(good[:, 1], (0, self.max_width)).unfold(0, self.max_width, 1)
+        ends = pad(good[:, 1], (0, width)).unfold(0, width, 1)
         (widest,) = to_device(words.device, room)
+        index = torch.arange(width, device=words.device)
+        nothing = index[:0]
         rows, columns = [], []
-        index = torch.arange(self.max_width, device=words.device)
-        for block in self.blocks(len(words)):
+        for block in self.blocks(len(words), width):
             at = slice(block.start, block.stop)
             fits = good[at, :1] & ends[at] & (index < widest[at, None])
             r, c = fits.nonzero(as_tuple=True)
             rows.append(r + block.start)
             columns.append(c)
-        nothing = index[:0]
         return torch.cat([nothing, *rows]), torch.cat([nothing, *columns])
 
     @torch.no_grad()

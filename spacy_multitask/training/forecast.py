@@ -172,8 +172,11 @@ def describe_training(nlp: Language) -> tuple[list[Row], str] | None:
     text = _steps_and_cost(nlp, training, work)
     used = {row[2] for row in rows}
     unused = [name for name in surveys if name not in used]
+    pupils = [name for name, pipe in nlp.components if getattr(pipe, "teacher", None) is not None]
     if unused:
-        text += f" No head learns from {', '.join(unused)}."
+        text += f" No head learns from {'gold of ' if pupils else ''}{', '.join(unused)}."
+    if pupils:
+        text += f" {', '.join(pupils)}: a teacher labels what has no gold."
     taught = {row[0] for row in rows}
     spoiled = [name for name in dependents(nlp) if name not in taught]
     if spoiled:
