@@ -96,7 +96,9 @@ class _Pool:
             "threads": max(1, torch.get_num_threads() // self.n_processes),
             "code": self.workers.code,
         }
-        process = self.context.Process(target=_serve, args=(self.folder, options, theirs), daemon=True)
+        process = self.context.Process(
+            target=_serve, args=(self.folder, options, theirs), daemon=True
+        )
         process.start()
         theirs.close()
         return _Worker(place, process, ours)
