@@ -21,10 +21,10 @@ from thinc.api import Config
 
 import spacy_multitask
 import spacy_multitask.cli  # adds its commands to spaCy's
+from scripts import pictures, site
 from spacy_multitask import compose
 from spacy_multitask.cli import app
 from spacy_multitask.composing.composition import WORDS_TO_SEE, passes
-from scripts import pictures, site
 from tests.integration.conftest import write_corpora
 
 ROOT = Path(__file__).parents[1]

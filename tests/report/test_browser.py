@@ -20,7 +20,8 @@ def browse(page: Path, folder: Path, *arguments: str) -> subprocess.CompletedPro
     return subprocess.run(
         [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
          "--no-first-run", "--disable-background-networking", "--disable-component-update",
-         "--disable-sync", "--hide-scrollbars", "--disable-dev-shm-usage", f"--user-data-dir={folder / 'profile'}",
+         "--disable-sync", "--hide-scrollbars", "--disable-dev-shm-usage",
+         f"--user-data-dir={folder / 'profile'}",
          "--enable-logging=stderr", "--virtual-time-budget=3000", *arguments, page.as_uri()],
         capture_output=True, text=True, timeout=180, check=False,
     )  # fmt: skip
