@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pyarrow as pa
-from spacy.util import get_package_path, is_package
+from spacy import util
 
 from .addresses import File, Store, checksum, find_files
 from .inputs import Columns, DocBins, Format, Parquet, Range, WholeFiles
@@ -231,8 +231,8 @@ def model_folder(model: str) -> Path:
     """RETURNS (Path): Where the files of a pipeline are.
     RAISES (ValueError): If there is no such pipeline.
     """
-    if is_package(model):
-        return Path(get_package_path(model))
+    if util.is_package(model):
+        return Path(util.get_package_path(model))
     if Path(model, "config.cfg").is_file():
         return Path(model)
     raise ValueError(

@@ -44,8 +44,8 @@ class Budget:
         """RETURNS (int): That in prediction; on a device no more than fits into its memory."""
         found = self._of_device(BUDGETS)
         if self.most is None:
-            self.most = self._that_fit() or found
-        return min(found, self.most)
+            self.most = self._that_fit()
+        return min(found, self.most or found)
 
     def _of_device(self, budgets: dict[str, int]) -> int:
         kind = "int8" if self.encoder.is_quantized else self.encoder.device.type
@@ -87,8 +87,7 @@ def retried(run: Callable[[int], Result], wanted: int | None, budget: Budget) ->
     wanted (Optional[int]): So many, if a user has asked for it.
     RETURNS (Any): What it gives.
     """
-    pieces = min(wanted or OF_DEVICES, budget.most or OF_DEVICES) if wanted else None
-    pieces = pieces or budget.of_prediction()
+    pieces = min(wanted, budget.most or wanted) if wanted else budget.of_prediction()
     while True:
         try:
             return run(pieces)

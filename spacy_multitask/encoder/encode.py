@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..layers.network import TransformerNetwork, sees_hidden_states_in_threads
 from ..layers.onnx import Inputs, OnnxNetwork
-from ..layers.precision import half_type
+from ..layers.precision import computes_bfloat16, half_type
 from ..layers.transfer import is_streaming, to_device
 from .batch import PackedBatch
 from .budget import Budget, retried
@@ -174,6 +174,7 @@ class Encoder:
             pieces.starts, pieces.counts, lengths, self.capacity, self.options.overlap
         )
         device = self.device
+        is_half = precision == "bfloat16" and computes_bfloat16(device.type)
 
         def run(budget: int) -> PackedBatch:
             pooled = Pooling(
@@ -194,7 +195,8 @@ class Encoder:
             )
             # Around those of the micro-batches, so that weights are cast once for all of them.
             with torch.autocast(device.type, enabled=False):
-                self._run(pieces, windows, budget, half_type(precision, device), layers, pooled)
+                half = half_type(device) if is_half else None
+                self._run(pieces, windows, budget, half, layers, pooled)
                 orths, blank = attributes[:, 0].copy(), attributes[:, 2] != 0
                 return pooled.batch(docs, lengths, layers, orths=orths, blank=blank)
 

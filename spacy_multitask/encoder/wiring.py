@@ -189,16 +189,17 @@ class Wiring:
         """RETURNS (bool): Whether no component between the encoder and this one can have changed
         tokens: all are spaCy's or ours, which say so if they do."""
         nlp = self.nlp
+        if nlp is None or component_name not in nlp.pipe_names:
+            return False
         between = False
-        for name, pipe in nlp.pipeline if nlp is not None else ():
+        for name, pipe in nlp.pipeline:
             if name == component_name:
-                return between
-            if between and (
-                not type(pipe).__module__.startswith(QUIET) or nlp.get_pipe_meta(name).retokenizes
-            ):
+                break
+            is_known = type(pipe).__module__.startswith(QUIET)
+            if between and (not is_known or nlp.get_pipe_meta(name).retokenizes):
                 return False
             between = between or pipe is self.owner
-        return False
+        return between
 
     def component_of(self, listener: EncoderListener) -> str:
         """RETURNS (str): Name of the component that a listener is in."""

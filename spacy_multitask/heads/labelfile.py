@@ -54,7 +54,8 @@ class LabelFile:
             for name in ("spans", "cats"):
                 for one in self._checked(row, name, i):
                     self.labels.add(one["label"])
-            self.rows[row["text"]] = row
+            # Docs made of words end with a blank.
+            self.rows[row["text"].rstrip()] = row
 
     def _checked(self, row: dict[str, Any], name: str, i: int) -> Iterator[dict[str, Any]]:
         needed = {"label", "start", "end"} if name == "spans" else {"label"}
@@ -82,7 +83,7 @@ class LabelFile:
         spans_key (Optional[str]): Group of `doc.spans` for the spans; None for `doc.ents`, of which
             the most probable ones are kept where they overlap.
         """
-        row = self.rows.get(doc.text)
+        row = self.rows.get(doc.text.rstrip())
         if row is None:
             return None
         said = unannotated(doc, vocab)

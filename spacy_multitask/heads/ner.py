@@ -177,7 +177,7 @@ class EntityRecognizer(SpanHead):
         ):
             super().set_annotations(docs, predictions)
             return
-        array = self._iob(predictions, sum(map(len, docs)))
+        array: Any = self._iob(predictions, sum(map(len, docs)))
         for doc, start in zip(docs, predictions.starts.tolist()):
             if len(doc):
                 doc.from_array([ENT_IOB, ENT_TYPE], array[start : start + len(doc)])

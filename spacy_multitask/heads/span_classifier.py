@@ -187,15 +187,16 @@ class SpanClassifier(Head):
         self.attribute, self.prob = attribute, f"{attribute}_prob"
         if not Span.has_extension(self.prob):
             Span.set_extension(self.prob, default=None)
-        self.spans_key = spans_key
+        # Not `spans_key`, where gold of others is.
+        self.source = spans_key
         self.exclusive_classes = exclusive_classes
         self.default_threshold = threshold
         self.cfg["labels"] = []
 
     @property
     def learns_from(self) -> str:
-        source = "doc.ents" if self.spans_key is None else f'doc.spans["{self.spans_key}"]'
-        return f"span._.{self.attribute} of {source}"
+        where = "doc.ents" if self.source is None else f'doc.spans["{self.source}"]'
+        return f"span._.{self.attribute} of {where}"
 
     @property
     def n_out(self) -> int:
@@ -217,7 +218,7 @@ class SpanClassifier(Head):
 
     def spans_of(self, doc: Doc) -> list[Span]:
         """RETURNS (List[Span]): Spans that are labelled, those without tokens apart."""
-        spans = doc.ents if self.spans_key is None else doc.spans.get(self.spans_key, [])
+        spans = doc.ents if self.source is None else doc.spans.get(self.source, [])
         return [span for span in spans if len(span)]
 
     def said_of(self, span: Span) -> dict[str, float] | None:

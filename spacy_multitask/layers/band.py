@@ -96,12 +96,11 @@ def band_gold(
     edges = np.repeat(~unknown[:, None], 2, axis=1)
     row, column = spans[:, 0], spans[:, 1] - spans[:, 0] - 1
     has_label = spans[:, 2] != NOT_KNOWN
-    for which, value in ((has_label, True), (~has_label, False)):
+    # A span that has a label is known, whatever other labels it has.
+    for which, value in ((~has_label, False), (has_label, True)):
         known[row[which], column[which]] = value
         edges[row[which], 0] = value
         edges[spans[which, 1] - 1, 1] = value
-    # Where one span has a label and another one, such as one that starts there, has none of these.
-    edges[row[has_label], 0] = edges[spans[has_label, 1] - 1, 1] = True
     cells = np.stack([row, column, spans[:, 2]], axis=1)[has_label]
     return BandGold(known, edges, cells, probs[has_label])
 

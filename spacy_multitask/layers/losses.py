@@ -66,7 +66,7 @@ class DeviceLoss:
         return hash(float(self))
 
     def __round__(self, digits: int | None = None) -> float:
-        return round(float(self), digits)  # type: ignore[return-value]
+        return round(float(self), digits)
 
     def __repr__(self) -> str:
         return repr(float(self))

@@ -175,8 +175,8 @@ class TransformerNetwork(nn.Module):
             if n_short <= 0:
                 return self._encode(ids, shapes, mask, layers)
             mask = torch.ones_like(ids) if mask is None else mask
-            padded = (nn.functional.pad(part, (0, n_short)) for part in (ids, shapes, mask))
-            return self._encode(*padded, layers)[:, : ids.shape[1]]
+            padded = [nn.functional.pad(part, (0, n_short)) for part in (ids, shapes, mask)]
+            return self._encode(padded[0], padded[1], padded[2], layers)[:, : ids.shape[1]]
 
     def _encode(
         self, ids: Tensor, shapes: Tensor, mask: Tensor | None, layers: tuple[int, ...]

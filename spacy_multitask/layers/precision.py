@@ -26,11 +26,9 @@ def computes_bfloat16(device: str) -> bool:
     return False
 
 
-def half_type(precision: str, device: torch.device) -> torch.dtype | None:
-    """RETURNS (Optional[dtype]): What matrix products are computed in; None for float32. Cards
-    without bfloat16 predict in float16, whose range is smaller than that of gradients."""
-    if precision != "bfloat16" or not computes_bfloat16(device.type):
-        return None
+def half_type(device: torch.device) -> torch.dtype | None:
+    """RETURNS (Optional[dtype]): What a device computes in for bfloat16; None for float32. Cards
+    without it predict in float16, whose range is smaller than that of gradients."""
     if device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False):
         return torch.bfloat16
     return None if torch.is_grad_enabled() else torch.float16

@@ -117,6 +117,9 @@ class Arriving(Mapping[int, Tensor]):
     def __getitem__(self, key: int) -> Tensor:
         return self._on_the_way.tensors()[self._keys[key]]
 
+    def __contains__(self, key: object) -> bool:
+        return key in self._keys  # that of a mapping would wait
+
     def __iter__(self) -> Iterator[int]:
         return iter(self._keys)
 

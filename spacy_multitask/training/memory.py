@@ -80,8 +80,8 @@ class Learner:
         n_words = max(sum(len(eg.predicted) for eg in part) for part in parts)
         self.most_words = max(1, n_words // 2)
         logger.warning(
-            "The device ran out of memory with a batch of %s words. From now on batches are "
-            "learned from in parts of %s words, whose gradients add up. Lower max_words of "
+            "The device ran out of memory with %s words. From now on batches are learned from in "
+            "parts of %s words, whose gradients add up. Lower max_words of "
             "[training.batcher] to have smaller batches in their place.",
             n_words,
             self.most_words,

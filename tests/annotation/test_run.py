@@ -18,8 +18,7 @@ from spacy_multitask.annotation.addresses import Store
 from spacy_multitask.annotation.run import TooManyErrors
 from spacy_multitask.annotation.schema import VERSION_KEY
 from spacy_multitask.annotation.shards import KILLED, Annotator
-
-from .conftest import TEXTS, errors_in, rounded, rows_of, write_texts
+from tests.annotation.conftest import TEXTS, errors_in, rounded, rows_of, write_texts
 
 
 def test_rows_are_what_the_pipeline_says(model, texts, tmp_path):
@@ -209,7 +208,8 @@ def test_docs_that_fail_are_listed_and_the_rest_goes_on(model, tmp_path, undistu
     path.write_text("\n".join(lines))
     summary = annotate(model, path, tmp_path / "out", shard_docs=10)
     found = errors_in(tmp_path / "out")
-    assert list(found)[0].startswith("texts.jsonl:") and "It is not JSON" in list(found.values())[0]
+    place, reason = next(iter(found.items()))
+    assert place.startswith("texts.jsonl:") and "It is not JSON" in reason
     assert found["none"] == "ValueError: There is no text."
     assert found["typed"] == "year = 'soon' is no int64."
     assert "1000001 characters, more than nlp.max_length = 1000000" in found["long"]
@@ -274,9 +274,9 @@ def test_long_texts_are_split_at_blank_lines(model, tmp_path, monkeypatch):
 def test_layers_can_be_chosen(model, texts, tmp_path):
     summary = annotate(model, texts, tmp_path / "out", layers=["entities"], keep=[])
     assert summary.dataset().schema.names == ["id", "text", "entities"]
-    with pytest.raises(ValueError, match="no layer 'ents'. There are: tokens, tags"):
+    with pytest.raises(ValueError, match=r"no layer 'ents'\. There are: tokens, tags"):
         annotate(model, texts, tmp_path / "a", layers=["ents"])
-    with pytest.raises(ValueError, match="does not write relations. It writes: tokens, tags"):
+    with pytest.raises(ValueError, match=r"does not write relations\. It writes: tokens, tags"):
         annotate(model, texts, tmp_path / "b", layers=["relations"])
 
 

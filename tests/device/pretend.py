@@ -7,7 +7,8 @@ that are asked for, results whose size depends on values. thinc's side is NumPy'
 
 from __future__ import annotations
 
-import traceback
+import linecache
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -179,10 +180,13 @@ def _held(x: Any) -> Any:
 
 
 def _where() -> str:
-    for frame in reversed(traceback.extract_stack()):
-        if frame.filename.startswith(OURS) or "/transformers/" in frame.filename:
-            name = frame.filename.split("site-packages/")[-1].removeprefix(OURS)
-            return f"{name}:{frame.lineno} {frame.line}"
+    frame: Any = sys._getframe()
+    while frame is not None:
+        name, line = frame.f_code.co_filename, frame.f_lineno
+        if name.startswith(OURS) or "/transformers/" in name:
+            text = linecache.getline(name, line).strip()
+            return f"{name.split('site-packages/')[-1].removeprefix(OURS)}:{line} {text}"
+        frame = frame.f_back
     return "elsewhere"
 
 

@@ -64,6 +64,14 @@ def test_gold_by_hand():
     assert gold.edges[:, 1].tolist() == [1, 1, 1, 0, 1, 0, 1, 1]
 
 
+def test_a_span_with_a_label_is_known_whatever_other_labels_it_has():
+    spans = np.array([[0, 2, 1], [0, 2, band.NOT_KNOWN]])
+    for order in (spans, spans[::-1]):
+        gold = band_gold(np.array([3]), np.zeros(3, bool), order, 2)
+        assert gold.known.tolist() == [[True, True], [True, True], [True, False]]
+        assert gold.spans.tolist() == [[0, 1, 1]] and gold.edges.all()
+
+
 @pytest.mark.parametrize("cells", [1 << 17, 4, 12])
 @pytest.mark.parametrize("weights", [None, torch.tensor([1.0, 3.0, 0.5])])
 def test_loss_and_gradient_are_those_of_single_spans(layer, monkeypatch, cells, weights):

@@ -5,7 +5,7 @@ import warnings
 import pytest
 import torch
 
-from spacy_multitask.layers import precision
+from spacy_multitask.encoder import encode
 from spacy_multitask.layers.precision import computes_bfloat16
 
 
@@ -42,11 +42,11 @@ def test_a_cpu_with_bfloat16_uses_it(monkeypatch):
 
 @pytest.mark.parametrize("has_it", [True, False])
 def test_the_encoder_asks(monkeypatch, nlp, has_it):
-    monkeypatch.setattr(precision, "computes_bfloat16", lambda device: has_it)
+    monkeypatch.setattr(encode, "computes_bfloat16", lambda device: has_it)
     encoder = nlp.get_pipe("transformer").shim.encoder
     docs = [nlp.make_doc("Anna lives in Berlin .")]
     exact, half = (
-        encoder.encode(docs, is_train=False, precision=kind).word_vectors
-        for kind in ("float32", "bfloat16")
+        encoder.encode(docs, is_train=False, precision=precision).word_vectors
+        for precision in ("float32", "bfloat16")
     )
     assert torch.equal(exact, half) != has_it

@@ -17,6 +17,7 @@ from . import Workers
 # In a row, of workers that die before they have done a shard; more than it takes to find a doc that
 # kills them.
 MOST_DEATHS = 50
+PRELOADED = ["torch", "spacy.lang.en", "transformers", "pyarrow.parquet", "fsspec"]
 
 
 def run(folder: str, shards: list[int], workers: Workers, report: Report) -> Iterator[int]:
@@ -46,6 +47,12 @@ class _Pool:
         self.folder, self.workers, self.report = folder, workers, report
         self.n_processes = n_processes
         self.deaths = 0
+        has_server = "forkserver" in multiprocessing.get_all_start_methods()
+        self.context: Any = multiprocessing.get_context("forkserver" if has_server else "spawn")
+        if has_server:
+            # Workers begin with what takes long to import. Not with our encoder, which would take
+            # them for forks of a process that has run torch.
+            self.context.set_forkserver_preload(PRELOADED)
 
     def run(self, todo: deque[int]) -> Iterator[int]:
         pool = [self._start(place) for place in range(self.n_processes)]
@@ -82,15 +89,16 @@ class _Pool:
             worker.connection.send(worker.shard)
 
     def _start(self, place: int) -> _Worker:
-        context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe()
+        ours, theirs = self.context.Pipe()
         gpus = self.workers.gpus
         options = {
             "gpu": gpus[place % len(gpus)] if gpus else None,
             "threads": max(1, torch.get_num_threads() // self.n_processes),
             "code": self.workers.code,
         }
-        process = context.Process(target=_serve, args=(self.folder, options, theirs), daemon=True)
+        process = self.context.Process(
+            target=_serve, args=(self.folder, options, theirs), daemon=True
+        )
         process.start()
         theirs.close()
         return _Worker(place, process, ours)
