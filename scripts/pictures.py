@@ -49,7 +49,7 @@ def example() -> Doc:
 
 
 def draw_layers(doc: Doc) -> str:
-    """RETURNS (str): An SVG of a doc: a row for each layer, and the most probable topic."""
+    """RETURNS (str): An SVG of a doc with a row for each layer, and its topic."""
     layers = {"tags": "tags", "chunks": "chunks", "entities": "entities"}
     rows: list[tuple[str, list[Bar]]] = [
         (title, row)
@@ -80,8 +80,7 @@ def draw_layers(doc: Doc) -> str:
     parts.append(
         f'<text x="10" y="{y + 15}" font-size="11" fill="#4f5d6b">topic</text>'
         f'<rect x="{LEFT}" y="{y + 3}" width="{200 * doc.cats[topic]:.0f}" height="{BAR - 4}" '
-        f'rx="3" '
-        f'fill="#7aa2f7"/><text x="{LEFT + 4}" y="{y + 14}" font-size="11">'
+        f'rx="3" fill="#7aa2f7"/><text x="{LEFT + 4}" y="{y + 14}" font-size="11">'
         f"{escape(topic)} {doc.cats[topic]:.2f}</text>"
     )
     told = f"The sentence “{doc.text}” with a tag under each word, chunks, entities and the topic"
@@ -118,10 +117,7 @@ def draw_architecture() -> str:
         '<text x="355" y="130" font-size="13" text-anchor="middle">transformer,</text>',
         '<text x="355" y="148" font-size="13" text-anchor="middle">run once</text>',
     ]
-    told = (
-        "Corpora with gold of their own are mixed into batches, go through one transformer, and "
-        "small heads write to one Doc"
-    )
+    told = "Corpora are mixed into batches for one transformer, and small heads write to one Doc"
     return _svg(760, 226, told, parts)
 
 
@@ -134,10 +130,8 @@ def _box(x: int, y: int, width: int, color: str, text: str) -> str:
 
 
 def _arrow(x: int, y: int, end: int) -> str:
-    return (
-        f'<path d="M{x} {y} H{end - 6} m-4 -4 l6 4 l-6 4" fill="none" stroke="#4f5d6b" '
-        f'stroke-width="1.5"/>'
-    )
+    line = f"M{x} {y} H{end - 6} m-4 -4 l6 4 l-6 4"
+    return f'<path d="{line}" fill="none" stroke="#4f5d6b" stroke-width="1.5"/>'
 
 
 def _svg(width: float, height: float, told: str, parts: list[str]) -> str:

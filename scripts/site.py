@@ -32,15 +32,14 @@ EXIT_CODES = """\
 | code | meaning |
 | --- | --- |
 | 0 | It is done. |
-| 1 | An error, told in one line on standard error. `leaks --fail` ends so if it finds leaks. |
+| 1 | An error, told in one line on standard error. So does `leaks --fail` that finds some. |
 | 2 | The command line is wrong: an option that there is not, an argument that is missing. |
-| 130 | Ctrl-C. `train` saves a model and a checkpoint before, and says how to go on. |
-| 143 | SIGTERM, likewise. |
+| 130, 143 | Ended by Ctrl-C, or by SIGTERM. `train` saves a model and says how to go on. |
 
 ## Completion
 
-`python -m spacy --install-completion` makes the shell complete commands and options. It knows Bash,
-Zsh, Fish and PowerShell. Then type `spacy multitask `, and press the tab key twice.
+`spacy --install-completion` makes the shell complete commands, ours among them, and options. It
+knows Bash, Zsh, Fish and PowerShell. Then type `spacy multitask `, and press the tab key twice.
 """
 
 

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import inspect
 import logging
+import shlex
 import signal
 import sys
 import typing
@@ -233,6 +234,14 @@ def check_is_free(*paths: Path | None, overwrite: bool) -> None:
             raise ValueError(
                 f"{path} is already there. Replace it with --overwrite, or choose another name."
             )
+
+
+def say_next(*words: str | Path) -> None:
+    """Say which command comes next, as the last line of one that is done.
+
+    words (str or Path): What follows `python -m spacy`.
+    """
+    print("Next:", "python -m spacy", *(shlex.quote(str(word)) for word in words))
 
 
 # Each command is in a file of its own, which registers it with the app above.
