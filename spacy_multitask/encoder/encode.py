@@ -17,8 +17,10 @@ from torch import Tensor
 
 from ..layers.network import TransformerNetwork, sees_hidden_states_in_threads
 from ..layers.onnx import Inputs, OnnxNetwork
+from .adapting import AdapterOptions
 from .batch import PackedBatch
 from .forks import use_one_thread_if_forked
+from .freezing import Frozen
 from .gate import Gate
 from .heap import MANY_WORDS, give_back_memory
 from .pieces import PieceCache, Pieces
@@ -55,6 +57,8 @@ class EncoderOptions:
     gradient_checkpointing: bool
     compile: bool
     spaces: bool
+    adapter: AdapterOptions | None
+    freeze: Frozen
 
 
 class Encoder:

@@ -12,14 +12,16 @@ from typing import Any
 import srsly
 import torch
 
+from ..layers import peft_adapter
 from ..layers.network import TransformerNetwork
 from ..layers.onnx import OnnxNetwork
 from ..layers.shim import tensors_from_bytes, tensors_to_bytes
 from ..safe_files import MANIFEST_FILE, check_manifest, last_good, manifest, new_folder
-from . import fingerprint, settings, tokenizer
+from . import adapting, fingerprint, settings, tokenizer
 from .contexts import STYLES
 from .encode import Encoder, EncoderOptions
-from .pretrained import make_network
+from .freezing import freeze
+from .pretrained import learn_in_part, make_network
 from .tokenizer import NO_LENGTH
 from .traits import Traits, longest_input
 
@@ -28,6 +30,7 @@ CONFIG_FILE = "config.json"
 GRAPH_FILE = "model.int8.onnx"
 GRAPH_CONFIG_FILE = "onnx.json"
 TRAITS_FILE = "encoder.json"  # 0.1.0 had none
+_AGAIN = "Copy the pipeline again."
 # Nothing else in a folder is read.
 FILES = (
     MANIFEST_FILE,
@@ -36,12 +39,14 @@ FILES = (
     GRAPH_CONFIG_FILE,
     GRAPH_FILE,
     TRAITS_FILE,
+    adapting.CONFIG_FILE,
+    adapting.WEIGHTS_FILE,
     *tokenizer.TOKENIZER_FILES,
 )
 _MOST_TABLES = 1 << 28  # bytes of what is computed when a model is made, of a small one
 # Most bytes of a file that is read as JSON, but for vocabularies.
 _MOST_JSON = 10_000_000
-_BIG = (WEIGHTS_FILE, GRAPH_FILE, *tokenizer.TOKENIZER_FILES)
+_BIG = (WEIGHTS_FILE, GRAPH_FILE, adapting.WEIGHTS_FILE, *tokenizer.TOKENIZER_FILES)
 
 
 def to_files(encoder: Encoder) -> dict[str, bytes]:
@@ -57,7 +62,16 @@ def to_files(encoder: Encoder) -> dict[str, bytes]:
     config = settings.from_config(network.config)
     files[CONFIG_FILE] = srsly.json_dumps(config, indent=2, sort_keys=True).encode("utf8")
     with encoder.gate.predicting():
-        files[WEIGHTS_FILE] = tensors_to_bytes(network)
+        if not peft_adapter.is_adapted(network.transformer):
+            files[WEIGHTS_FILE] = tensors_to_bytes(network.state_dict())
+        elif encoder.options.adapter is not None and encoder.options.adapter.merge:
+            files[WEIGHTS_FILE] = tensors_to_bytes(peft_adapter.merged(network))
+        else:
+            transformer = network.transformer
+            files[WEIGHTS_FILE] = tensors_to_bytes(peft_adapter.without(network))
+            files[adapting.WEIGHTS_FILE] = tensors_to_bytes(peft_adapter.state_of(transformer))
+            values = peft_adapter.settings_of(transformer)
+            files[adapting.CONFIG_FILE] = srsly.json_dumps(values, indent=2).encode("utf8")
     return files
 
 
@@ -74,7 +88,7 @@ def from_files(files: dict[str, bytes], source: str, options: EncoderOptions) ->
     )
     for name in (config_file, weights_file):
         if name not in files:
-            raise ValueError(f"{source}: the file {name} is missing. Copy the pipeline again.")
+            raise ValueError(f"{source}: the file {name} is missing. {_AGAIN}")
     config = _read_json(files, config_file, source)
     known = _read_json(files, TRAITS_FILE, source)
     words = tokenizer.from_files(files, source)
@@ -87,6 +101,9 @@ def from_files(files: dict[str, bytes], source: str, options: EncoderOptions) ->
         limit = network.longest_input
     else:
         network = _from_weights(files[WEIGHTS_FILE], config, source, options)
+        if adapting.CONFIG_FILE in files:
+            _add_adapter(network, files, source)
+        freeze(network, options.freeze)
         limit = longest_input(network.transformer, words)
     if not known and words.model_max_length > NO_LENGTH:
         limit = min(limit, 512)  # what 0.1.0 took where the tokenizer did not say
@@ -94,6 +111,36 @@ def from_files(files: dict[str, bytes], source: str, options: EncoderOptions) ->
     encoder = Encoder(network, words, traits, options)
     if "fingerprint" in known:
         fingerprint.check(encoder, known["fingerprint"], source)
+    return encoder
+
+
+def _add_adapter(network: TransformerNetwork, files: dict[str, bytes], source: str) -> None:
+    if adapting.WEIGHTS_FILE not in files:
+        raise ValueError(f"{source}: the file {adapting.WEIGHTS_FILE} is missing. {_AGAIN}")
+    values = _read_json(files, adapting.CONFIG_FILE, source)
+    where = f"{source}: {adapting.WEIGHTS_FILE}"
+    adapting.load(network, values, tensors_from_bytes(files[adapting.WEIGHTS_FILE], where), source)
+
+
+def is_saved(name: str) -> bool:
+    """RETURNS (bool): Whether a name is that of a trained pipeline's encoder."""
+    return all(Path(name, file).is_file() for file in (TRAITS_FILE, MANIFEST_FILE))
+
+
+def load_saved(name: str, options: EncoderOptions) -> Encoder:
+    """Load the encoder of a trained pipeline, to train it on. An adapter becomes a part of it.
+
+    RAISES (ValueError): If it can't be loaded, is quantized, or options do not suit it.
+    """
+    encoder = from_files(*read_folder(Path(name), "transformer"), options)
+    network = encoder.network
+    if isinstance(network, OnnxNetwork):
+        raise ValueError(
+            f"{name} holds an int8 graph, which can't learn. Name the one that it was made from."
+        )
+    if peft_adapter.is_adapted(network.transformer):
+        network.merge_adapter()
+    learn_in_part(network, options)
     return encoder
 
 
