@@ -81,7 +81,6 @@ def _load(name: str) -> tuple[Any, Any]:
         tokenizer = load_tokenizer(place)
         transformer = _load_model(place)
     else:
-        peft_adapter.require_peft(f"{adapter} holds an adapter, which")
         with adapting.base_of(adapter) as base:
             if adapting.adapter_in(base) is not None:
                 raise ValueError(f"its base {base} is an adapter itself. Merge that first.")

@@ -175,9 +175,9 @@ def add_trained(transformer: Any, values: Settings, state: dict[str, Tensor], so
     source (str): Where it comes from, for error messages.
     RAISES (ValueError): If it is of a kind that is not known here, or does not fit.
     """
+    require_peft(f"{source} holds an adapter, which")
     from peft import set_peft_model_state_dict
 
-    require_peft(source)
     kind, prefix, own = _check_kind(values, source), *_own_part(transformer, state, source)
     targets = sorted({_layer_of(name) for name in own})
     heeded = {n: values[n] for n in _HEEDED[kind] if values.get(n) is not None}
@@ -186,6 +186,13 @@ def add_trained(transformer: Any, values: Settings, state: dict[str, Tensor], so
             heeded[name] = _own_patterns(heeded[name], prefix, f"{source}: {name}")
     if "feedforward_modules" in heeded:
         heeded["feedforward_modules"] = _named(targets, list(heeded["feedforward_modules"]))
+    largest = max(size for tensor in own.values() for size in tensor.shape)
+    ranks = [heeded.get("r"), *heeded.get("rank_pattern", {}).values()]
+    if any(type(rank) is int and rank > largest for rank in ranks):
+        raise ValueError(
+            f"{source}: the adapter's rank should have been at most {largest}, as its weights say. "
+            "adapter_config.json is damaged; copy it again."
+        )
     try:
         _inject(transformer, kind, heeded, targets, empty=True)
     except (TypeError, ValueError, KeyError) as error:
@@ -265,8 +272,9 @@ def _layer_of(name: str) -> str:
 
 
 def _prefix_of(name: str, modules: set[str]) -> str | None:
-    parts = _layer_of(name).split(".")
-    for i in range(len(parts)):
+    layer = _layer_of(name)
+    parts = layer.split(".")
+    for i in range(len(parts)) if layer else ():
         if ".".join(parts[i:]) in modules and parts[i - 1 : i] != ["decoder"]:
             return "".join(f"{part}." for part in parts[:i])
     return None
