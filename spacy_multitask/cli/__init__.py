@@ -60,7 +60,8 @@ def command(
 
     name (str): As in `spacy multitask NAME`.
     example (str): What follows the name on a command line.
-    takes_code (bool): Whether there is an option `--code`, whose file is imported beforehand.
+    takes_code (bool): Whether there is an option `--code`, whose file is imported beforehand; of
+        a function with an argument `code` there is, in any case.
     json_options (Tuple[str, ...]): Options, `--json` among them, that write what the function
         returns.
     settings: Further ones of `typer.Typer.command`.
@@ -68,7 +69,8 @@ def command(
     """
 
     def register(function: Callable) -> Callable:
-        takes_overwrite = "overwrite" in inspect.signature(function).parameters
+        own = inspect.signature(function).parameters
+        takes_overwrite = "overwrite" in own
 
         @functools.wraps(function)
         def run(
@@ -81,6 +83,8 @@ def command(
             overwrite = kwargs.get("overwrite", False)
             if not takes_overwrite:
                 kwargs.pop("overwrite", None)
+            if "code" in own:
+                kwargs["code"] = code
             with _exits(verbose):
                 check_is_free(json_path if json_path != Path("-") else None, overwrite=overwrite)
                 import_code(code)
@@ -234,6 +238,7 @@ def check_is_free(*paths: Path | None, overwrite: bool) -> None:
 # Each command is in a file of its own, which registers it with the app above.
 from . import (  # noqa: E402
     add_head,  # noqa: F401
+    annotate,  # noqa: F401
     calibrate,  # noqa: F401
     compare,  # noqa: F401
     convert,  # noqa: F401

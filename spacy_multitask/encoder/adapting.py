@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -14,7 +14,8 @@ from torch import Tensor
 
 from ..layers import peft_adapter
 from ..layers.network import TransformerNetwork
-from ..layers.shim import tensors_from_bytes
+from ..layers.shim import check_header, tensors_from_bytes
+from ..plain import from_json
 from .freezing import Frozen
 
 CONFIG_FILE = "adapter_config.json"
@@ -127,11 +128,13 @@ def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor], str]:
     """RETURNS (tuple): Config and weights of an adapter, and where they come from.
     RAISES (ValueError): If a file is missing or damaged.
     """
-    for name in (CONFIG_FILE, WEIGHTS_FILE):
-        if not (folder / name).is_file():
-            old = folder / "adapter_model.bin"
-            advice = "Save the adapter as safetensors." if old.exists() else "Copy it again."
-            raise ValueError(f"{folder / name} is missing. {advice}")
+    if adapter_in(str(folder)) is None:
+        raise ValueError(f"{folder / CONFIG_FILE} is missing. Copy the adapter again.")
+    if not (folder / WEIGHTS_FILE).is_file():
+        is_old = (folder / "adapter_model.bin").exists()
+        advice = "Save the adapter as safetensors." if is_old else "Copy it again."
+        raise ValueError(f"{folder} has an {CONFIG_FILE}, but no {WEIGHTS_FILE}. {advice}")
+    check_header(folder / WEIGHTS_FILE)
     weights = (folder / WEIGHTS_FILE).read_bytes()
     state = tensors_from_bytes(weights, str(folder / WEIGHTS_FILE))
     return read_config(folder), state, str(folder)
@@ -142,15 +145,9 @@ def read_config(folder: Path) -> dict[str, Any]:
     RAISES (ValueError): If it is damaged.
     """
     file = folder / CONFIG_FILE
-    try:
-        if file.stat().st_size > _MOST_JSON:
-            raise ValueError("it is too large")
-        values = json.loads(file.read_text(encoding="utf8"))
-    except ValueError as error:
-        raise ValueError(f"{file} is damaged: {error}") from error
-    if not isinstance(values, dict):
-        raise ValueError(f"{file} is damaged: it holds no JSON object.")
-    return values
+    if file.stat().st_size > _MOST_JSON:
+        raise ValueError(f"{file} is damaged: it is too large.")
+    return from_json(file.read_bytes(), str(file))
 
 
 def adapter_in(name: str) -> Path | None:
@@ -172,21 +169,32 @@ def adapter_on_hub(name: str) -> Path | None:
 
 
 @contextmanager
+def bare(folder: Path) -> Iterator[str]:
+    """Get a folder with an encoder alone: transformers would put an adapter in it on the base that
+    adapter_config.json names, from the hub if need be.
+
+    YIELDS (str): The folder, or a temporary one with links to its other files.
+    """
+    if not os.path.lexists(folder / CONFIG_FILE):
+        yield str(folder)
+        return
+    with TemporaryDirectory() as place:
+        for file in folder.iterdir():
+            if not file.name.startswith("adapter_"):
+                Path(place, file.name).symlink_to(file.resolve())
+        yield place
+
+
+@contextmanager
 def base_of(folder: Path) -> Iterator[str]:
     """Find the encoder that an adapter is for.
 
-    folder (Path): Has the adapter, and the base too if its weights are there.
+    folder (Path): Has the adapter, and the base too if there is a config.json.
     YIELDS (str): Folder or hub name of the base.
     RAISES (ValueError): If it is not known.
     """
-    if (folder / "config.json").is_file() and any(folder.glob("*model*.safetensors.index.json")) | (
-        (folder / "model.safetensors").is_file() or (folder / "pytorch_model.bin").is_file()
-    ):
-        with TemporaryDirectory() as place:
-            # transformers would load the base that adapter_config.json names in place of this one.
-            for file in folder.iterdir():
-                if not file.name.startswith("adapter_"):
-                    Path(place, file.name).symlink_to(file.resolve())
+    if (folder / "config.json").is_file():
+        with bare(folder) as place:
             yield place
         return
     base = read_config(folder).get("base_model_name_or_path")

@@ -43,6 +43,27 @@ class FittingFill(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
+class KnownPadding(TorchFunctionMode):
+    """Within it, it is known without asking the device that a mask masks something: transformers
+    asks to leave out masks that do not, and waits for the answer.
+
+    shape (Size): The mask's.
+    """
+
+    def __init__(self, shape: torch.Size):
+        super().__init__()
+        self.shape = shape
+        self.no = torch.tensor(False)
+
+    def __torch_function__(
+        self, func: Callable, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func in (torch.all, Tensor.all) and len(args) == 1 and not kwargs:
+            if args[0].shape == self.shape:
+                return self.no
+        return func(*args, **(kwargs or {}))
+
+
 def attention(
     query: Tensor,
     key: Tensor,

@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .attention import FittingFill, TrainingAttention, both_ways
+from .attention import FittingFill, KnownPadding, TrainingAttention, both_ways
 from .dropout import replace_dropout
 from .peft_adapter import merge
+from .transfer import is_streaming
 
 PRECISIONS = ("float32", "bfloat16", "int8")
 
@@ -115,6 +116,8 @@ class TransformerNetwork(nn.Module):
         self.transformer: Any = transformer
         # Names of parameters that an adapter has brought.
         self.adapter_names: frozenset[str] = frozenset()
+        # CANINE puts so many characters together, and has no vector for fewer.
+        self.n_least: int = getattr(transformer.config, "downsampling_rate", 0)
         self.needs_masks = _is_made_causal(transformer.config)
         self.width: int = transformer.config.hidden_size
         self.n_layers: int = transformer.config.num_hidden_layers
@@ -146,7 +149,8 @@ class TransformerNetwork(nn.Module):
         try:
             return self.transformer.get_input_embeddings()
         except NotImplementedError:
-            return None
+            # Some versions do not find those of mBART's encoder.
+            return getattr(self.transformer, "embed_tokens", None)
 
     def place_of(self, layer: int | None) -> int | None:
         """As `place_of`, for this encoder."""
@@ -167,9 +171,16 @@ class TransformerNetwork(nn.Module):
         with ExitStack() as modes:
             if self.takes_steps(ids.device):
                 modes.enter_context(TrainingAttention())
+            if mask is not None and is_streaming(ids.device) and self._compiled_call_impl is None:
+                modes.enter_context(KnownPadding(mask.shape))
             if self.config.model_type == "deberta" and torch.is_autocast_enabled(ids.device.type):
                 modes.enter_context(FittingFill())
-            return self._encode(ids, shapes, mask, layers)
+            n_short = self.n_least - ids.shape[1]
+            if n_short <= 0:
+                return self._encode(ids, shapes, mask, layers)
+            mask = torch.ones_like(ids) if mask is None else mask
+            padded = [nn.functional.pad(part, (0, n_short)) for part in (ids, shapes, mask)]
+            return self._encode(padded[0], padded[1], padded[2], layers)[:, : ids.shape[1]]
 
     def _encode(
         self, ids: Tensor, shapes: Tensor, mask: Tensor | None, layers: tuple[int, ...]

@@ -128,12 +128,13 @@ class AdamW(Optimizer):
         self._torch: dict[int, list[torch.optim.Optimizer]] = {}
         # Module that the optimizers above are for: loading a pipeline puts another in its place.
         self._modules: dict[int, weakref.ref[nn.Module]] = {}
+        self._devices: dict[int, torch.device] = {}
         # Weights before the first step, by name: those that pretrained_decay leads back to.
         self._starts: dict[int, dict[str, torch.Tensor]] = {}
 
     def __getstate__(self) -> tuple[dict[str, Any], dict[str, Any]]:
         # What belongs to modules does not go along into another process, where they are others.
-        own = {**self.__dict__, "_torch": {}, "_modules": {}, "_starts": {}}
+        own = {**self.__dict__, "_torch": {}, "_modules": {}, "_starts": {}, "_devices": {}}
         slots = [name for cls in type(self).__mro__ for name in getattr(cls, "__slots__", ())]
         return own, {name: getattr(self, name) for name in slots if hasattr(self, name)}
 
@@ -163,6 +164,7 @@ class AdamW(Optimizer):
                 self._starts[key] = {
                     name: p.detach().clone() for name, p in _layers(module) if p.requires_grad
                 }
+        self._move(key, module, parameters[0].device)
         if self.grad_clip:
             clip_gradients(parameters, self.grad_clip)
         rate = self.learn_rate if getattr(module, "is_encoder", False) else self.head_learn_rate
@@ -189,6 +191,19 @@ class AdamW(Optimizer):
                 min(1.0, rate * scale * self.pretrained_decay),
             )
 
+    def _move(self, key: int, module: nn.Module, device: torch.device) -> None:
+        """Bring what is kept of a module to the device that it has moved to."""
+        if self._devices.get(key, device) != device:
+            for optimizer in self._torch[key]:
+                # It casts and moves all that it loads.
+                optimizer.load_state_dict(optimizer.state_dict())
+            starts = self._starts.get(key, {})
+            self._starts[key] = {name: start.to(device) for name, start in starts.items()}
+            for name, _ in module.named_parameters():
+                if self.averages is not None and (key, name) in self.averages:
+                    self.averages[key, name] = self.averages[key, name].to(device)
+        self._devices[key] = device
+
     def _knows(self, key: int, module: nn.Module) -> bool:
         return key in self._modules and self._modules[key]() is module
 
@@ -201,6 +216,7 @@ class AdamW(Optimizer):
                 if self.averages is not None:
                     self.averages.pop((key, name), None)
         self._torch[key] = self._build(module, sparse_names)
+        self._devices.pop(key, None)
         self._modules[key] = weakref.ref(module)
 
     def _build(self, module: nn.Module, sparse_names: set[str]) -> list[torch.optim.Optimizer]:
@@ -295,16 +311,20 @@ class AdamW(Optimizer):
         return scale * self.layer_decay ** (encoder.depth_from_top(name) or 0)
 
     def _average(self, averages: dict[Any, Any], key: int, module: nn.Module) -> None:
+        by_step: dict[int, list[tuple[torch.Tensor, torch.Tensor]]] = {}
         for name, parameter in module.named_parameters():
             if not parameter.requires_grad:
                 continue  # its average is what it is
             self.nr_update[key, name] += 1
-            step = self.nr_update[key, name]
             if (key, name) not in averages:
                 averages[key, name] = parameter.detach().clone()
+            pair = averages[key, name], parameter.detach()
+            by_step.setdefault(self.nr_update[key, name], []).append(pair)
+        for step, pairs in by_step.items():
             # The same growing window as thinc's update_averages.
             decay = min((1.0 + step) / (10.0 + step), 0.9999)
-            averages[key, name].lerp_(parameter.detach(), 1.0 - decay)
+            own, new = map(list, zip(*pairs))
+            torch._foreach_lerp_(own, new, 1.0 - decay)
 
 
 def _layers(module: nn.Module) -> list[tuple[str, nn.Parameter]]:

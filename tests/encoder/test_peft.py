@@ -245,7 +245,7 @@ def test_files_of_the_adapter_belong_to_the_pipeline(adapted, tmp_path):
         spacy.load(tmp_path)
     files = adapted.get_pipe("transformer").shim.to_files()
     del files["adapter_model.safetensors"]
-    with pytest.raises(ValueError, match=r"adapter_model\.safetensors is missing"):
+    with pytest.raises(ValueError, match="vectors differ"):
         from_files(files, "folder", adapted.get_pipe("transformer").shim.options)
 
 

@@ -1,0 +1,1 @@
+"""Corpora of any size, annotated shard by shard into files that other tools read."""
