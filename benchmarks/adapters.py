@@ -1,8 +1,8 @@
 """What an adapter, or frozen layers, save: memory, time and size against training the whole encoder.
 
-Each setting trains a tagger and an entity recogniser in a process of its own, so that its peak
-of memory is known. Time is that of the processor, which other processes do not change. Tags are
-scored on the development part after the steps; with few of them that only shows that it learns.
+Each setting trains a tagger and an entity recogniser in a process of its own, which tells its
+peak of memory. Time is that of the processor, which other processes do not change. Tags are scored
+on the development part after the steps; with few of them that only shows that it learns.
 
 Example: python -m benchmarks.adapters --json benchmarks/results/adapters.json
 """

@@ -119,7 +119,7 @@ def test_trackers_get_losses_scores_weights_and_the_plan(config, backend, tmp_pa
 def test_spacy_train_tells_them_too(config, backend, tmp_path):
     (tmp_path / "out").mkdir()
     spacy_train(init_nlp(config), tmp_path / "out", stdout=io.StringIO(), stderr=io.StringIO())
-    check(backend.told, 2, heads_of(config))
+    check(backend.told, 3, heads_of(config))
 
 
 def test_a_tracker_alone_works(config, backend, tmp_path):
