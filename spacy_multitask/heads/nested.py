@@ -22,7 +22,7 @@ from ..probabilities import layer_of
 from .architectures import default_model
 from .base import Head
 from .gold import SpanTuple, gold_group
-from .groups import over_words, set_group, sureness_of
+from .groups import set_group, sureness_of
 from .items import group_items
 from .kinds import HeadKind, Recipe, Score, register, spans_in
 from .labelled import with_rows
@@ -243,17 +243,17 @@ class SpanFinder(Head):
         """RETURNS (Dict[Tuple[int, int, int], float]): How probable spans over the words are, with
         the indices of their labels."""
         index = {label: k for k, label in enumerate(self.cfg["labels"])}
+        before = np.append(0, np.cumsum(~blank)).tolist()  # words before each token
         placed: dict[tuple[int, int, int], float] = {}
-        for i, span in enumerate(spans):
-            if span[0] < span[1] and (blank[span[0]] or blank[span[1] - 1]):
+        for (first, last, label), p in zip(spans, probs or [1.0] * len(spans)):
+            if before[first] >= before[last]:
+                continue  # it has no words
+            if blank[first] or blank[last - 1]:
                 self.warn_of_blanks("spans")
-            for start, end, label in over_words([span], blank):
-                if start >= end:
-                    continue  # it has no tokens
-                if label not in index:
-                    self.warn_of_label(label)
-                place = start, end, index.get(label, NOT_KNOWN)
-                placed[place] = max(placed.get(place, 0.0), 1.0 if probs is None else probs[i])
+            if label not in index:
+                self.warn_of_label(label)
+            place = before[first], before[last], index.get(label, NOT_KNOWN)
+            placed[place] = max(placed.get(place, 0.0), p)
         return placed
 
     def loss(self, module: SpanBand, batch: PackedBatch, gold: Known) -> Tensor:
