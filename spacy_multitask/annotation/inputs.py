@@ -261,7 +261,7 @@ def batches(
         if end is not None and place >= end:
             break
         if isinstance(row, Bad):
-            batch.errors.append(tuple(row))
+            batch.errors.append((row.id, row.reason))
         else:
             batch.add(row)
         if batch.is_full(batch_size):
