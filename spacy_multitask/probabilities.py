@@ -36,7 +36,7 @@ def set_token_probs(doc: Doc, layer: str, probs: np.ndarray | None) -> None:
 
 
 def set_span_probs(doc: Doc, layer: str, probs: Iterable[SpanProb] | None) -> None:
-    """Keep how sure a head is of spans that do not overlap.
+    """Keep how sure a head is of spans.
 
     probs (Optional[Iterable]): In the order of the text; None forgets those of an earlier
         prediction.
@@ -66,10 +66,12 @@ def span_prob(span: Span, layer: str | None = None) -> float | None:
     layers = span.doc.user_data.get(SPANS_KEY, {})
     for found in layers.values() if layer is None else [layers.get(layer, ())]:
         i = bisect_left(found, span.start_char, key=itemgetter(0))
-        if i < len(found):
+        # Of spans that may overlap several start there.
+        while i < len(found) and found[i][0] == span.start_char:
             *place, probability = found[i]
             if place == [span.start_char, span.end_char, span.label_]:
                 return probability
+            i += 1
     return None
 
 

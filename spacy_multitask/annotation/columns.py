@@ -105,7 +105,8 @@ class Columns:
         return _lists(map(len, ranked), _struct(label=labels, prob=pa.array(probs, pa.float32())))
 
     def relations(self) -> pa.Array:
-        counts, found = [], []
+        counts: list[int] = []
+        found: list[Any] = []
         for doc, offset in zip(self.docs, self.borders.tolist()):
             relations = doc.user_data.get(RELATIONS_KEY, ())
             counts.append(len(relations))

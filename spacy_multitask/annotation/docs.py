@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import pyarrow as pa
 from spacy.language import Language
@@ -46,13 +46,13 @@ def annotate_texts(nlp: Language, texts: Sequence[str | Doc | None]) -> Annotate
             except Exception as error:  # whatever a tokenizer may raise
                 errors[row] = f"{type(error).__name__}: {error}"
 
-    nlp.set_error_handler(note)
+    nlp.set_error_handler(cast(Any, note))
     try:
         done = list(nlp.pipe(made(), as_tuples=True))
     finally:
         nlp.default_error_handler = before
         for name, handler in handlers.items():
-            nlp.get_pipe(name).set_error_handler(handler)
+            cast(Any, nlp.get_pipe(name)).set_error_handler(handler)
     return Annotated([doc for doc, _ in done], [row for _, row in done], errors)
 
 

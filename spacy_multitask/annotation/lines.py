@@ -24,7 +24,7 @@ def is_compressed(file: File) -> bool:
 class Lines(Format):
     """A text per line; blank lines are none. A compressed file is one range."""
 
-    suffixes = (".txt",)
+    suffixes: tuple[str, ...] = (".txt",)
     title = "txt"
 
     def cut(self, number: int, file: File, n_docs: int) -> Iterator[Range]:

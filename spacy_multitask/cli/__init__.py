@@ -6,6 +6,7 @@ import contextlib
 import functools
 import inspect
 import logging
+import shlex
 import signal
 import sys
 import typing
@@ -235,6 +236,14 @@ def check_is_free(*paths: Path | None, overwrite: bool) -> None:
             )
 
 
+def say_next(*words: str | Path) -> None:
+    """Say which command comes next, as the last line of one that is done.
+
+    words (str or Path): What follows `python -m spacy`.
+    """
+    print("Next:", "python -m spacy", *(shlex.quote(str(word)) for word in words))
+
+
 # Each command is in a file of its own, which registers it with the app above.
 from . import (  # noqa: E402
     add_head,  # noqa: F401
@@ -250,7 +259,9 @@ from . import (  # noqa: E402
     quantize,  # noqa: F401
     report,  # noqa: F401
     split,  # noqa: F401
+    suggest,  # noqa: F401
     train,  # noqa: F401
+    tune,  # noqa: F401
 )
 
 spacy_app.add_typer(app, name="multitask")

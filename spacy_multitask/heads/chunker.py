@@ -11,11 +11,12 @@ from thinc.api import Model
 
 from .architectures import default_model
 from .gold import SpanTuple, gold_group
+from .groups import HashedSpan, set_group
 from .items import group_items
 from .kinds import HeadKind, Recipe, Score, register, spans_in
 from .options import HeadOptions, head_factory
-from .spans import HashedSpan, SpanHead, set_group
-from .tokens import TAUGHT
+from .spans import SpanHead
+from .teaching import TAUGHT
 
 KEY = "np"  # of doc.spans, by default
 KIND = register(
@@ -26,7 +27,7 @@ KIND = register(
         items="chunks",
         count=spans_in(KEY),
         is_in_groups=True,
-        scores=(Score("spans_*_f", group_items, layer="chunks"),),
+        scores=(Score("spans_*_f", group_items, title="chunks", unit="span"),),
         place=90,
         recipe=Recipe(spans_key=KEY, initialize=TAUGHT),
     )

@@ -12,6 +12,7 @@ from spacy.training import Example, validate_get_examples
 
 from ..corpus.reading import reading_of
 from ..layers.crf import UNKNOWN
+from .groups import unknown_tokens
 
 # (first token, end token, label)
 SpanTuple = tuple[int, int, str]
@@ -62,9 +63,12 @@ def gold_group(example: Example, spans_key: str) -> tuple[list[SpanTuple], list[
     spans = example.reference.spans.get(spans_key)
     if spans is None:
         return None
+    missing = unknown_tokens(example.reference, spans_key)
     if same_tokens(example):
-        return [(span.start, span.end, span.label_) for span in spans], []
-    return align_spans(example, spans)
+        return [(span.start, span.end, span.label_) for span in spans], missing
+    found, unknown = align_spans(example, spans)
+    y2x = example.alignment.y2x
+    return found, unknown + [int(i) for j in missing for i in y2x[j]]
 
 
 def align_spans(example: Example, spans: Iterable[Span]) -> tuple[list[SpanTuple], list[int]]:

@@ -19,6 +19,7 @@ from ..given import given_docs
 from ..layers.classifier import Classifier
 from ..layers.crf import UNKNOWN
 from ..layers.shim import TorchShim
+from ..layers.transfer import to_device, to_host
 from ..probabilities import add_token_extension, set_token_probs
 from .architectures import default_model
 from .gold import pack_targets, same_tokens
@@ -26,7 +27,8 @@ from .items import token_items
 from .kinds import HeadKind, Recipe, Score, Second, register, words_with
 from .labelled import with_rows
 from .options import HeadOptions, head_factory
-from .tokens import TAUGHT, TokenHead
+from .teaching import TAUGHT
+from .tokens import TokenHead
 
 # cfg entry -> attribute of the doc
 ATTRIBUTES = {"tags": TAG, "pos": POS}
@@ -51,8 +53,8 @@ KIND = register(
         count=words_with(TAG, POS),
         parts={FINE: words_with(TAG)},
         scores=(
-            Score("tag_acc", token_items("TAG"), confused="tags", layer="tags"),
-            Score("pos_acc", token_items("POS"), layer="tags"),
+            Score("tag_acc", token_items("TAG"), title="tags", unit="word"),
+            Score("pos_acc", token_items("POS"), title="parts of speech", unit="word"),
         ),
         place=10,
         recipe=Recipe(
@@ -155,10 +157,10 @@ class Tagger(TokenHead):
     def choices(self) -> dict[str, slice]:
         return {layer: self._columns(layer) for layer in self.layers if self.cfg.get(layer)}
 
-    def rows_with_gold(
+    def parts_of(
         self, gold: dict[str, tuple[np.ndarray, np.ndarray]]
-    ) -> dict[str, np.ndarray]:
-        return {layer: rows for layer, (rows, _) in gold.items()}
+    ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        return gold
 
     def collect_labels(self, examples: Iterable[Example]) -> dict[str, list[str]]:
         found: dict[str, set[int]] = {layer: set() for layer in self.layers}
@@ -206,7 +208,7 @@ class Tagger(TokenHead):
         total: Any = 0.0
         for layer, (rows, targets) in gold.items():
             vectors = batch.word_vectors
-            words = vectors[torch.from_numpy(rows).to(vectors.device)]
+            words = vectors[to_device(vectors.device, rows)[0]]
             logits = module(words)[:, self._columns(layer)]
             total = total + self.cross_entropy(logits, targets, self.cfg[layer])
         return total
@@ -226,12 +228,13 @@ class Tagger(TokenHead):
                 probs[layer] = (own / self.temperature(layer)).softmax(1).amax(1)
             if self.abstain:
                 best[layer] = best[layer].where(probs[layer] >= self.abstain, NO_LABEL)
-        found = torch.stack(list(best.values())).cpu().numpy()
+        wanted = [best, probs] if self.writes_probs else [best]
+        found, *said = to_host(*(torch.stack(list(part.values())) for part in wanted))
         if batch.blank is not None:
             found[:, batch.blank] = BLANK
-        if not self.writes_probs:
+        if not said:
             return TagPredictions(dict(zip(best, found)), {})
-        sure = torch.stack(list(probs.values())).cpu().numpy()
+        (sure,) = said
         sure[found < 0] = np.nan
         return TagPredictions(dict(zip(best, found)), dict(zip(probs, sure)))
 
