@@ -1,4 +1,4 @@
-"""What an adapter, or frozen layers, save: memory, time and size against training the whole encoder.
+"""What an adapter, or frozen layers, save against training the whole encoder: memory, time, size.
 
 Each setting trains a tagger and an entity recogniser in a process of its own, which tells its
 peak of memory. Time is that of the processor, which other processes do not change. Tags are scored
