@@ -10,10 +10,11 @@ from spacy.vocab import Vocab
 from thinc.api import Model
 
 from .architectures import default_model
+from .groups import placed_spans, set_group
 from .items import group_items
 from .kinds import HeadKind, Recipe, Score, register, spans_in
 from .options import HeadOptions, head_factory
-from .spans import SpanHead, SpanPredictions, SpanTuple, gold_group, set_group
+from .spans import SpanHead, SpanPredictions, SpanTuple, gold_group
 from .tokens import TAUGHT
 
 KEY = "np"  # of doc.spans, by default
@@ -80,7 +81,7 @@ OTHER_KEY = "spacy_multitask_chunks"
 
 
 def _chunks(doc: Doc) -> list[Span]:
-    return list(doc.spans.get(doc.user_data.get(OTHER_KEY, KEY), []))
+    return placed_spans(doc, doc.user_data.get(OTHER_KEY, KEY))
 
 
 def _noun_chunks(doc: Doc) -> list[Span]:
@@ -101,7 +102,6 @@ class Chunker(SpanHead):
     """
 
     kind = KIND
-    keeps_places = True
 
     def __init__(
         self,

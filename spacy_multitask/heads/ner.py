@@ -14,6 +14,7 @@ from thinc.api import Model
 
 from .architectures import default_model
 from .gold import same_tokens
+from .groups import set_group
 from .items import Items, group_items, span_items
 from .kinds import HeadKind, Recipe, Score, Second, register
 from .options import HeadOptions, head_factory
@@ -24,7 +25,6 @@ from .spans import (
     SpanTuple,
     align_spans,
     gold_group,
-    set_group,
 )
 from .tokens import TAUGHT
 
@@ -144,10 +144,6 @@ class EntityRecognizer(SpanHead):
     ):
         super().__init__(vocab, model, name, options, crf=crf, cross_sentences=cross_sentences)
         self.spans_key = spans_key
-
-    @property
-    def keeps_places(self) -> bool:  # type: ignore[override]
-        return self.spans_key is not None
 
     def score_options(self) -> dict[str, Any]:
         return {"spans_key": self.spans_key}

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from spacy.language import Language
-from spacy.tokens import Doc, Span, SpanGroup
+from spacy.tokens import Doc, Span
 from spacy.training import Example
 from spacy.vocab import Vocab
 from thinc.api import Model
@@ -19,7 +19,6 @@ from ..given import given_docs
 from ..layers import bioes
 from ..layers.classifier import Classifier
 from ..layers.crf import UNKNOWN, Transitions
-from ..layers.shim import TorchShim
 from .gold import pack_targets, same_tokens
 from .labelled import with_rows
 from .options import HeadOptions
@@ -104,13 +103,12 @@ class SpanHead(TokenHead):
     def n_out(self) -> int:
         return bioes.n_labels(len(self.cfg["labels"]))
 
-    def grow(self, shim: TorchShim, label: str) -> None:
+    def grow(self, entry: str, label: str) -> None:
         module = self.module
         # As what is outside all spans, so that no path through the new labels is the best.
         module.linear = with_rows(module.linear, self.n_out, 4, slice(0, 1))
         if module.transitions is not None:
             module.transitions = module.transitions.with_type()
-        self.cfg["labels"] = [*self.cfg["labels"], label]
 
     @property
     def choices(self) -> dict[str, slice]:
@@ -198,7 +196,7 @@ class SpanHead(TokenHead):
                 bioes.write_span(targets, start, end, index[label])
             else:
                 targets[start:end] = UNKNOWN
-                self.warn_of_label(label)
+                self.meet(label)
         return targets
 
     def loss(
@@ -342,15 +340,6 @@ def gold_group(example: Example, spans_key: str) -> tuple[list[SpanTuple], list[
     if same_tokens(example):
         return [(span.start, span.end, span.label_) for span in spans], []
     return align_spans(example, spans)
-
-
-def set_group(doc: Doc, spans_key: str, spans: list[tuple[int, int, int]]) -> None:
-    """Write (first token, end token, label hash) as the span group of a doc."""
-    doc.spans[spans_key] = SpanGroup(
-        doc,
-        name=spans_key,
-        spans=[Span(doc, start, end, label=label) for start, end, label in spans],
-    )
 
 
 def align_spans(example: Example, spans: Iterable[Span]) -> tuple[list[SpanTuple], list[int]]:

@@ -66,10 +66,14 @@ class TorchShim(Shim):
         """RETURNS (TorchShim): One of its own for optimizers, which keep moments and averages by
         id; thinc's copy would share them."""
         copied = super().copy()
+        copied.renew_id()
+        return copied
+
+    def renew_id(self) -> None:
+        """Let optimizers begin anew with it, as with weights of another shape."""
         with Shim.global_id_lock:
             Shim.global_id += 1
-            copied.id = Shim.global_id
-        return copied
+            self.id = Shim.global_id
 
     def finish_update(self, optimizer: Optimizer) -> None:
         """Take one optimizer step with the accumulated gradients, then clear them."""
