@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 import numpy as np
-import spacy
 import torch
 from spacy.attrs import ORTH
 from spacy.language import Language
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from ..corpus.reader import unannotated
 from ..encoder.batch import PackedBatch, blank_tokens
 from ..encoder.listener import EncoderListener
+from ..loading import load_pipeline
 from ..progress import progress
 from .base import Head
 from .gold import all_examples
@@ -165,7 +165,7 @@ class Teacher:
         try:
             # Loading draws random weights first; those of the heads to come stay what they are.
             with torch.random.fork_rng():
-                self.nlp = spacy.load(name)
+                self.nlp = load_pipeline(name)
         except OSError as error:
             raise ValueError(
                 f"{self.title} is neither a folder with a trained pipeline nor an installed one. "

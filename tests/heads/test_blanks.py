@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+import spacy
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 from spacy.util import fix_random_seed
-from spacy.vocab import Vocab
 
 from spacy_multitask.heads.items import group_items
 from spacy_multitask.heads.scorers import score_chunks, score_ents
@@ -168,7 +168,7 @@ def test_a_teacher_does_not_teach_blanks(trained, tmp_path, encoder_path):
 
 
 def test_gold_spans_are_scored_without_blanks_at_their_edges():
-    vocab = Vocab()
+    vocab = spacy.blank("en").vocab
     words = ["\n", "New", "York", "\n", "is", "old", " "]
     reference = Doc(vocab, words=words, ents=["B-LOC", "I-LOC", "I-LOC", "I-LOC", "O", "", "O"])
     predicted = Doc(vocab, words=words, ents=["O", "B-LOC", "I-LOC", "O", "O", "O", "O"])
@@ -186,7 +186,7 @@ def test_gold_spans_are_scored_without_blanks_at_their_edges():
 
 
 def test_predictions_where_gold_is_unknown_do_not_count_beside_blanks():
-    vocab = Vocab()
+    vocab = spacy.blank("en").vocab
     words = ["\n", "York", "is", "old"]
     reference = Doc(vocab, words=words, ents=["B-LOC", "I-LOC", "", ""])
     reference.set_ents([Span(reference, 0, 2, "LOC")], default="missing")
