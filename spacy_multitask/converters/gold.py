@@ -78,8 +78,9 @@ def spans_of(
     spans: list[TokenSpan] = []
     offset = 0
     for sentence in sentences:
+        words = sentence.words
         for span in decode(sentence.column(column), sentence.lines):
-            trimmed = trim_blanks(sentence.words, span, report, path, sentence.line + span[0])
+            trimmed = trim_blanks(words, span, report, path, sentence.line + span[0])
             if trimmed is not None:
                 spans.append((offset + trimmed[0], offset + trimmed[1], trimmed[2]))
         offset += len(sentence.rows)

@@ -13,6 +13,7 @@ from spacy.tokens import Doc
 from spacy.vocab import Vocab
 
 from ..layers.network import TransformerNetwork
+from ..layers.transfer import to_device
 from .encode import Encoder
 
 # Words, and whether a space follows.
@@ -34,7 +35,7 @@ def take(encoder: Encoder) -> dict[str, Any]:
     found: dict[str, Any] = {"transformers": version("transformers"), "pieces": pieces}
     network = encoder.network
     if isinstance(network, TransformerNetwork):
-        inputs = torch.tensor([pieces], device=encoder.device)
+        (inputs,) = to_device(encoder.device, np.array([pieces]))
         with encoder.gate.training(), torch.no_grad():
             # Not called as a module: that would translate it, if it is to be compiled.
             vectors = network.forward(inputs, torch.zeros_like(inputs), None)[0]

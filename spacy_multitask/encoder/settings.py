@@ -93,7 +93,7 @@ def check(settings: dict[str, Any], source: str, *, n_tensors: int = 0) -> None:
 
 def _walk(settings: dict[str, Any]) -> list[tuple[str, Any]]:
     """RETURNS (List[Tuple[str, Any]]): Options, those of inner configs too."""
-    found = []
+    found: list[tuple[str, Any]] = []
     waiting: list[Any] = [settings]
     while waiting:
         part = waiting.pop()

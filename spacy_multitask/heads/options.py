@@ -28,6 +28,8 @@ class HeadOptions:
     abstain (float): Probability below which nothing is said of an item.
     new_labels (str): What a trained head does with labels that it does not know, once it learns on:
         "refuse" leaves their gold out and warns, "add" takes them up as they come.
+    probs (bool): Whether to leave the probability of each prediction on the doc, for heads whose
+        predictions have no place for it: topics and relations always have theirs.
     corpora (Optional[List[str]]): Names of the training corpora that this head learns from and is
         scored on, if not all: for corpora that annotate one layer after different schemes.
     scorer (Optional[Callable]): Scores examples.
@@ -39,6 +41,7 @@ class HeadOptions:
     class_weights: dict[str, float] | None = None
     abstain: float = 0.0
     new_labels: str = "refuse"
+    probs: bool = False
     corpora: list[str] | None = None
     scorer: Callable | None
 
