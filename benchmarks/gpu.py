@@ -66,6 +66,8 @@ class Verdict:
         return time.perf_counter() - self.started
 
     def part(self, name: str, run: Callable[[], dict[str, Any]]) -> None:
+        if self.args.parts and name not in self.args.parts:
+            return
         if self.seconds > 60 * self.args.minutes:
             self.results[name] = {"left_out": "the time was over"}
         else:
@@ -263,6 +265,7 @@ def main() -> None:
     parser.add_argument("--docs", type=int, default=20_000)
     parser.add_argument("--texts", type=Path, help="File with a sentence of words on each line.")
     parser.add_argument("--minutes", type=float, default=6.0, help="Begin no part after these.")
+    parser.add_argument("--parts", nargs="+", help="Names of parts; default: all.")
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
     parser.add_argument("--tiny", action="store_true", help="A tiny encoder, to try the script.")
     parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)

@@ -135,7 +135,8 @@ class Store:
                     stream.flush()
                     os.fsync(stream.fileno())
         except BaseException:
-            self.fs.rm(aside)
+            if self.fs.exists(aside):
+                self.fs.rm(aside)
             raise
         if self.is_local:
             os.replace(aside, self.path(name))

@@ -10,6 +10,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from timeit import default_timer
 
+from spacy import util
 from tqdm import tqdm
 
 from ..progress import SETTINGS
@@ -80,23 +81,32 @@ def annotate(
         long=long,
         shard_docs=shard_docs,
     )
+    code = None if code is None else Path(code).absolute()
     workers = Workers(
         processes=processes, gpus=tuple(gpus), gpus_per_worker=gpus_per_worker, code=code
     )
     run_engine = engine_named(engine)
-    store = Store(str(output))
+    store = Store(absolute(output))
     named = [inputs] if isinstance(inputs, str | Path) else list(inputs)
-    with locked(Path(output)) if store.is_local else nullcontext():
+    with locked(Path(store.root)) if store.is_local else nullcontext():
         addresses = [str(name) if str(name) != STDIN else _spool(store, format) for name in named]
-        job = _begin(str(model), addresses, options, store, overwrite=overwrite)
+        job = _begin(absolute(model), addresses, options, store, overwrite=overwrite)
         todo = undone(store, job, range(len(job.shards)))
         if dry_run:
-            return _forecast(job, todo, Annotator(str(output), code=code))
+            return _forecast(job, todo, Annotator(store.address, code=code))
         run = _Run(store, job, max_errors)
         with run.ending():
-            for shard in run_engine(str(output), todo, workers, run.report) if todo else ():
+            for shard in run_engine(store.address, todo, workers, run.report) if todo else ():
                 run.finish(shard)
         return run.summary
+
+
+def absolute(path: str | Path) -> str:
+    """RETURNS (str): A path of this machine from its root, since workers may start elsewhere;
+    addresses and names of packages as they are."""
+    is_address = isinstance(path, str) and "://" in path
+    is_package = not is_address and util.is_package(str(path))
+    return str(path) if is_address or is_package else str(Path(path).absolute())
 
 
 def _begin(
@@ -181,18 +191,18 @@ class _Run:
         self.n_errors = max(self.n_errors, sum(len(s.errors) for s in self.done.values()))
         self.bar.update(self.job.shards[shard].weight)
         self._show()
+        if self.max_errors is not None and self.n_errors > self.max_errors:
+            raise TooManyErrors(
+                f"{self.n_errors} docs have failed, and {self.max_errors} may. "
+                f"{self.store.address}/{ERRORS} says which and why. Mend them and begin anew, or "
+                "allow more and go on."
+            )
 
     def _show(self) -> None:
         speed = self.seen[1] / max(1e-9, default_timer() - self.started)
         self.bar.set_postfix_str(
             f"{self.seen[0]:,} docs, {speed:,.0f} words/s, {self.n_errors:,} errors", refresh=False
         )
-        if self.max_errors is not None and self.n_errors > self.max_errors:
-            raise TooManyErrors(
-                f"{self.n_errors} docs have failed, and {self.max_errors} may. "
-                f"{self.store.address}/{ERRORS} says which and why, of the shards that are done. "
-                "Mend them, or allow more, and go on."
-            )
 
     @contextmanager
     def ending(self) -> Iterator[None]:

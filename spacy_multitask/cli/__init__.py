@@ -259,7 +259,9 @@ from . import (  # noqa: E402
     quantize,  # noqa: F401
     report,  # noqa: F401
     split,  # noqa: F401
+    suggest,  # noqa: F401
     train,  # noqa: F401
+    tune,  # noqa: F401
 )
 
 spacy_app.add_typer(app, name="multitask")

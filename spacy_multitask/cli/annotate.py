@@ -108,7 +108,7 @@ def annotate_cli(
 
 
 def _names(value: str | None) -> list[str] | None:
-    return None if value is None else [name.strip() for name in value.split(",")]
+    return None if value is None else [x.strip() for x in value.split(",") if x.strip()]
 
 
 def _numbers(value: str) -> list[int]:

@@ -18,9 +18,11 @@ from ..layers.network import TransformerNetwork, sees_hidden_states_in_threads
 from ..layers.onnx import Inputs, OnnxNetwork
 from ..layers.precision import computes_bfloat16, half_type
 from ..layers.transfer import is_streaming, to_device
+from .adapting import AdapterOptions
 from .batch import PackedBatch
 from .budget import Budget, retried
 from .forks import use_one_thread_if_forked
+from .freezing import Frozen
 from .gate import Gate
 from .heap import MANY_WORDS, give_back_memory
 from .pieces import PieceCache, Pieces, attributes_of
@@ -54,6 +56,8 @@ class EncoderOptions:
     gradient_checkpointing: bool
     compile: bool
     spaces: bool
+    adapter: AdapterOptions | None
+    freeze: Frozen
 
 
 class Encoder:

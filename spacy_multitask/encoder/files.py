@@ -10,6 +10,7 @@ from typing import Any
 import srsly
 import torch
 
+from ..layers import peft_adapter
 from ..layers.network import TransformerNetwork
 from ..layers.onnx import OnnxNetwork
 from ..layers.shim import check_header, check_shapes, tensors_from_bytes, tensors_to_bytes
@@ -22,10 +23,11 @@ from ..safe_files import (
     new_folder,
     read_plain,
 )
-from . import fingerprint, settings, tokenizer
+from . import adapting, fingerprint, settings, tokenizer
 from .contexts import STYLES
 from .encode import Encoder, EncoderOptions
-from .pretrained import make_network
+from .freezing import freeze
+from .pretrained import learn_in_part, make_network
 from .tokenizer import NO_LENGTH
 from .traits import NO_LIMIT, Traits, longest_input
 
@@ -34,6 +36,7 @@ CONFIG_FILE = "config.json"
 GRAPH_FILE = "model.int8.onnx"
 GRAPH_CONFIG_FILE = "onnx.json"
 TRAITS_FILE = "encoder.json"  # 0.1.0 had none
+_AGAIN = "Copy the pipeline again."
 # Nothing else in a folder is read.
 FILES = (
     MANIFEST_FILE,
@@ -42,6 +45,8 @@ FILES = (
     GRAPH_CONFIG_FILE,
     GRAPH_FILE,
     TRAITS_FILE,
+    adapting.CONFIG_FILE,
+    adapting.WEIGHTS_FILE,
     *tokenizer.TOKENIZER_FILES,
 )
 _MOST_TABLES = 1 << 28  # bytes of what is computed when a model is made, of a small one
@@ -49,6 +54,7 @@ _MOST_TABLES = 1 << 28  # bytes of what is computed when a model is made, of a s
 _MOST_JSON = 10_000_000
 _MOST_BYTES = {
     WEIGHTS_FILE: 1 << 40,
+    adapting.WEIGHTS_FILE: 1 << 40,
     GRAPH_FILE: 1 << 31,  # as of anything in the format
     **dict.fromkeys(tokenizer.TOKENIZER_FILES, 200_000_000),
 }
@@ -67,7 +73,16 @@ def to_files(encoder: Encoder) -> dict[str, bytes]:
     config = settings.from_config(network.config)
     files[CONFIG_FILE] = srsly.json_dumps(config, indent=2, sort_keys=True).encode("utf8")
     with encoder.gate.predicting():
-        files[WEIGHTS_FILE] = tensors_to_bytes(network)
+        if not peft_adapter.is_adapted(network.transformer):
+            files[WEIGHTS_FILE] = tensors_to_bytes(network.state_dict())
+        elif encoder.options.adapter is not None and encoder.options.adapter.merge:
+            files[WEIGHTS_FILE] = tensors_to_bytes(peft_adapter.merged(network))
+        else:
+            transformer = network.transformer
+            files[WEIGHTS_FILE] = tensors_to_bytes(peft_adapter.without(network))
+            files[adapting.WEIGHTS_FILE] = tensors_to_bytes(peft_adapter.state_of(transformer))
+            values = peft_adapter.settings_of(transformer)
+            files[adapting.CONFIG_FILE] = srsly.json_dumps(values, indent=2).encode("utf8")
     return files
 
 
@@ -98,7 +113,7 @@ def _from_files(files: dict[str, bytes], source: str, options: EncoderOptions) -
     )
     for name in (config_file, weights_file):
         if name not in files:
-            raise ValueError(f"{source}: the file {name} is missing. Copy the pipeline again.")
+            raise ValueError(f"{source}: the file {name} is missing. {_AGAIN}")
     config = from_json(files[config_file], f"{source}: {config_file}")
     known = from_json(files.get(TRAITS_FILE, b"{}"), f"{source}: {TRAITS_FILE}")
     network: TransformerNetwork | OnnxNetwork
@@ -113,6 +128,10 @@ def _from_files(files: dict[str, bytes], source: str, options: EncoderOptions) -
         network = _from_weights(files[WEIGHTS_FILE], config, source, options)
         n_rows = getattr(network.input_embeddings, "num_embeddings", None)
         words = tokenizer.from_files(files, source, n_rows)
+        # One without the other is none; if one is missing, the fingerprint tells.
+        if {adapting.CONFIG_FILE, adapting.WEIGHTS_FILE} <= files.keys():
+            _add_adapter(network, files, source)
+        freeze(network, options.freeze)
         limit = longest_input(network.transformer, words)
     if not known and words.model_max_length > NO_LENGTH:
         limit = min(limit, 512)  # what 0.1.0 took where the tokenizer did not say
@@ -123,6 +142,34 @@ def _from_files(files: dict[str, bytes], source: str, options: EncoderOptions) -
         raise ValueError(f"{source}: {error}") from error
     if "fingerprint" in known:
         fingerprint.check(encoder, known["fingerprint"], source)
+    return encoder
+
+
+def _add_adapter(network: TransformerNetwork, files: dict[str, bytes], source: str) -> None:
+    values = from_json(files[adapting.CONFIG_FILE], f"{source}: {adapting.CONFIG_FILE}")
+    where = f"{source}: {adapting.WEIGHTS_FILE}"
+    adapting.load(network, values, tensors_from_bytes(files[adapting.WEIGHTS_FILE], where), source)
+
+
+def is_saved(name: str) -> bool:
+    """RETURNS (bool): Whether a name is that of a trained pipeline's encoder."""
+    return all(Path(name, file).is_file() for file in (TRAITS_FILE, MANIFEST_FILE))
+
+
+def load_saved(name: str, options: EncoderOptions) -> Encoder:
+    """Load the encoder of a trained pipeline, to train it on. An adapter becomes a part of it.
+
+    RAISES (ValueError): If it can't be loaded, is quantized, or options do not suit it.
+    """
+    encoder = from_files(*read_folder(Path(name), "transformer"), options)
+    network = encoder.network
+    if isinstance(network, OnnxNetwork):
+        raise ValueError(
+            f"{name} holds an int8 graph, which can't learn. Name the one that it was made from."
+        )
+    if peft_adapter.is_adapted(network.transformer):
+        network.merge_adapter()
+    learn_in_part(network, options)
     return encoder
 
 
@@ -224,7 +271,7 @@ def _read(file: Path, follows: bool) -> bytes:
         of the hub.
     RAISES (ValueError): If it is no file, or too large for what it is.
     """
-    if file.name == WEIGHTS_FILE and file.is_file():
+    if file.name in (WEIGHTS_FILE, adapting.WEIGHTS_FILE) and file.is_file():
         check_header(file)
     most = _MOST_BYTES.get(file.name, _MOST_JSON)
     return read_plain(file, most=most, follows=follows)

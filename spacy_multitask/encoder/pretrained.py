@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from ..layers import peft_adapter
 from ..layers.network import TransformerNetwork, encoder_of
 from ..layers.shim import check_header
 from ..plain import from_json
-from . import settings
+from . import adapting, settings
 from .contexts import Cutter
 from .encode import Encoder, EncoderOptions
+from .freezing import freeze
 from .shapes import N_SHAPES
 from .tokenizer import is_uncased, load_tokenizer, special_pieces
 from .traits import Traits, cls_column, longest_input, probe
@@ -49,11 +51,11 @@ def load_pretrained(name: str, options: EncoderOptions) -> Encoder:
             'hub name such as "distilbert-base-uncased".'
         )
     try:
-        place = str(check_folder(Path(name))) if _is_folder(name) else name
-        tokenizer = load_tokenizer(place)
-        transformer = _load_model(place)
-        _check_vocabulary(tokenizer, transformer)
+        tokenizer, transformer = _load(name)
     except Exception as error:  # transformers, tokenizers and safetensors have no common class
+        adapter = None if _is_folder(name) else adapting.adapter_on_hub(name)
+        if adapter is not None:
+            return load_pretrained(str(adapter), options)
         raise ValueError(f"Can't load the encoder {name!r}: {_cause(error)}") from error
     shapes = is_uncased(tokenizer) if options.word_shapes is None else options.word_shapes
     network = make_network(transformer, options, has_shapes=shapes)
@@ -61,8 +63,40 @@ def load_pretrained(name: str, options: EncoderOptions) -> Encoder:
         raise ValueError(
             f"dropout = {options.dropout}: {name} has no dropout that could be set. Leave it null."
         )
+    learn_in_part(network, options)
     traits = _find_traits(network, tokenizer, options, name)
     return Encoder(network, tokenizer, traits, options)
+
+
+def learn_in_part(network: TransformerNetwork, options: EncoderOptions) -> None:
+    """Let just that part of a pretrained network learn that the options ask for.
+
+    RAISES (ValueError): If they do not suit it.
+    """
+    adapting.adapt(network, options.adapter, options.freeze)
+    freeze(network, options.freeze)
+
+
+def _load(name: str) -> tuple[Any, Any]:
+    """RETURNS (tuple): Tokenizer and model; of an adapter, those of its base, merged."""
+    adapter = adapting.adapter_in(name)
+    if adapter is None and _is_folder(name):
+        with adapting.bare(check_folder(Path(name))) as place:
+            tokenizer, transformer = load_tokenizer(place), _load_model(place)
+    elif adapter is None:
+        tokenizer, transformer = load_tokenizer(name), _load_model(name)
+    else:
+        with adapting.base_of(adapter) as base:
+            if adapting.adapter_in(base) is not None:
+                raise ValueError(f"its base {base} is an adapter itself. Merge that first.")
+            tokenizer, transformer = _load(base)
+        if _has_tokenizer(adapter):
+            tokenizer = load_tokenizer(str(adapter))
+        inner = encoder_of(transformer)
+        peft_adapter.add_trained(inner, *adapting.read_folder(adapter))
+        peft_adapter.merge(inner)
+    _check_vocabulary(tokenizer, transformer)
+    return tokenizer, transformer
 
 
 def make_network(
@@ -258,21 +292,14 @@ def check_folder(folder: Path) -> Path:
             return check_folder(inner[0].parent)
     _check_whole(folder)
     if not (folder / "config.json").is_file():
-        raise ValueError(f"{folder / 'config.json'} is missing. {_adapter(folder)}")
-    if (folder / "adapter_config.json").is_file():  # which would be put on a base from elsewhere
-        raise ValueError(f"{folder / 'adapter_config.json'}: {_adapter(folder)}")
+        raise ValueError(
+            f"{folder / 'config.json'} is missing. Copy or download the encoder again."
+        )
+    if (folder / adapting.CONFIG_FILE).is_file():  # which would be put on a base from elsewhere
+        raise ValueError(f"{folder} holds an adapter, too. Name that folder itself.")
     _check_has_weights(folder)
     _check_has_tokenizer(folder)
     return folder
-
-
-def _adapter(folder: Path) -> str:
-    if not (folder / "adapter_config.json").is_file():
-        return "Copy or download the encoder again."
-    return (
-        "The folder holds an adapter: merge it into its base (merge_and_unload of peft), and save "
-        "that."
-    )
 
 
 def _check_whole(folder: Path) -> None:
@@ -310,14 +337,19 @@ def _check_has_weights(folder: Path) -> None:
                 f"AutoModel.from_pretrained(..., from_{'flax' if library == 'Flax' else 'tf'}=True)"
                 " of transformers 4, and save_pretrained."
             )
-    raise ValueError(f"{folder / _WEIGHTS[0]} is missing. {_adapter(folder)}")
+    raise ValueError(f"{folder / _WEIGHTS[0]} is missing. Copy or download the encoder again.")
+
+
+def _has_tokenizer(folder: Path) -> bool:
+    file = folder / "tokenizer_config.json"
+    kind = _read_json(file).get("tokenizer_class") if file.is_file() else None
+    names = (file.name for file in folder.iterdir())
+    return kind in _CHARACTERS or any(n in _VOCABULARIES or n.endswith(".model") for n in names)
 
 
 def _check_has_tokenizer(folder: Path) -> None:
-    file = folder / "tokenizer_config.json"
-    kind = _read_json(file).get("tokenizer_class") if file.is_file() else None
     models = sorted(folder.glob("*.model"))
-    if kind in _CHARACTERS or models or any((folder / n).is_file() for n in _VOCABULARIES):
+    if _has_tokenizer(folder):
         needs = [n for n in ("sentencepiece", "google.protobuf") if not _is_installed(n)]
         if models and needs and not any((folder / n).is_file() for n in _VOCABULARIES):
             raise ValueError(f"{models[0]}: {_SENTENCEPIECE}")

@@ -51,6 +51,8 @@ class LabelFile:
         self.rows: dict[str, dict[str, Any]] = {}
         self.labels: set[str] = set()
         for i, row in enumerate(table.select(wanted).to_pylist()):
+            if not isinstance(row["text"], str):
+                raise ValueError(f"{title}, row {i} has no text. {FORM}")
             for name in ("spans", "cats"):
                 for one in self._checked(row, name, i):
                     self.labels.add(one["label"])

@@ -22,7 +22,7 @@ from ..probabilities import layer_of
 from .architectures import default_model
 from .base import Head
 from .gold import SpanTuple, gold_group
-from .groups import over_words, set_group, sureness_of
+from .groups import set_group, sureness_of
 from .items import group_items
 from .kinds import HeadKind, Recipe, Score, register, spans_in
 from .labelled import with_rows
@@ -243,17 +243,17 @@ class SpanFinder(Head):
         """RETURNS (Dict[Tuple[int, int, int], float]): How probable spans over the words are, with
         the indices of their labels."""
         index = {label: k for k, label in enumerate(self.cfg["labels"])}
+        before = np.append(0, np.cumsum(~blank)).tolist()  # words before each token
         placed: dict[tuple[int, int, int], float] = {}
-        for i, span in enumerate(spans):
-            if span[0] < span[1] and (blank[span[0]] or blank[span[1] - 1]):
+        for (first, last, label), p in zip(spans, probs or [1.0] * len(spans)):
+            if before[first] >= before[last]:
+                continue  # it has no words
+            if blank[first] or blank[last - 1]:
                 self.warn_of_blanks("spans")
-            for start, end, label in over_words([span], blank):
-                if start >= end:
-                    continue  # it has no tokens
-                if label not in index:
-                    self.warn_of_label(label)
-                place = start, end, index.get(label, NOT_KNOWN)
-                placed[place] = max(placed.get(place, 0.0), 1.0 if probs is None else probs[i])
+            if label not in index:
+                self.warn_of_label(label)
+            place = before[first], before[last], index.get(label, NOT_KNOWN)
+            placed[place] = max(placed.get(place, 0.0), p)
         return placed
 
     def loss(self, module: SpanBand, batch: PackedBatch, gold: Known) -> Tensor:
@@ -298,14 +298,18 @@ class SpanFinder(Head):
         own = self.cfg.get("thresholds", {}).get(label, self.default_threshold)
         return max(own, self.abstain)
 
+    def logits_and_batch(self, docs: list[Doc]) -> tuple[Tensor, PackedBatch]:
+        words, batch = super().logits_and_batch(docs)
+        # On a GPU they went to the host along with what other heads want.
+        return words.to(self.shim.device, non_blocking=True), batch
+
     def predict(self, docs: Iterable[Doc]) -> SpanPredictions:
         """RETURNS (SpanPredictions): The spans of each doc that reach their thresholds."""
         words, batch = self.logits_and_batch(list(docs))
         sequences = sequences_of(batch)
-        module: SpanBand = self.module
-        found = module.find(
+        found = self.module.find(
             sequences.of_words(words),
-            room(sequences.lengths, module.max_width),
+            room(sequences.lengths, self.module.max_width),
             [self.threshold(label) for label in self.cfg["labels"]],
             self.temperature(),
         )
@@ -338,8 +342,9 @@ class SpanFinder(Head):
         found = np.zeros((len(words), module.max_width, self.n_out), np.float32)
         rows = np.arange(len(words)) if sequences.rows is None else sequences.rows
         with torch.no_grad():
-            for block in module.blocks(len(of_words)):
-                probs = (module.cells(of_words, block) / self.temperature()).sigmoid()
+            for block in module.blocks(len(of_words), module.max_width):
+                logits = module.cells(of_words, block, module.max_width)
+                probs = (logits / self.temperature()).sigmoid()
                 at = slice(block.start, block.stop)
                 found[rows[at]] = probs.cpu().numpy() * fits[at, :, None]
         return np.split(found, batch.ends[:-1])

@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from spacy.language import Language
 from spacy.scorer import PRFScore
 from spacy.tokens import Doc
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 
 from ..encoder.batch import PackedBatch
 from ..layers.pairs import PairClassifier
-from ..layers.transfer import to_host
+from ..layers.transfer import to_device, to_host
 from ..relations import KEY, get_relations, plain
 from .architectures import default_model
 from .base import Head
@@ -279,7 +278,7 @@ class RelationExtractor(Head):
         if not len(rows):
             return None
         logits = module(batch.word_vectors, pairs.spans, pairs.types, pairs.pairs[rows])
-        targets = torch.from_numpy(probs[rows]).to(logits.device)
+        (targets,) = to_device(logits.device, probs[rows])
         return nn.functional.cross_entropy(logits, targets)
 
     # Prediction

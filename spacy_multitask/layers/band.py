@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, logsigmoid, pad, softplus
 
+from .transfer import to_device, to_host
+
 HIDDEN = 128
 # Cells of the band that are scored in one go: 64 MiB of hidden values.
 CELLS = 1 << 17
@@ -23,7 +25,7 @@ EXACT = 8  # widths up to here have a vector of their own
 # https://arxiv.org/abs/1708.02002).
 SELDOM = 0.01
 # Spans are looked at in prediction if some span may well start at their first word, and some end at
-# their last.
+# their last: where a third of the words may, that takes a tenth of the time.
 PLAUSIBLE = 0.01
 NOT_KNOWN = -1  # in place of a label
 
@@ -31,7 +33,8 @@ NOT_KNOWN = -1  # in place of a label
 class BandGold(NamedTuple):
     """What is known of the spans of some words.
 
-    known (ndarray): Cells of the band that are learned from, bool (n_words, max_width).
+    known (ndarray): Cells of the band that are learned from, bool (n_words, width), where width is
+        that of the widest span there can be.
     edges (ndarray): Whether it is known if a span starts or ends at a word, bool (n_words, 2).
     spans (ndarray): Row, column and label of spans, int64 (n_spans, 3).
     probs (ndarray): How probable each of them is, float32 (n_spans,); 1 if it is gold.
@@ -90,9 +93,10 @@ def band_gold(
     fits = spans[:, 1] - spans[:, 0] <= max_width
     spans, probs = spans[fits], probs[fits]
     before = np.append(0, np.cumsum(unknown))  # unknown words before each
-    rows, columns = np.arange(n_words)[:, None], np.arange(max_width)
+    width = min(max_width, int(lengths.max(initial=1)))
+    rows, columns = np.arange(n_words)[:, None], np.arange(width)
     ends = np.minimum(rows + columns + 1, n_words)
-    known = (columns < room(lengths, max_width)[:, None]) & (before[ends] == before[rows])
+    known = (columns < room(lengths, width)[:, None]) & (before[ends] == before[rows])
     edges = np.repeat(~unknown[:, None], 2, axis=1)
     row, column = spans[:, 0], spans[:, 1] - spans[:, 0] - 1
     has_label = spans[:, 2] != NOT_KNOWN
@@ -149,30 +153,29 @@ class SpanBand(nn.Module):
         """RETURNS (Tensor): As from `forward`, without dropout."""
         return self.words(X)
 
-    def blocks(self, n_words: int) -> list[range]:
-        """RETURNS (List[range]): Rows of the band that are scored in one go."""
-        size = max(1, CELLS // self.max_width)
+    def blocks(self, n_words: int, width: int) -> list[range]:
+        """RETURNS (List[range]): Rows of a band of so many columns that are scored in one go."""
+        size = max(1, CELLS // width)
         return [range(i, min(i + size, n_words)) for i in range(0, n_words, size)]
 
-    def cells(self, words: Tensor, rows: range) -> Tensor:
-        """Score all spans that start in some rows.
+    def cells(self, words: Tensor, rows: range, width: int) -> Tensor:
+        """Score all spans of up to so many words that start in some rows.
 
         words (Tensor): From `forward`.
-        RETURNS (Tensor): Logits, shape (n_rows, max_width, n_labels). Those of spans that leave
-            their sequence mean nothing.
+        RETURNS (Tensor): Logits, shape (n_rows, width, n_labels). Those of spans that leave their
+            sequence mean nothing.
         """
         starts = words[rows.start : rows.stop, : self.hidden]
-        ends = words[rows.start : rows.stop + self.max_width - 1, self.hidden : 2 * self.hidden]
-        missing = len(starts) + self.max_width - 1 - len(ends)
-        windows = pad(ends, (0, 0, 0, missing)).unfold(
-            0, self.max_width, 1
-        )  # (rows, hidden, width)
-        summed = starts[:, None] + windows.transpose(1, 2) + self._width_vectors(words.device)
-        return self.output(gelu(summed))
+        ends = words[rows.start : rows.stop + width - 1, self.hidden : 2 * self.hidden]
+        missing = len(starts) + width - 1 - len(ends)
+        # Shape (n_rows, hidden, width), without a copy.
+        windows = pad(ends, (0, 0, 0, missing)).unfold(0, width, 1)
+        widths = self._width_vectors(words.device)[:width]
+        return self.output(gelu(starts[:, None] + windows.transpose(1, 2) + widths))
 
     def _width_vectors(self, device: torch.device) -> Tensor:
         columns = bucket(np.arange(1, self.max_width + 1))
-        return self.widths[torch.from_numpy(columns).to(device)]
+        return self.widths[to_device(device, columns)[0]]
 
     @torch.no_grad()
     def scores(self, words: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
@@ -206,23 +209,27 @@ class SpanBand(nn.Module):
         device = words.device
         total = words.new_zeros(())
         row, column, label = gold.spans.T
-        for rows in self.blocks(len(words)):
-            logits = self.cells(words, rows)
-            known = torch.from_numpy(gold.known[rows.start : rows.stop]).to(device)
-            total = total + softplus(logits)[known].sum()
+        width = gold.known.shape[1]
+        for rows in self.blocks(len(words), width):
+            logits = self.cells(words, rows, width)
             here = np.flatnonzero((row >= rows.start) & (row < rows.stop))
-            at = [torch.from_numpy(a[here]).to(device) for a in (row - rows.start, column, label)]
-            true, probs = logits[tuple(at)], torch.from_numpy(gold.probs[here]).to(device)
+            places = [a[here] for a in (row - rows.start, column, label)]
+            unknown = ~gold.known[rows.start : rows.stop]
+            no, probs, *at = to_device(device, unknown, gold.probs[here], *places)
+            # Filled, not picked: the host would wait to hear how many there are.
+            total = total + softplus(logits).masked_fill(no[..., None], 0.0).sum()
+            true = logits[tuple(at)]
             factor = 1.0 if weights is None else weights[at[2]]
             # These were taken for false.
             total = total - (probs * (factor * logsigmoid(true) + softplus(true))).sum()
         targets = np.zeros(gold.edges.shape, np.float32)
         np.maximum.at(targets[:, 0], row, gold.probs)
         np.maximum.at(targets[:, 1], row + column, gold.probs)
+        targets_, weights_ = to_device(device, targets, gold.edges)
         edges = nn.functional.binary_cross_entropy_with_logits(
             words[:, -2:],
-            torch.from_numpy(targets).to(device),
-            weight=torch.from_numpy(gold.edges).to(device),
+            targets_,
+            weight=weights_,
             reduction="sum",
         )
         return (total + edges) / max(1, int(gold.edges.any(1).sum()))
@@ -235,18 +242,19 @@ class SpanBand(nn.Module):
         words (Tensor): From `project`.
         room (ndarray): From the function `room`.
         """
+        width = int(room.max(initial=1))
         good = words[:, -2:] > log(PLAUSIBLE / (1 - PLAUSIBLE))
-        ends = pad(good[:, 1], (0, self.max_width)).unfold(0, self.max_width, 1)
-        widest = torch.from_numpy(room).to(words.device)
+        ends = pad(good[:, 1], (0, width)).unfold(0, width, 1)
+        (widest,) = to_device(words.device, room)
+        index = torch.arange(width, device=words.device)
+        nothing = index[:0]
         rows, columns = [], []
-        index = torch.arange(self.max_width, device=words.device)
-        for block in self.blocks(len(words)):
+        for block in self.blocks(len(words), width):
             at = slice(block.start, block.stop)
             fits = good[at, :1] & ends[at] & (index < widest[at, None])
             r, c = fits.nonzero(as_tuple=True)
             rows.append(r + block.start)
             columns.append(c)
-        nothing = index[:0]
         return torch.cat([nothing, *rows]), torch.cat([nothing, *columns])
 
     @torch.no_grad()
@@ -260,7 +268,7 @@ class SpanBand(nn.Module):
         thresholds (List[float]): One per label.
         temperature (float): What logits are divided by.
         """
-        least = torch.tensor(thresholds, device=words.device)
+        (least,) = to_device(words.device, np.array(thresholds, np.float32))
         places, found = [], []
         for rows, columns in zip(*(t.split(CELLS) for t in self.plausible(words, room))):
             probs = (self.scores(words, rows, columns) / temperature).sigmoid()
@@ -268,8 +276,8 @@ class SpanBand(nn.Module):
             start = rows[which]
             places.append(torch.stack([start, start + columns[which] + 1, labels]))
             found.append(probs[which, labels])
-        start, end, label = torch.cat(places, dim=1).cpu().numpy()
-        return Found(start, end, label, torch.cat(found).double().cpu().numpy())
+        (start, end, label), sure = to_host(torch.cat(places, dim=1), torch.cat(found).double())
+        return Found(start, end, label, sure)
 
 
 def bucket(widths: np.ndarray) -> np.ndarray:

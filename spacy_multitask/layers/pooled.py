@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .pairs import BLOCK, pool_max
+from .transfer import to_device
 
 
 class SpanClassifier(nn.Module):
@@ -41,7 +42,7 @@ class SpanClassifier(nn.Module):
 
     def features(self, words: Tensor, spans: np.ndarray) -> Tensor:
         """RETURNS (Tensor): What spans are, shape (n_spans, 3 * n_in)."""
-        first, end = torch.from_numpy(spans).to(words.device).T
+        first, end = to_device(words.device, spans)[0].T
         pooled = pool_max(words, spans, words.new_zeros(words.shape[1]))
         return torch.cat([words[first], words[end - 1], pooled], dim=1)
 

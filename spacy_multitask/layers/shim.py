@@ -141,7 +141,7 @@ class TorchShim(Shim):
 
     def to_bytes(self) -> bytes:
         """RETURNS (bytes): The module's tensors as safetensors; empty if there is no module."""
-        return b"" if self._model is None else tensors_to_bytes(self._model)
+        return b"" if self._model is None else tensors_to_bytes(self._model.state_dict())
 
     def from_bytes(self, data: bytes) -> TorchShim:
         if data:
@@ -158,9 +158,9 @@ class TorchShim(Shim):
         self.set_module(self.module)
 
 
-def tensors_to_bytes(module: nn.Module) -> bytes:
-    """RETURNS (bytes): The module's state as safetensors. Tied weights are written once each."""
-    return save_tensors({k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()})
+def tensors_to_bytes(state: dict[str, torch.Tensor]) -> bytes:
+    """RETURNS (bytes): A module's state as safetensors. Tied weights are written once each."""
+    return save_tensors({k: v.detach().cpu().contiguous() for k, v in state.items()})
 
 
 def check_header(file: Path) -> None:

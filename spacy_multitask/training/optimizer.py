@@ -1,7 +1,7 @@
 """AdamW with one learning rate for the encoder and one for everything else."""
 
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, cast
 
 import torch
@@ -39,8 +39,8 @@ def make_adamw(
     grad_clip (float): Largest gradient norm of one component; 0 leaves gradients alone.
     layer_decay (float): Factor on the rate for each encoder layer further from the top; 1 is off.
     new_lr_scale (float): Factor on the rate for weights of the encoder that are not pretrained: the
-        embedding of word shapes and the weights of mixed layers. They start from nothing, and at
-        the rate of the rest would not get far in a short training.
+        embedding of word shapes, the weights of mixed layers, and adapters. They start from
+        nothing, and at the rate of the rest would not get far in a short training.
     pretrained_decay (float): Decoupled decay, like weight_decay, of the weights of the encoder's
         layers towards those that they had before their first step; embeddings are left out. Costs
         memory for another copy of them; 0 is off.
@@ -304,15 +304,17 @@ class AdamW(Optimizer):
                     optimizer.state[parameters[name]] = dict(entries)
 
     def _scale(self, module: nn.Module, name: str) -> float:
-        depth_from_top = getattr(module, "depth_from_top", None)
-        if depth_from_top is None:
+        if not hasattr(module, "depth_from_top"):
             return 1.0
-        depth = depth_from_top(name)
-        return self.new_lr_scale if depth is None else self.layer_decay**depth
+        encoder: Any = module
+        scale = self.new_lr_scale if encoder.is_new(name) else 1.0
+        return scale * self.layer_decay ** (encoder.depth_from_top(name) or 0)
 
     def _average(self, averages: dict[Any, Any], key: int, module: nn.Module) -> None:
         by_step: dict[int, list[tuple[torch.Tensor, torch.Tensor]]] = {}
         for name, parameter in module.named_parameters():
+            if not parameter.requires_grad:
+                continue  # its average is what it is
             self.nr_update[key, name] += 1
             if (key, name) not in averages:
                 averages[key, name] = parameter.detach().clone()
@@ -327,13 +329,14 @@ class AdamW(Optimizer):
 
 def _layers(module: nn.Module) -> list[tuple[str, nn.Parameter]]:
     """RETURNS (List[Tuple[str, Parameter]]): What is pretrained and lies above the embeddings."""
-    depth_from_top: Callable[[str], int | None] | None = getattr(module, "depth_from_top", None)
-    if depth_from_top is None:
+    if not hasattr(module, "layer_of"):
         return []
-    found = [(name, p, depth_from_top(name)) for name, p in module.named_parameters()]
-    # Nothing is further from the top than the embeddings.
-    bottom = max((depth for *_, depth in found if depth is not None), default=0)
-    return [(name, p) for name, p, depth in found if depth is not None and depth < bottom]
+    encoder: Any = module
+    return [
+        (name, p)
+        for name, p in module.named_parameters()
+        if not encoder.is_new(name) and encoder.layer_of(name) != -1
+    ]
 
 
 def _has_sparse_gradient(parameter: nn.Parameter) -> bool:

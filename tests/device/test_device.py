@@ -214,6 +214,9 @@ def test_moments_follow_a_module_to_a_device(encoder_path, monkeypatch):
     with pretend.pretended(monkeypatch):
         for _, pipe in nlp.components:
             for shim in pipe.model.shims:
+                for part in shim.module.modules():
+                    for name, buffer in part._buffers.items():
+                        part._buffers[name] = pretend.Pretended(buffer.clone())
                 for parameter in shim.module.parameters():
                     moved = torch.nn.Parameter(pretend.Pretended(parameter.detach().clone()))
                     torch.utils.swap_tensors(parameter, moved)

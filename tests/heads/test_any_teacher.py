@@ -5,7 +5,7 @@ import pytest
 import spacy
 import torch
 from spacy.language import Language
-from spacy.tokens import Doc, DocBin
+from spacy.tokens import Doc, DocBin, Span
 from spacy.training import Example
 from spacy.training.initialize import init_nlp
 from spacy.util import fix_random_seed
@@ -129,8 +129,7 @@ def test_of_several_topics_only_those_without_gold_are_taught(encoder_path, tmp_
 def test_spans_that_overlap(encoder_path, tmp_path):
     def known(nlp):
         eg, unknown = example(nlp, ["Lyon", "left"]), example(nlp, WORDS)
-        eg.reference.spans["sc"] = [eg.reference[0:1]]
-        eg.reference.spans["sc"][0].label_ = "LOC"
+        eg.reference.spans["sc"] = [Span(eg.reference, 0, 1, label="LOC")]
         return [eg, unknown]
 
     rows = [span(0, 10, "LOC", 0.25), span(11, 19, "LOC", 0.5), span(6, 10, "LOC", 1.0)]

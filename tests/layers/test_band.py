@@ -32,7 +32,7 @@ def one_by_one(layer, X, start, end):
 
 def test_every_cell_is_the_span_of_its_row_and_width(layer):
     X = torch.randn(N, 6)
-    cells = layer.cells(layer(X), range(2, 7))
+    cells = layer.cells(layer(X), range(2, 7), 4)
     assert cells.shape == (5, 4, 3)
     for row in range(5):
         for column in range(4):
@@ -62,6 +62,17 @@ def test_gold_by_hand():
     assert gold.spans.tolist() == [[0, 1, 1], [2, 2, 0]], "one is too wide"
     assert gold.edges[:, 0].tolist() == [1, 1, 1, 0, 1, 0, 1, 1]
     assert gold.edges[:, 1].tolist() == [1, 1, 1, 0, 1, 0, 1, 1]
+
+
+def test_the_band_is_no_wider_than_the_longest_doc():
+    gold = band_gold(np.array([2, 3, 0]), np.zeros(5, bool), np.zeros((0, 3), np.int64), 64)
+    assert gold.known.astype(int).tolist() == [
+        [1, 1, 0],
+        [1, 0, 0],
+        [1, 1, 1],
+        [1, 1, 0],
+        [1, 0, 0],
+    ]
 
 
 def test_a_span_with_a_label_is_known_whatever_other_labels_it_has():
