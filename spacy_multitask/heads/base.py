@@ -22,14 +22,15 @@ from ..encoder.listener import EncoderListener
 from ..encoder.wiring import link
 from ..layers.classifier import Classifier
 from ..layers.shim import TorchShim
+from ..together import shares
 from .architectures import check_model, init_tok2vec
 from .gold import all_examples, check_examples
 from .kinds import HeadKind
-from .labelled import Labelled
+from .learning import Learning
 from .options import HeadOptions
 
 
-class Head(Labelled):
+class Head(Learning):
     """A component with one trained layer on top of vectors that it shares with others.
 
     A doc without gold for the head's task is unknown, not negative: it costs no work, gives no
@@ -88,11 +89,6 @@ class Head(Labelled):
         return self.kind.learns_from
 
     @property
-    def classes(self) -> list[str]:
-        """RETURNS (List[str]): Names of the outputs, as `class_weights` has them."""
-        return list(self.labels)
-
-    @property
     def weight(self) -> float:
         """RETURNS (float): Factor on this head's loss by now."""
         return self.loss_weight * (1.0 if self.balance is None else self.balance.weight)
@@ -114,28 +110,6 @@ class Head(Labelled):
         """RETURNS (Optional[Any]): The known gold of a batch in the form that `loss` takes; None
         if there is none."""
         raise NotImplementedError
-
-    def loss(self, module: Any, batch: PackedBatch, gold: Any) -> Tensor:
-        """RETURNS (Tensor): Mean loss per gold item, a scalar; if there are several layers, the sum
-        of theirs."""
-        raise NotImplementedError
-
-    def loss_apart(self, docs: list[Doc], gold: Any) -> Tensor | None:
-        """RETURNS (Optional[Tensor]): Mean loss per gold item of layers that read no vectors, a
-        scalar; None without such layers. It is not reported."""
-        return None
-
-    @property
-    def is_taught(self) -> bool:
-        """RETURNS (bool): Whether it learns from docs without gold, too."""
-        return False
-
-    def loss_of_teacher(
-        self, module: Any, batch: PackedBatch, docs: list[Doc], gold: Any | None
-    ) -> Tensor | None:
-        """RETURNS (Optional[Tensor]): Mean loss per item without gold that a teacher labels, a
-        scalar; None if there is none. It is not reported."""
-        return None
 
     # Training
 
@@ -245,36 +219,27 @@ class Head(Labelled):
         docs = [eg.predicted for eg in examples]
         has_words = any(map(len, docs))
         gold = self.gold(list(map(self._hide_foreign_gold, examples))) if has_words else None
+        share = shares(lambda: self.counts(docs, gold))
         if gold is None and not (has_words and self.is_taught):
             touch(self.tok2vec, docs)
         else:
-            if self._drop_calibration():
-                self.warn_once(
-                    "calibration",
-                    f"{self.name!r} was calibrated and now learns on, so what was fitted no longer "
-                    "holds and is dropped. Run `spacy multitask calibrate` after the training.",
-                )
             set_dropout_rate(self.model, drop)
             module = self.module.train()
             module.set_dropout(drop)
             batch, backprop = pack(self.tok2vec, docs, is_train=True)
             with torch.enable_grad():
-                parts = []
-                if gold is not None:
-                    loss = self.loss(module, batch, gold)
-                    losses[self.name] += float(loss.detach())
-                    parts.append(loss if self.balance is None else self.balance(loss))
-                    parts.append(self.loss_apart(docs, gold))
-                taught = self.loss_of_teacher(module, batch, docs, gold)
-                if taught is not None:
-                    parts.append(taught if self.balance is None else taught * self.balance.weight)
-                known_parts = [part for part in parts if part is not None]
-                if known_parts:  # a teacher says nothing of blanks
-                    (torch.stack(known_parts).sum() * self.loss_weight).backward()
+                reported, parts = self.losses_of(module, batch, docs, gold, share)
+                losses[self.name] += reported
+                if parts:  # a teacher says nothing of blanks
+                    (torch.stack(parts).sum() * self.loss_weight).backward()
             backprop()
         if sgd is not None and sgd is not False:
             self.finish_update(sgd)
         return losses
+
+    def update_without_docs(self) -> None:
+        """Take part in an update in which other processes have all docs, and this one has none."""
+        shares(lambda: self.counts([], None))
 
     def _drop_calibration(self) -> bool:
         """RETURNS (bool): Whether there was any."""
@@ -285,32 +250,15 @@ class Head(Labelled):
         # Layers of thinc keep a gradient of zeros after a step, with which the optimizer would move
         # them on in batches from which this head had nothing to learn.
         if self.shim.has_module and any(p.grad is not None for p in self.module.parameters()):
+            if self._drop_calibration():
+                self.warn_once(
+                    "calibration",
+                    f"{self.name!r} was calibrated and now learns on, so what was fitted no longer "
+                    "holds and is dropped. Run `spacy multitask calibrate` after the training.",
+                )
             self.model.finish_update(sgd)
         if isinstance(self.tok2vec, EncoderListener) and self.tok2vec.encoder is not None:
             self.tok2vec.encoder.head_finished(self.name)
-
-    def class_factors(self, classes: list[str], device: torch.device) -> Tensor | None:
-        """RETURNS (Optional[Tensor]): Factor on the loss of each class, shape (n_classes,); None
-        if none differs from 1."""
-        if not self.class_weights:
-            return None
-        factors = [float(self.class_weights.get(name, 1.0)) for name in classes]
-        return torch.tensor(factors, device=device)
-
-    def cross_entropy(self, logits: Tensor, targets: np.ndarray, classes: list[str]) -> Tensor:
-        """Compare logits with gold.
-
-        logits (Tensor): Shape (n, n_classes).
-        targets (ndarray): Class indices, shape (n,).
-        classes (List[str]): Names of the classes, for their weights.
-        RETURNS (Tensor): Mean cross entropy, weighted by the targets' classes; a scalar.
-        """
-        return nn.functional.cross_entropy(
-            logits,
-            torch.from_numpy(targets).to(logits.device),
-            weight=self.class_factors(classes, logits.device),
-            label_smoothing=self.label_smoothing,
-        )
 
     # Prediction
 

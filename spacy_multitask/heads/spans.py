@@ -211,6 +211,9 @@ class SpanHead(TokenHead):
         words = vectors[torch.from_numpy(rows).to(vectors.device)]
         return self.cross_entropy(module(words), targets, self.classes)
 
+    def n_items(self, gold: tuple[np.ndarray, np.ndarray]) -> float:
+        return self.weight_of(gold[1], self.classes)
+
     def _chain_loss(
         self,
         module: Classifier,

@@ -336,6 +336,16 @@ class TextCategorizer(Head):
             logits[known], smooth, pos_weight=weight
         )
 
+    def n_items(self, gold: tuple[np.ndarray, np.ndarray]) -> float:
+        values = gold[1]
+        if not self.exclusive_classes:
+            return float((~np.isnan(values)).sum())
+        factors = self.class_factors(self.cfg["labels"], torch.device("cpu"))
+        if factors is None:
+            return float(len(values))
+        targets = np.nan_to_num(values)
+        return float((targets / targets.sum(1, keepdims=True) @ factors.numpy()).sum())
+
     def logits_at(self, docs: list[Doc], gold: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         rows, values = gold
         logits = self.doc_logits(docs).cpu().numpy()[rows]

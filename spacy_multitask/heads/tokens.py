@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
 import numpy as np
@@ -23,6 +23,7 @@ from .gold import all_examples
 
 # What `Recipe.initialize` is for heads that can learn from a teacher.
 TAUGHT = {"teacher": None}
+TAUGHT_PART = "taught "  # before the name of a part, in `counts`
 TOGETHER = 256  # docs that a teacher looks at
 
 
@@ -37,6 +38,10 @@ class TokenHead(Head):
         """RETURNS (Dict[str, slice]): Columns of the logits that are one choice, by the part of the
         head's task."""
         raise NotImplementedError
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        return tuple(self.choices)
 
     def rows_with_gold(self, gold: Any) -> dict[str, np.ndarray]:
         """RETURNS (Dict[str, ndarray]): Rows of words with gold, by the part of the task.
@@ -107,16 +112,14 @@ class TokenHead(Head):
         """RETURNS (bool): Whether there is nothing to learn from a teacher."""
         n_words = len(example.predicted)
         gold = self.gold([self._hide_foreign_gold(example)]) if n_words else None
-        blank = blank_tokens(example.predicted)
-        return not any(map(len, self._rows_without_gold(gold, blank).values()))
+        return not any(map(len, self._rows_without_gold([example.predicted], gold).values()))
 
-    def _rows_without_gold(self, gold: Any | None, blank: np.ndarray) -> dict[str, np.ndarray]:
-        """RETURNS (Dict[str, ndarray]): Rows of the other words, by the part of the task.
-
-        blank (ndarray): Whether each token is a blank, which nobody learns from, (n_words,).
-        """
+    def _rows_without_gold(self, docs: list[Doc], gold: Any | None) -> dict[str, np.ndarray]:
+        """RETURNS (Dict[str, ndarray]): Rows of the other words, by the part of the task; without
+        blanks, which nobody learns from."""
         known = {} if gold is None else self.rows_with_gold(gold)
-        rows = np.flatnonzero(~blank)
+        blank = [blank_tokens(doc) for doc in docs]
+        rows = np.flatnonzero(~np.concatenate([np.zeros(0, bool), *blank]))
         return {part: np.setdiff1d(rows, known.get(part, rows[:0])) for part in self.choices}
 
     def check_teachable(self) -> None:
@@ -126,14 +129,25 @@ class TokenHead(Head):
     def is_taught(self) -> bool:
         return self.teacher is not None
 
+    def counts(self, docs: list[Doc], gold: Any | None) -> dict[str, float]:
+        own = super().counts(docs, gold)
+        if self.teacher is not None:
+            unknown = self._rows_without_gold(docs, gold)
+            own.update({TAUGHT_PART + part: float(len(rows)) for part, rows in unknown.items()})
+        return own
+
     def loss_of_teacher(
-        self, module: Any, batch: PackedBatch, docs: list[Doc], gold: Any | None
+        self,
+        module: Any,
+        batch: PackedBatch,
+        docs: list[Doc],
+        gold: Any | None,
+        share: Mapping[str, float],
     ) -> Tensor | None:
         if self.teacher is None:
             return None
-        blank = np.zeros(int(batch.lengths.sum()), bool) if batch.blank is None else batch.blank
         unknown = {
-            part: rows for part, rows in self._rows_without_gold(gold, blank).items() if len(rows)
+            part: rows for part, rows in self._rows_without_gold(docs, gold).items() if len(rows)
         }
         if not unknown:
             return None
@@ -148,7 +162,8 @@ class TokenHead(Head):
             columns = self.choices[part]
             words = vectors[torch.from_numpy(rows).to(vectors.device)]
             probs = said[places[rows], columns].to(vectors.device)
-            total = total + nn.functional.cross_entropy(module(words)[:, columns], probs)
+            loss = nn.functional.cross_entropy(module(words)[:, columns], probs)
+            total = total + loss * share[TAUGHT_PART + part]
         return total * self.teacher_weight
 
 

@@ -20,8 +20,10 @@ from thinc.api import Optimizer
 
 from ..corpus.reader import corpus_of
 from .checkpoint import read_checkpoint, write_checkpoint
+from .ranks import Alone, Ranks
 from .randomness import RandomState, Snapshot, random_state, set_random_state
 from .sameness import Facts, checksum_of_gold
+from .spread import Spread
 from .state import REMEDY, Diverged, capture, restore
 from .stopping import Stop
 
@@ -60,13 +62,24 @@ class Run:
     """
 
     def __init__(
-        self, nlp: Language, optimizer: Optimizer, facts: Facts, past: Past | None, stop: Stop
+        self,
+        nlp: Language,
+        optimizer: Optimizer,
+        facts: Facts,
+        past: Past | None,
+        stop: Stop,
+        *,
+        ranks: Alone | None = None,
+        frozen: Iterable[str] = (),
     ):
         self.nlp = nlp
         self.optimizer = optimizer
         self.facts = facts
         self.past = past
         self.stop = stop
+        self.spread: Spread | None = None
+        if isinstance(ranks, Ranks):
+            self.spread = Spread(nlp, ranks, frozen, lambda: self._check_losses(self.batch))
         # The latest step, from 0; its batch; words up to here; losses since the last evaluation.
         self.step = -1
         self.batch: list[Example] = []
@@ -93,7 +106,10 @@ class Run:
     @property
     def pipeline(self) -> list[tuple[str, Any]]:
         """RETURNS (List[Tuple[str, Callable]]): The components that take a step."""
-        return self.nlp.pipeline if self.is_live else []
+        if not self.is_live:
+            return []
+        ranks = [] if self.spread is None else [("all ranks", self.spread)]
+        return [*ranks, *self.nlp.pipeline]
 
     def update(
         self, examples: Iterable[Example], *, losses: dict[str, float], **options: Any
@@ -106,6 +122,9 @@ class Run:
         if self.past is None:
             self.stop.has_begun = True
             examples = list(examples)
+            if self.spread is not None:
+                self.spread.update(examples, losses=losses, **options)
+                return
             self.nlp.update(examples, losses=losses, **options)
             self._check_losses(examples)
         elif self.step == self.past.step:
