@@ -65,7 +65,7 @@ def make_logger(
         _check_draws(nlp)
         if patience:
             _check_that_it_can_stop(nlp)
-        is_planned = plan and _print_plan(nlp, stdout)
+        is_planned = plan and _print_plan(nlp, stdout, training.n_devices)
         run = LogPrinter(nlp, output_file, progress_bar, stdout, stderr, patience, training)
         if is_planned:
             run.untaught.clear()  # it was said, if there are any
@@ -74,9 +74,9 @@ def make_logger(
     return setup
 
 
-def _print_plan(nlp: Language, stdout: IO) -> bool:
+def _print_plan(nlp: Language, stdout: IO, n_devices: int) -> bool:
     """RETURNS (bool): Whether there is one."""
-    described = describe_training(nlp)
+    described = describe_training(nlp, n_devices)
     if described is None:
         return False
     rows, text = described

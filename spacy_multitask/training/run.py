@@ -20,12 +20,12 @@ from thinc.api import Optimizer
 
 from ..corpus.reader import corpus_of
 from .checkpoint import read_checkpoint, write_checkpoint
-from .ranks import Alone, Ranks
 from .randomness import RandomState, Snapshot, random_state, set_random_state
+from .ranks import Alone, Ranks
 from .sameness import Facts, checksum_of_gold
 from .spread import Spread
 from .state import REMEDY, Diverged, capture, restore
-from .stopping import Stop
+from .stopping import Stop, StoppedEvaluation
 
 CHANGED_DATA = (
     "The corpora give other batches than before {path} was written. Restore the corpora that the "
@@ -77,6 +77,7 @@ class Run:
         self.facts = facts
         self.past = past
         self.stop = stop
+        self.ranks = ranks or Alone()
         self.spread: Spread | None = None
         if isinstance(ranks, Ranks):
             self.spread = Spread(nlp, ranks, frozen, lambda: self._check_losses(self.batch))
@@ -145,6 +146,28 @@ class Run:
                 f"{REMEDY} If it is no higher than usual, look at the batch: {docs}{more}."
             )
 
+    def evaluate(self, evaluate: Callable[[], Scores]) -> Scores:
+        """Evaluate in rank 0, for all.
+
+        RAISES (StoppedEvaluation): If a signal has come to it.
+        """
+
+        def attempt() -> tuple[Scores, RandomState] | int | None:
+            try:
+                with self.stop.evaluating():
+                    return evaluate(), Snapshot().tensors()
+            except StoppedEvaluation:
+                return self.stop.asked
+
+        found = self.ranks.on_first(attempt)
+        if not isinstance(found, tuple):
+            self.stop.asked = found
+            raise StoppedEvaluation
+        scores, state = found
+        if not self.ranks.is_first:
+            set_random_state(state)  # it may have drawn from it
+        return scores
+
     @contextmanager
     def use_params(self, params: dict) -> Iterator[None]:
         """Have other weights within. They go back after an error, too; with spaCy's they stay."""
@@ -187,8 +210,7 @@ class Run:
                 with self.use_params(self.optimizer.averages or {}):
                     return evaluate()
             if self.is_live:
-                with self.stop.evaluating():
-                    return evaluate()
+                return evaluate()
             if hasattr(dev_corpus, "skip"):
                 dev_corpus.skip()
             evaluation = self.evaluations[self.step]

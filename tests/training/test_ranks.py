@@ -19,10 +19,9 @@ from spacy_multitask.relations import set_relations
 from spacy_multitask.training.optimizer import make_adamw
 from spacy_multitask.training.ranks import joined
 from spacy_multitask.training.run import Run
-from spacy_multitask.training.spread import parts_of_batch
 from spacy_multitask.training.state import capture
 from spacy_multitask.training.stopping import Stop
-from tests.conftest import PARSER_MODEL, example, learn, make_nlp
+from tests.conftest import PARSER_MODEL, example, make_nlp
 from tests.integration.conftest import parsed
 
 # Children are forked from a process that has imported everything and run nothing.
@@ -60,7 +59,7 @@ def free_port() -> int:
         return found.getsockname()[1]
 
 
-def in_ranks(n: int, function, *args, timeout: float = 240.0) -> list[int]:
+def in_ranks(n: int, function, *args, timeout: float = 900.0) -> list[int]:
     """Call a function in n processes that torchrun could have started.
 
     RETURNS (List[int]): How they ended.
@@ -145,7 +144,11 @@ def batches(nlp: Language, names) -> list[list[Example]]:
     made = []
     for step in range(N_STEPS):
         subset = [name for k, name in enumerate(names) if (step + 1) >> k & 1]
-        batch = [eg for name in subset for eg in rng.sample(found[name], rng.randint(1, len(found[name])))]
+        batch = [
+            eg
+            for name in subset
+            for eg in rng.sample(found[name], rng.randint(1, len(found[name])))
+        ]
         batch += rng.sample(found[""], rng.randint(0, 2)) if batch else found[""][:1]
         rng.shuffle(batch)
         made.append(batch)
@@ -217,13 +220,11 @@ def frozen_encoder(encoder: str) -> dict:
 
 
 def spacys_heads(encoder: str) -> dict:
-    """Two of them draw from the generator that shuffles, where they have gold. They also leave out a
-    tenth of their units, whatever the rate of dropout; but not here."""
+    """Two of them draw from the generator that shuffles, where they have gold. They also leave out
+    a tenth of their units, whatever the rate of dropout; but not here."""
     NumpyOps.get_dropout_mask = lambda self, shape, drop: self.alloc(shape) + 1
     nlp = make_nlp(encoder, ["tagger", "chunker"])
-    nlp.add_pipe(
-        "parser", config={"model": PARSER_MODEL, "update_with_oracle_cut_size": 10}
-    )
+    nlp.add_pipe("parser", config={"model": PARSER_MODEL, "update_with_oracle_cut_size": 10})
     ner = {**PARSER_MODEL, "state_type": "ner"}
     nlp.add_pipe("ner", config={"model": ner, "update_with_oracle_cut_size": 10})
     tagger = {"@architectures": "spacy.Tagger.v2", "tok2vec": LISTENER}
