@@ -323,8 +323,8 @@ def _has_sparse_gradient(parameter: nn.Parameter) -> bool:
 
 
 def _without_zeros(gradient: torch.Tensor | None) -> torch.Tensor:
-    """RETURNS (Tensor): The rows of a sparse gradient with anything in them: those of pieces in docs
-    without gold have nothing, and momentum would move them."""
+    """RETURNS (Tensor): The rows of a sparse gradient with anything in them. Those of docs without
+    gold have nothing, and momentum would move them."""
     assert gradient is not None
     gradient = gradient.coalesce()
     used = gradient.values().any(1)

@@ -151,7 +151,7 @@ def _parts(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
 
 def is_started_together() -> bool:
     """RETURNS (bool): Whether this process was started as one of several."""
-    return int(os.environ.get("WORLD_SIZE") or 1) > 1
+    return "RANK" in os.environ and int(os.environ.get("WORLD_SIZE") or 1) > 1
 
 
 # Of the training that this process is in.

@@ -32,8 +32,8 @@ from .step_count import DRAWING
 NONE, DENSE, SPARSE = 0.0, 1.0, 2.0
 OUT_OF_STEP = (
     "The ranks have other {what} in this step. Start all of them with the same config, code, "
-    "corpora and versions; and give what draws random numbers ([training] seed, readers, callbacks) "
-    "the same seed in each."
+    "corpora and versions; and give what draws random numbers, such as readers and callbacks, the "
+    "same seed in each."
 )
 
 
