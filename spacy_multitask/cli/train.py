@@ -1,7 +1,7 @@
 """The command `spacy multitask train`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -76,7 +76,7 @@ def train_cli(
     import_code(code_path)
     overrides = overrides_of(config_path, ctx.args)
     with joined() as ranks:
-        check = {"resume": resume, "extend": extend, "overwrite": overwrite}
+        check: dict[str, Any] = {"resume": resume, "extend": extend, "overwrite": overwrite}
         ranks.on_first(lambda: check_start(output_path, **check))
         ranks.on_first(lambda: check_writable(output_path))
         gpu_id = gpu_of_rank(gpu_id)

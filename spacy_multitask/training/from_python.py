@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import spacy
 from spacy.language import Language
@@ -49,7 +50,7 @@ def train(
     if gpu_id >= 0:
         spacy.require_gpu(gpu_id)
     output = Path(output)
-    check = {"resume": resume, "extend": extend, "overwrite": overwrite}
+    check: dict[str, Any] = {"resume": resume, "extend": extend, "overwrite": overwrite}
     with joined() as ranks:
         ranks.on_first(lambda: check_start(output, **check))
         nlp = init_nlp(config, use_gpu=gpu_id)

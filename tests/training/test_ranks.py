@@ -8,13 +8,16 @@ import traceback
 from pathlib import Path
 
 import pytest
+import spacy
 import torch
 from spacy.language import Language
+from spacy.tokens import Doc
 from spacy.training import Example
 from spacy.training.loop import train_while_improving
 from spacy.util import fix_random_seed, registry
 from thinc.api import NumpyOps
 
+from spacy_multitask.corpus.reader import unannotated
 from spacy_multitask.relations import set_relations
 from spacy_multitask.training.optimizer import make_adamw
 from spacy_multitask.training.ranks import joined
@@ -108,6 +111,7 @@ def known(nlp: Language) -> dict[str, list[Example]]:
     related = example(nlp, smith, ents=[(0, 2, "PER"), (3, 5, "LOC")])
     doc = related.reference
     set_relations(doc, [(doc.ents[0], doc.ents[1], "Live_In", 1.0)])
+    tree = Doc(nlp.vocab, words=town, heads=[2, 2, 2], deps=["det", "amod", "ROOT"])
     tags = [["NNP", "", "VBZ", "NNP", "NNP", "CC", "DT", "JJ", "NN", "."], ["DT", "JJ", "NN"]]
     pos = [["PROPN"] * 2 + ["VERB"] + [""] * 7, ["DET", "ADJ", "NOUN"]]
     return {
@@ -131,7 +135,7 @@ def known(nlp: Language) -> dict[str, list[Example]]:
             example(nlp, town, cats={"Business": 0.0, "Sports": 1.0}),
             example(nlp, smith, cats={"Sports": 1.0}),
         ],
-        "parser": [Example(nlp.make_doc(parsed(nlp).text), parsed(nlp))],
+        "parser": [Example(unannotated(doc, nlp.vocab), doc) for doc in (parsed(nlp), tree)],
     }
 
 
@@ -224,7 +228,8 @@ def spacys_heads(encoder: str) -> dict:
     a tenth of their units, whatever the rate of dropout; but not here."""
     NumpyOps.get_dropout_mask = lambda self, shape, drop: self.alloc(shape) + 1
     nlp = make_nlp(encoder, ["tagger", "chunker"])
-    nlp.add_pipe("parser", config={"model": PARSER_MODEL, "update_with_oracle_cut_size": 10})
+    parser = {"model": PARSER_MODEL, "update_with_oracle_cut_size": 10, "min_action_freq": 1}
+    nlp.add_pipe("parser", config=parser)
     ner = {**PARSER_MODEL, "state_type": "ner"}
     nlp.add_pipe("ner", config={"model": ner, "update_with_oracle_cut_size": 10})
     tagger = {"@architectures": "spacy.Tagger.v2", "tok2vec": LISTENER}
@@ -318,3 +323,12 @@ def test_ranks_do_what_one_process_does(trained_by, case, n):
         assert others["random"] == losses["random"]
     for tensors, _ in found[1:]:
         assert difference(tensors, found[0][0])[0] == 0
+
+
+def test_parts_of_a_batch_have_about_as_many_words():
+    nlp = spacy.blank("en")
+    lengths = [1, 2, 3, 5, 8, 13]
+    batch = [example(nlp, ["word"] * n) for n in lengths]
+    found = [[len(eg.predicted) for eg in part] for part in parts_of_batch(batch, 3)]
+    assert found == [[13], [2, 8], [1, 3, 5]]
+    assert parts_of_batch(batch[:1], 3) == [batch[:1], [], []]
