@@ -22,6 +22,7 @@ from spacy_multitask.relations import set_relations
 from spacy_multitask.training.optimizer import make_adamw
 from spacy_multitask.training.ranks import joined
 from spacy_multitask.training.run import Run
+from spacy_multitask.training.spread import parts_of_batch
 from spacy_multitask.training.state import capture
 from spacy_multitask.training.stopping import Stop
 from tests.conftest import PARSER_MODEL, example, make_nlp
