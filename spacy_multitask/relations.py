@@ -24,6 +24,11 @@ class Relation(NamedTuple):
     label: str
     probability: float
 
+    @property
+    def prob(self) -> float:
+        """RETURNS (float): The probability, under the name that it has for spans."""
+        return self.probability
+
 
 def get_relations(doc: Doc) -> list[Relation]:
     """RETURNS (List[Relation]): What `doc._.relations` gives; empty where nothing is known."""

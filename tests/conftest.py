@@ -19,6 +19,9 @@ from tokenizers import (
     trainers,
 )
 
+from spacy_multitask.encoder import encode
+from tests.vocabularies import unigram_pieces, word_pieces
+
 TEXTS = [
     "Mr Smith loves New York and the old town near the river .",
     "IBM made a lot of profit in 1996 , said Anna Brown of Reuters .",
@@ -32,10 +35,11 @@ def make_tokenizer(kind: str):
 
     specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
     if kind == "wordpiece":
-        tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+        vocabulary = word_pieces(TEXTS, 200, specials)
+        tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
         tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
         tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-        trainer = trainers.WordPieceTrainer(vocab_size=200, special_tokens=specials)
+        tokenizer.add_special_tokens(specials)
     elif kind == "bpe":
         tokenizer = Tokenizer(models.BPE())
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
@@ -45,15 +49,14 @@ def make_tokenizer(kind: str):
             special_tokens=specials,
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         )
+        tokenizer.train_from_iterator(TEXTS, trainer)
     else:
-        tokenizer = Tokenizer(models.Unigram())
-        tokenizer.normalizer = normalizers.NFKC()
+        steps = {"normalizer": normalizers.NFKC(), "pre_tokenizer": pre_tokenizers.Metaspace()}
+        tokenizer = Tokenizer(models.Unigram(unigram_pieces(TEXTS, 120, specials, **steps), 1))
+        tokenizer.normalizer = steps["normalizer"]
         scheme = "first" if kind == "unigram_first" else "always"
         tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme)
-        trainer = trainers.UnigramTrainer(
-            vocab_size=120, special_tokens=specials, unk_token="[UNK]"
-        )
-    tokenizer.train_from_iterator(TEXTS * 4, trainer)
+        tokenizer.add_special_tokens(specials)
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
         special_tokens=[(s, tokenizer.token_to_id(s)) for s in ("[CLS]", "[SEP]")],
@@ -88,6 +91,14 @@ def write_encoder(folder: Path, *, dropout: float = 0.0) -> Path:
     BertModel(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(autouse=True, scope="session")
+def bfloat16_is_bfloat16():
+    """Also where this processor is slow in it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(encode, "computes_bfloat16", lambda device: True)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from . import Overwrite, check_is_free, command, corpus_paths
+from . import Overwrite, check_is_free, command, corpus_paths, say_next
 
 
 @command(
@@ -63,4 +63,5 @@ def calibrate_cli(
         if thresholds:
             print(f"{name}:", ", ".join(f"{label} from {t:.3f}" for label, t in thresholds.items()))
     msg.good(f"Saved to {output}")
+    say_next("multitask", "report", output, "report.html", "--corpus", corpus[0])
     return found

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from . import command
+from . import command, say_next
 
 
 @command(
@@ -94,3 +94,7 @@ def train_cli(
             save_last=save_last,
             **check,
         )
+        if ranks.is_first:
+            best = output_path / "model-best"
+            report = ("report", best, output_path / "report.html", "--corpus", "NAME=PATH")
+            say_next("multitask", *report)

@@ -103,6 +103,7 @@ def write(
         pipeline=", ".join(map(_quote, pipeline)),
         allocator='"pytorch"' if composition.gpu else "null",
         precision='"bfloat16"' if composition.gpu else '"float32"',
+        max_docs="max_docs = 256\n" if composition.gpu else "",
         heads="\n".join(_head(component, components) for component in components),
         train=_corpora(composition, "train", 0),
         dev=_corpora(composition, "dev", 1),
@@ -159,6 +160,8 @@ def _head(component: Component, components: list[Component]) -> str:
         f'factory = "{factory}"',
     ]
     lines += [f"{option} = {_quote(value)}" for option, value in recipe.options(found).items()]
+    if recipe.name_option:
+        lines.append(f"{recipe.name_option} = {_quote(name)}")
     if recipe.spans_key:
         lines.append(f"spans_key = {_quote(recipe.spans_key)}")
     if recipe.loss_weight is not None and any(other.kind is not kind for other in components):
@@ -294,7 +297,7 @@ before_update = null
 [training.batcher]
 @batchers = "spacy_multitask.batch_by_words.v1"
 max_words = {batch_words}
-
+{max_docs}
 [training.optimizer]
 @optimizers = "spacy_multitask.AdamW.v1"
 

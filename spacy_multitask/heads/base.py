@@ -21,6 +21,7 @@ from ..encoder.batch import PackedBatch
 from ..encoder.listener import EncoderListener
 from ..encoder.wiring import link
 from ..layers.classifier import Classifier
+from ..layers.losses import add_loss, settle_losses
 from ..layers.shim import TorchShim
 from ..together import shares
 from .architectures import check_model, init_tok2vec
@@ -56,10 +57,15 @@ class Head(Learning):
         self.label_smoothing = options.label_smoothing
         self.class_weights = options.class_weights or {}
         self.abstain = options.abstain
+        # Not `probs`, which asks heads of words for all of them.
+        self.writes_probs = options.probs
         self.corpora = None if options.corpora is None else frozenset(options.corpora)
         self.scorer = options.scorer
         self.cfg: dict[str, Any] = {}
         self._warned: set[str] = set()
+        self._losses: dict[str, float] = {}  # of the last update
+        # Made once for each device and list of classes.
+        self._factors: dict[tuple[str, tuple[str, ...]], Tensor] = {}
 
     @property
     def tok2vec(self) -> Model:
@@ -106,11 +112,6 @@ class Head(Learning):
         """RETURNS (Dict[str, List[str]]): Sorted labels found in gold, by entry of `cfg`."""
         raise NotImplementedError
 
-    def gold(self, examples: list[Example]) -> Any | None:
-        """RETURNS (Optional[Any]): The known gold of a batch in the form that `loss` takes; None
-        if there is none."""
-        raise NotImplementedError
-
     # Training
 
     def initialize(
@@ -119,14 +120,25 @@ class Head(Learning):
         *,
         nlp: Language | None = None,
         labels: dict[str, list[str]] | None = None,
+        teacher: str | None = None,
+        teacher_weight: float = 1.0,
     ) -> None:
         """Set the labels and make the trained layer.
 
         get_examples (Callable): Returns training examples; those without gold are passed over.
             Where a `MultiCorpus` gives some of its examples only, labels are those of all.
         labels (Optional[Dict[str, List[str]]]): What `spacy init labels` wrote, to save the pass.
-        RAISES (ValueError): If no example has gold for this head, or it is at odds with another
-            component.
+        teacher (Optional[str]): What labels docs without gold for this head, such as those of the
+            other corpora: a trained pipeline, or a Parquet file with what another model said of the
+            texts. If there is no gold at all, the labels are the teacher's, too. It is needed in
+            training only, and not saved.
+        teacher_weight (float): Factor on the mean loss of what the teacher labels, where that of
+            gold has 1.
+        RAISES (ValueError): If no example has gold for this head, it is at odds with another
+            component, or the teacher can't teach it.
+
+        Source: Hinton et al. (2015), https://arxiv.org/abs/1503.02531; from models of one task to
+            one of many: Clark et al. (2019), https://arxiv.org/abs/1907.04829
         """
         method = f"{type(self).__name__}.initialize"
 
@@ -142,6 +154,9 @@ class Head(Learning):
 
         self.cfg.update(self.collect_labels(own()) if labels is None else labels)
         self._drop_calibration()
+        found = self.find_teacher(teacher, teacher_weight)
+        if found is not None and not any(self.label_data.values()):
+            self.cfg.update(found.labels(eg.predicted for eg in all_examples(get_examples)))
         if not any(self.label_data.values()):
             of = f" of the corpora {', '.join(sorted(self.corpora))}" if self.corpora else ""
             raise ValueError(
@@ -165,6 +180,7 @@ class Head(Learning):
         width = init_tok2vec(self.tok2vec, get_examples, nlp, self.name)
         self.model.set_dim("nO", self.n_out, force=True)
         self.shim.set_module(self.make_module(width))
+        self.learn_from(found, get_examples, nlp)
 
     def check_pipeline(self, nlp: Language) -> None:
         """RAISES (ValueError): If the head is at odds with another component."""
@@ -183,21 +199,10 @@ class Head(Learning):
                 f"is from. There are: {', '.join(sorted(filter(None, found)))}.",
             )
 
-    def _is_own(self, example: Example) -> bool:
-        """RETURNS (bool): Whether this head may look at the example's gold."""
-        return self.corpora is None or corpus_of(example) in self.corpora
-
     def has_gold(self, examples: list[Example]) -> bool:
         """RETURNS (bool): Whether there is anything to learn from the examples, or to be scored."""
         own = list(filter(self._is_own, examples))
         return bool(own) and self.gold(own) is not None
-
-    def _hide_foreign_gold(self, example: Example) -> Example:
-        """RETURNS (Example): The same, if need be without gold."""
-        if self._is_own(example):
-            return example
-        x = example.predicted
-        return Example(x, Doc(x.vocab, words=[token.text for token in x]))
 
     def update(
         self,
@@ -219,8 +224,11 @@ class Head(Learning):
         docs = [eg.predicted for eg in examples]
         has_words = any(map(len, docs))
         gold = self.gold(list(map(self._hide_foreign_gold, examples))) if has_words else None
-        share = shares(lambda: self.counts(docs, gold))
-        if gold is None and not (has_words and self.is_taught):
+        share = shares(lambda: self.counts(gold))
+        unknown: list[int] = []
+        if self.teacher is not None:
+            unknown = [i for i, eg in enumerate(examples) if not self.is_all_known(eg)]
+        if gold is None and not unknown:
             touch(self.tok2vec, docs)
         else:
             set_dropout_rate(self.model, drop)
@@ -228,8 +236,10 @@ class Head(Learning):
             module.set_dropout(drop)
             batch, backprop = pack(self.tok2vec, docs, is_train=True)
             with torch.enable_grad():
-                reported, parts = self.losses_of(module, batch, docs, gold, share)
-                losses[self.name] += reported
+                reported, parts = self.losses_of(module, batch, docs, gold, unknown, share)
+                if reported is not None:
+                    add_loss(losses, self.name, reported)
+                    self._losses = losses
                 if parts:  # a teacher says nothing of blanks
                     (torch.stack(parts).sum() * self.loss_weight).backward()
             backprop()
@@ -239,7 +249,7 @@ class Head(Learning):
 
     def update_without_docs(self) -> None:
         """Take part in an update in which other processes have all docs, and this one has none."""
-        shares(lambda: self.counts([], None))
+        shares(lambda: self.counts(None))
 
     def _drop_calibration(self) -> bool:
         """RETURNS (bool): Whether there was any."""
@@ -263,6 +273,8 @@ class Head(Learning):
     # Prediction
 
     def packed(self, docs: list[Doc]) -> PackedBatch:
+        settle_losses(self._losses)  # some may still be on the device; training is over, for now
+        self._losses = {}
         with torch.no_grad():
             return pack(self.tok2vec, docs, is_train=False)[0]
 
@@ -301,6 +313,11 @@ class Head(Learning):
     # Loading and scoring
 
     def _settle_in(self) -> None:
+        n_out = getattr(self.shim.module, "n_out", None) if self.shim.has_module else None
+        if n_out not in (None, self.n_out):
+            raise ValueError(
+                f"the weights have {n_out} outputs, the labels in cfg call for {self.n_out}"
+            )
         if isinstance(self.tok2vec, EncoderListener):
             self.tok2vec.home = self.tok2vec.encoder
 

@@ -84,6 +84,13 @@ class Labelled(SavedPipe):
             f"Before the training, nlp.get_pipe({self.name!r}).add_label adds one.",
         )
 
+    def warn_of_blanks(self, which: str) -> None:
+        self.warn_once(
+            "blanks",
+            f"The training data of {self.name!r} has {which} that begin or end with blanks, such "
+            "as line breaks. It learns the spans without these.",
+        )
+
 
 @torch.no_grad()
 def with_rows(linear: nn.Linear, place: int, n_new: int, pattern: slice | None) -> nn.Linear:

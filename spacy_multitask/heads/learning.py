@@ -11,19 +11,21 @@ from spacy.tokens import Doc
 from torch import Tensor, nn
 
 from ..encoder.batch import PackedBatch
-from .labelled import Labelled
+from ..layers.transfer import to_device
+from .pupil import Pupil
 
 # In `counts`: the items of all parts of a task.
 ALL = "*"
+CPU = torch.device("cpu")
 
 
-class Learning(Labelled):
+class Learning(Pupil):
     """A component with losses. Subclasses say what they are."""
 
-    name: str
     class_weights: dict[str, float]
     label_smoothing: float
     balance: Any
+    _factors: dict[tuple[str, tuple[str, ...]], Tensor]
 
     @property
     def classes(self) -> list[str]:
@@ -61,32 +63,18 @@ class Learning(Labelled):
         scalar; None without such layers. It is not reported."""
         return None
 
-    @property
-    def is_taught(self) -> bool:
-        """RETURNS (bool): Whether it learns from docs without gold, too."""
-        return False
-
-    def loss_of_teacher(
-        self,
-        module: Any,
-        batch: PackedBatch,
-        docs: list[Doc],
-        gold: Any | None,
-        share: Mapping[str, float],
-    ) -> Tensor | None:
-        """
-        share (Mapping[str, float]): Part of all processes' items that are here, by the names of
-            `counts`.
-        RETURNS (Optional[Tensor]): Mean loss per item without gold that a teacher labels, weighted
-            by the share; a scalar. None if there is none. It is not reported.
-        """
-        return None
-
     # The sum of all
 
-    def counts(self, docs: list[Doc], gold: Any | None) -> dict[str, float]:
+    def counts(self, gold: Any | None) -> dict[str, float]:
         """RETURNS (Dict[str, float]): Items that losses are means over, by part of the task, and
-        all gold items under ALL. Names do not depend on the docs."""
+        all gold items under ALL. Names do not depend on the gold.
+        RAISES (ValueError): If there is a teacher.
+        """
+        if self.teacher is not None:
+            raise ValueError(
+                f"{self.name!r} has a teacher, from whom several processes can't learn together. "
+                "Train in one process, or take the teacher out."
+            )
         own = {}
         for part in self.parts:
             known = None if gold is None else self.gold_of_part(gold, part)
@@ -99,15 +87,18 @@ class Learning(Labelled):
         batch: PackedBatch,
         docs: list[Doc],
         gold: Any | None,
+        unknown: list[int],
         share: Mapping[str, float],
-    ) -> tuple[float, list[Tensor]]:
+    ) -> tuple[Tensor | None, list[Tensor]]:
         """Compute all losses of a batch.
 
-        share (Mapping[str, float]): As for `loss_of_teacher`.
-        RETURNS (Tuple[float, List[Tensor]]): The loss to report, and scalars to learn from; none
-            where there is nothing to learn.
+        unknown (List[int]): Places of docs that a teacher is asked about.
+        share (Mapping[str, float]): Part of all processes' items that are here, by the names of
+            `counts`.
+        RETURNS (Tuple[Optional[Tensor], List[Tensor]]): The loss to report, if there is gold; and
+            scalars to learn from, none where there is nothing to learn.
         """
-        reported = 0.0
+        reported = None
         losses: list[Tensor | None] = []
         if gold is not None:
             known = {part: self.gold_of_part(gold, part) for part in self.parts}
@@ -116,13 +107,13 @@ class Learning(Labelled):
                 for part, gold in known.items()
                 if gold is not None
             )
-            reported = float(own.detach())
+            reported = own
             if self.balance is not None:
                 # What a weight costs, it costs all processes once.
                 own = self.balance(own / share[ALL]) * share[ALL]
             apart = self.loss_apart(docs, gold)
             losses += [own, None if apart is None else apart * share[ALL]]
-        taught = self.loss_of_teacher(module, batch, docs, gold, share)
+        taught = self.loss_of_teacher(module, batch, gold, unknown)
         if taught is not None:
             losses.append(taught if self.balance is None else taught * self.balance.weight)
         return reported, [loss for loss in losses if loss is not None]
@@ -134,12 +125,15 @@ class Learning(Labelled):
         if none differs from 1."""
         if not self.class_weights:
             return None
-        factors = [float(self.class_weights.get(name, 1.0)) for name in classes]
-        return torch.tensor(factors, device=device)
+        key = str(device), tuple(classes)
+        if key not in self._factors:
+            factors = [self.class_weights.get(name, 1.0) for name in classes]
+            (self._factors[key],) = to_device(device, np.array(factors, np.float32))
+        return self._factors[key]
 
     def weight_of(self, targets: np.ndarray, classes: list[str]) -> float:
         """RETURNS (float): What `cross_entropy` of these targets is a mean over."""
-        factors = self.class_factors(classes, torch.device("cpu"))
+        factors = self.class_factors(classes, CPU)
         return float(len(targets) if factors is None else factors[targets].double().sum())
 
     def cross_entropy(self, logits: Tensor, targets: np.ndarray, classes: list[str]) -> Tensor:
@@ -152,7 +146,7 @@ class Learning(Labelled):
         """
         return nn.functional.cross_entropy(
             logits,
-            torch.from_numpy(targets).to(logits.device),
+            to_device(logits.device, targets)[0],
             weight=self.class_factors(classes, logits.device),
             label_smoothing=self.label_smoothing,
         )

@@ -23,6 +23,8 @@ class HeadOptions:
     class_weights (Optional[Dict[str, float]]): Factors on the loss of gold items, by label. Labels
         that are not named have 1.
     abstain (float): Probability below which nothing is said of an item.
+    probs (bool): Whether to leave the probability of each prediction on the doc, for heads whose
+        predictions have no place for it: topics and relations always have theirs.
     corpora (Optional[List[str]]): Names of the training corpora that this head learns from and is
         scored on, if not all: for corpora that annotate one layer after different schemes.
     scorer (Optional[Callable]): Scores examples.
@@ -33,6 +35,7 @@ class HeadOptions:
     label_smoothing: float = 0.0
     class_weights: dict[str, float] | None = None
     abstain: float = 0.0
+    probs: bool = False
     corpora: list[str] | None = None
     scorer: Callable | None
 

@@ -4,17 +4,19 @@ Counting is spaCy's; these scorers choose what it may count.
 """
 
 import warnings
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from spacy.scorer import Scorer, get_ner_prf
+from spacy.scorer import PRFScore, Scorer, get_ner_prf
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 from spacy.util import registry
 
 from ..registering import refuse_quoted_numbers
+from .items import Items, known_group, known_spans
 from .kinds import in_order, is_task_score, score_named
 
 # Examples that are looked at in one go for gold; the first that have some are enough.
@@ -158,14 +160,15 @@ def score_tags(
     return scores
 
 
-def score_chunks(examples: Iterable[Example], *, spans_key: str, **kwargs: Any) -> dict[str, Any]:
+def score_groups(examples: Iterable[Example], *, spans_key: str, **kwargs: Any) -> dict[str, Any]:
     """RETURNS (Dict[str, Any]): Precision, recall and F of labelled spans as `spans_KEY_p` and so
     on, over docs that have the key; None where there is none."""
+    known = [eg for eg in examples if spans_key in eg.reference.spans]
+    own = {id(eg.predicted): known_group(eg, spans_key) for eg in known}
     return Scorer.score_spans(
-        examples,
+        known,
         attr=f"spans_{spans_key}",
-        getter=lambda doc, _: doc.spans.get(spans_key, []),
-        has_annotation=lambda doc: spans_key in doc.spans,
+        getter=lambda doc, _: own[id(doc)] if id(doc) in own else doc.spans[spans_key],
         allow_overlap=True,
         labeled=True,
     )
@@ -208,17 +211,7 @@ def score_ents(
 def known_ents(example: Example, ents: Iterable[Span]) -> list[Span]:
     """RETURNS (List[Span]): Predicted entities without those on tokens of which the gold doc does
     not say whether they are of an entity; as spaCy leaves them out."""
-    unknown = [token.ent_iob == 0 for token in example.reference]
-    ents = list(ents)
-    if not any(unknown):
-        return ents
-    x2y = example.alignment.x2y
-    places = [x2y[ent.start : ent.end] for ent in ents]
-    return [
-        ent
-        for ent, found in zip(ents, places)
-        if len(found) and not any(unknown[found[0] : found[-1] + 1])
-    ]
+    return known_spans(example, ents, [token.ent_iob == 0 for token in example.reference])
 
 
 def score_cats(
@@ -328,7 +321,37 @@ def best_cat(doc: Doc, labels: list[str]) -> str:
     return max(own, key=doc.cats.__getitem__) if own else ""
 
 
+def score_attributes(
+    examples: Iterable[Example],
+    *,
+    items: Callable[[Example], Items | None],
+    exclusive: bool,
+    **kwargs: Any,
+) -> dict[str, Any]:
+    """Score labels of spans that both docs have and of which the gold doc knows the label.
+
+    items (Callable): What to count in an example.
+    exclusive (bool): Whether one label is true of each span.
+    RETURNS (Dict[str, Any]): attr_acc with exclusive classes, else attr_f, micro-averaged; and
+        attr_per_type. None where nothing is known.
+    """
+    name = "attr_acc" if exclusive else "attr_f"
+    known = [found for eg in examples if (found := items(eg)) is not None]
+    if not known:
+        return {name: None, "attr_per_type": None}
+    right, own, gold = (sum(counts) for counts in zip(*(found.counts() for found in known)))
+    total = PRFScore(tp=right, fp=own - right, fn=gold - right)
+    by_label: defaultdict[str, Counter] = defaultdict(Counter)
+    for found in known:
+        for label, (tp, n_own, n_gold) in found.counts_by_label().items():
+            by_label[label].update(tp=tp, fp=n_own - tp, fn=n_gold - tp)
+    per_type: Mapping[str, Any] = {x: PRFScore(**by_label[x]).to_dict() for x in sorted(by_label)}
+    return {name: total.recall if exclusive else total.fscore, "attr_per_type": per_type}
+
+
 make_tagger_scorer = register_scorer("tagger", score_tags)
-make_chunk_scorer = register_scorer("chunk", score_chunks)
+make_chunk_scorer = register_scorer("chunk", score_groups)
+make_span_scorer = register_scorer("span", score_groups)
 make_ner_scorer = register_scorer("ner", score_ents)
+make_span_classifier_scorer = register_scorer("span_classifier", score_attributes)
 make_textcat_scorer = register_scorer("textcat", score_cats)

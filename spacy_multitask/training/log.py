@@ -6,6 +6,7 @@ from typing import IO, Any
 
 from spacy.language import Language
 
+from ..plan import join
 from .logger import LogPrinter
 
 
@@ -17,13 +18,14 @@ def no_logger(nlp: Language, stdout: IO, stderr: IO) -> tuple[Any, Any]:
 class Log:
     """The logger that the config names.
 
-    Ours knows where it was when a training goes on; others are told of the past once more.
+    Ours knows where it was when a training goes on; others are told of the past once more. It may
+    be one of several in spaCy's ChainLogger.
     """
 
     def __init__(self, make: Any, nlp: Language, stdout: IO, stderr: IO):
+        plan = join()
         self._log_step, self.close = make(nlp, stdout, stderr)
-        printer = getattr(self._log_step, "__self__", None)
-        self._printer = printer if isinstance(printer, LogPrinter) else None
+        self._printer: LogPrinter | None = plan.printer
         if self._printer is not None:
             self._printer.end_is_evaluated = True
 
@@ -33,6 +35,10 @@ class Log:
     def past_step(self, info: dict[str, Any], is_best: bool | None) -> None:
         if self._printer is None:
             self.step(info, is_best)
+        elif self._log_step != self._printer.log:
+            self._printer.is_silent = True
+            self.step(info, is_best)
+            self._printer.is_silent = False
 
     def place(self) -> dict[str, Any] | None:
         """RETURNS (Optional[Dict[str, Any]]): What `go_on` takes."""

@@ -169,6 +169,8 @@ class Training:
             ranks=self.ranks,
             frozen=self.frozen,
         )
+        if self.run.spread is not None:
+            self.run.spread.begin()
         self.steps = self._steps()
         space = self.output.check_space(self.nlp, self.optimizer, self.frozen)
         if past is None:

@@ -178,7 +178,7 @@ def _sizes(nlp: Language, optimizer: Optimizer, frozen: list[str]) -> tuple[int,
         n_bytes = _weights_of(part)
         weights += n_bytes
         if name.split("/")[0] not in frozen:
-            learned += n_bytes
+            learned += n_bytes if isinstance(part, Model) else _learned_of(part)
     copies = 2 + (optimizer.averages is not None)
     if isinstance(optimizer, AdamW) and optimizer.pretrained_decay:
         copies += 1
@@ -193,6 +193,11 @@ def _weights_of(part: Model | Shim) -> int:
     if isinstance(part, Model):
         return sum(part.get_param(n).nbytes for n in part.param_names if part.has_param(n))
     return sum(tensor.nbytes for tensor in part._model.state_dict().values())
+
+
+def _learned_of(part: Shim) -> int:
+    """RETURNS (int): Bytes of the weights that learn."""
+    return sum(p.nbytes for p in part._model.parameters() if p.requires_grad)
 
 
 def _bytes(n: float) -> str:

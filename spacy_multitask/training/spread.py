@@ -25,6 +25,7 @@ from thinc.api import Model, Optimizer, xp2torch
 from torch import Tensor, nn
 
 from ..encoder.component import MultitaskTransformer
+from ..layers.losses import settle_losses
 from .ranks import Ranks
 from .state import parts_of
 from .step_count import DRAWING
@@ -57,7 +58,7 @@ class Spread:
         self.check = check
         # Of this step: where losses of all ranks are collected, this one's, and what it was of.
         self._losses: dict[str, float] = {}
-        self._own_losses: dict[str, float] = {}
+        self._own_losses: dict[str, Any] = {}
         self._checksum = 0
 
     def begin(self) -> None:
@@ -132,6 +133,7 @@ class Spread:
                 raise ValueError(OUT_OF_STEP.format(what=what))
 
     def _add_up_losses(self) -> None:
+        settle_losses(self._own_losses)
         names = self.nlp.pipe_names
         own = [self._own_losses.get(name, 0.0) for name in names]
         is_there = [float(name in self._own_losses) for name in names]

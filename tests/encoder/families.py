@@ -65,15 +65,19 @@ FAMILIES = {
         tokenizer_class="MobileBertTokenizer",
         config={"embedding_size": 16, "intra_bottleneck_size": 16, "num_feedforward_networks": 2},
         pads=False,
+        refuses_4=("gradient_checkpointing",),
     ),
     "squeezebert": bert_like(
         "SqueezeBERT",
         "SqueezeBertModel",
         tokenizer_class="SqueezeBertTokenizer",
         config={"embedding_size": 32, "q_groups": 2, "k_groups": 2, "v_groups": 2},
+        refuses=("gradient_checkpointing",),
     ),
     "layoutlm": bert_like("LayoutLM", "LayoutLMModel", tokenizer_class="LayoutLMTokenizer"),
-    "nomic_bert": bert_like("Nomic BERT", "NomicBertModel", majors=(5,), limit=2048, said=8192),
+    "nomic_bert": bert_like(
+        "Nomic BERT", "NomicBertModel", majors=(5,), kind="nomic_bert", limit=2048, said=8192
+    ),
     "mpnet": Family(
         "MPNet",
         lambda: hub.word_piece(True, "<pad> [UNK] <s> </s> <mask>"),
@@ -81,6 +85,7 @@ FAMILIES = {
         {"do_lower_case": True, "model_max_length": 512, **ROBERTA, "unk_token": "[UNK]"},
         "MPNetModel",
         dict(max_position_embeddings=514, pad_token_id=0, bos_token_id=2, eos_token_id=3, **SIZES),
+        refuses=("gradient_checkpointing",),
     ),
     "funnel": Family(
         "Funnel",
@@ -98,6 +103,7 @@ FAMILIES = {
             "d_inner": 64,
         },
         pads=False,
+        refuses=("layers", "gradient_checkpointing"),
     ),
     "roberta": roberta_like("RoBERTa", "RobertaModel"),
     "longformer": roberta_like(
@@ -109,8 +115,12 @@ FAMILIES = {
     ),
     "xlm_roberta": xlmr_like("XLM-RoBERTa", "XLMRobertaModel"),
     "bge_m3": xlmr_like("bge-m3", "XLMRobertaModel", limit=8192),
-    "gte": xlmr_like("GTE (multilingual)", "GteModel", majors=(5,), limit=8192, said=32768),
-    "jina_v3": xlmr_like("Jina v3", "JinaEmbeddingsV3Model", majors=(5,), limit=8192),
+    "gte": xlmr_like(
+        "GTE (multilingual)", "GteModel", majors=(5,), kind="gte", limit=8192, said=32768
+    ),
+    "jina_v3": xlmr_like(
+        "Jina v3", "JinaEmbeddingsV3Model", majors=(5,), kind="jina_embeddings_v3", limit=8192
+    ),
     "camembert": xlmr_like("CamemBERT", "CamembertModel", tokenizer_class="CamembertTokenizer"),
     "albert": Family(
         "ALBERT",
@@ -119,6 +129,7 @@ FAMILIES = {
         {"do_lower_case": True, **SPM_BERT},
         "AlbertModel",
         dict(embedding_size=16, pad_token_id=0, bos_token_id=2, eos_token_id=3, **SIZES),
+        refuses=("gradient_checkpointing",),
     ),
     "deberta": Family(
         "DeBERTa v1",
@@ -158,6 +169,7 @@ FAMILIES = {
         dict(max_position_embeddings=8192, pad_token_id=0, **NO_ENDS, **GROUPED),
         limit=8192,
         majors=(5,),
+        kind="eurobert",
     ),
     "embeddinggemma": gemma_like(
         "EmbeddingGemma",
@@ -174,7 +186,9 @@ FAMILIES = {
             **GROUPED,
         ),
     ),
-    "gemma3": gemma_like("Gemma 3", "Gemma3TextModel", "<bos> $A", limit=32768, causal=True),
+    "gemma3": gemma_like(
+        "Gemma 3", "Gemma3TextModel", "<bos> $A", limit=32768, causal=True, refuses=("doc_pooling",)
+    ),
     "llama2": Family(
         "Llama 2, Mistral",
         hub.llama_2,
@@ -184,6 +198,7 @@ FAMILIES = {
         dict(max_position_embeddings=4096, **GROUPED),
         limit=4096,
         causal=True,
+        refuses=("doc_pooling",),
     ),
     "llama3": Family(
         "Llama 3",
@@ -200,6 +215,7 @@ FAMILIES = {
         ),
         limit=131072,
         causal=True,
+        refuses=("doc_pooling",),
     ),
     "qwen2": qwen_like("Qwen 2", "Qwen2Model"),
     "qwen3": qwen_like("Qwen 3", "Qwen3Model"),
@@ -220,11 +236,12 @@ FAMILIES = {
         },
         limit=1024,
         causal=True,
+        refuses=("doc_pooling",),
     ),
-    "t5": t5_like("T5", "T5ForConditionalGeneration"),
-    "t5_encoder": t5_like("T5, encoder alone", "T5EncoderModel"),
-    "mt5": t5_like("mT5", "MT5ForConditionalGeneration"),
-    "umt5": t5_like("UMT5", "UMT5ForConditionalGeneration"),
+    "t5": t5_like("T5", "T5ForConditionalGeneration", refuses=("doc_pooling",)),
+    "t5_encoder": t5_like("T5, encoder alone", "T5EncoderModel", refuses=("doc_pooling",)),
+    "mt5": t5_like("mT5", "MT5ForConditionalGeneration", refuses=("doc_pooling",)),
+    "umt5": t5_like("UMT5", "UMT5ForConditionalGeneration", refuses=("doc_pooling",)),
     "bart": Family(
         "BART",
         lambda: hub.byte_level("<s> <pad> </s> <unk> <mask>", "<s> $A </s>"),
@@ -242,6 +259,7 @@ FAMILIES = {
         "MBartModel",
         bart_config(1024),
         limit=1024,
+        refuses=("doc_pooling",),
     ),
     "xlnet": Family(
         "XLNet",
@@ -251,6 +269,7 @@ FAMILIES = {
         | {f"{k}_token": f"<{k}>" for k in ("unk", "cls", "sep", "pad")},
         "XLNetModel",
         {"d_model": 32, "n_layer": 2, "n_head": 2, "d_inner": 64, "pad_token_id": 5},
+        refuses=("gradient_checkpointing",),
     ),
     "rembert": Family(
         "RemBERT",
@@ -289,5 +308,6 @@ FAMILIES = {
         | dict(max_position_embeddings=2048, **SIZES),
         limit=2048,
         pads=False,
+        refuses=("layers", "word_shapes"),
     ),
 }

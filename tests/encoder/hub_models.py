@@ -52,13 +52,12 @@ class Family:
     config (Dict[str, Any]): Its config, besides the vocabulary's size; or what makes it.
     limit (int): Most pieces that the model takes at once, special ones included.
     majors (Tuple[int, ...]): Major versions of transformers that have it.
-    refused (str): What the error says that it is refused with; "" if it works.
-    needs (str): Package that its tokenizer needs.
+    kind (str): Its model_type, if one of them does not have it.
     pads (bool): Whether padding changes nothing, so that texts of any length share a micro-batch.
     int8 (bool): Whether it can be quantized.
-    bfloat16 (bool): Whether it trains in bfloat16.
     causal (bool): Whether it sees only what stands before.
-    examples (str): Models on the hub, for the docs.
+    refuses (Tuple[str, ...]): Options of the encoder that it lacks.
+    refuses_4 (Tuple[str, ...]): Those that it lacks in transformers 4 alone.
     notes (str): For the docs.
     """
 
@@ -70,19 +69,23 @@ class Family:
     config: Callable[[], dict[str, Any]] | dict[str, Any]
     limit: int = 512
     majors: tuple[int, ...] = (4, 5)
-    refused: str = ""
-    needs: str = ""
+    kind: str = ""
     pads: bool = True
     int8: bool = True
-    bfloat16: bool = True
     causal: bool = False
-    examples: str = ""
+    refuses: tuple[str, ...] = ()
+    refuses_4: tuple[str, ...] = ()
     notes: str = ""
 
     @property
     def is_here(self) -> bool:
         """RETURNS (bool): Whether this version of transformers has it."""
         return MAJOR in self.majors
+
+    @property
+    def lacks(self) -> tuple[str, ...]:
+        """RETURNS (Tuple[str, ...]): Options that it lacks in this version."""
+        return (*self.refuses, *(self.refuses_4 if MAJOR == 4 else ()))
 
     def write(self, folder: Path) -> Path:
         """Write the files of a model with random weights, as on the hub."""
@@ -213,6 +216,7 @@ def qwen_like(title: str, model: str, suffix: str = "") -> Family:
         dict(bos_token_id=None, max_position_embeddings=32768, rope_theta=1e6, **GROUPED),
         limit=32768,
         causal=True,
+        refuses=() if suffix else ("doc_pooling",),
     )
 
 

@@ -26,6 +26,8 @@ from tokenizers import (
     trainers,
 )
 
+from tests.vocabularies import unigram_pieces, word_pieces
+
 ASSETS = Path(__file__).parents[2] / "assets"
 OTHER_SCRIPTS = [
     "東京は日本の首都です。",
@@ -85,14 +87,12 @@ def _template(tokenizer: Tokenizer, single: str) -> None:
 def word_piece(lower: bool = True, special: str = "[PAD] [UNK] [CLS] [SEP] [MASK]") -> str:
     """BERT and its kin. Special pieces: padding, unknown, first, last, mask."""
     names = special.split()
-    tokenizer = Tokenizer(models.WordPiece(unk_token=names[1]))
+    vocabulary = word_pieces(sentences(), TRAINING.n_pieces, names, lower=lower)
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token=names[1]))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lower)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=TRAINING.n_pieces, special_tokens=names, show_progress=False
-    )
-    tokenizer.train_from_iterator(sentences(), trainer)
+    tokenizer.add_special_tokens(names)
     _template(tokenizer, f"{names[2]} $A {names[3]}")
     return tokenizer.to_str()
 
@@ -128,21 +128,23 @@ def unigram(
 
     split (bool): Whether it is cut at white space before a space is put before each part.
     """
-    tokenizer = Tokenizer(models.Unigram())
     steps: list[Any] = [normalizers.Nmt(), normalizers.NFKC()]
     if lower:
         steps += [normalizers.StripAccents(), normalizers.Lowercase()]
-    tokenizer.normalizer = normalizers.Sequence([*steps, normalizers.Replace(Regex(" {2,}"), " ")])
+    normalizer = normalizers.Sequence([*steps, normalizers.Replace(Regex(" {2,}"), " ")])
     metaspace = pre_tokenizers.Metaspace(prepend_scheme="always")
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([metaspace, SPM_TRAINING])
-    tokenizer.decoder = decoders.Metaspace(prepend_scheme="always")
-    trainer = trainers.UnigramTrainer(
-        vocab_size=TRAINING.n_pieces * 4 // 5,
-        special_tokens=special.split(),
-        unk_token=unknown,
-        show_progress=False,
+    names = special.split()
+    pieces = unigram_pieces(
+        sentences(),
+        TRAINING.n_pieces * 4 // 5,
+        names,
+        normalizer=normalizer,
+        pre_tokenizer=pre_tokenizers.Sequence([metaspace, SPM_TRAINING]),
     )
-    tokenizer.train_from_iterator(sentences(), trainer)
+    tokenizer = Tokenizer(models.Unigram(pieces, names.index(unknown)))
+    tokenizer.normalizer = normalizer
+    tokenizer.decoder = decoders.Metaspace(prepend_scheme="always")
+    tokenizer.add_special_tokens(names)
     parts = [pre_tokenizers.WhitespaceSplit(), metaspace]
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(parts) if split else metaspace
     _template(tokenizer, single)

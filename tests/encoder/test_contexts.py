@@ -67,10 +67,11 @@ def test_words_get_the_pieces_of_running_text(tokenizer, text):
         assert cache.pieces_of([doc]).ids.tolist() == expected
 
 
-def test_words_that_were_split_before_have_spaces_between(tokenizer):
-    words = ["Smith", ",", "(", "York", "1996", ")"]
+def test_words_that_were_split_before_get_the_spaces_that_text_has(tokenizer):
+    words = ["Smith", "'s", "(", "York", ",", "1996", ")", "river", "."]
     doc = Doc(spacy.blank("en").vocab, words=words)
-    expected = tokenizer(" ".join(words), add_special_tokens=False)["input_ids"]
+    text = "Smith's (York, 1996) river."
+    expected = tokenizer(text, add_special_tokens=False)["input_ids"]
     assert PieceCache(tokenizer).pieces_of([doc]).ids.tolist() == expected
 
 
@@ -78,7 +79,7 @@ def test_without_heeding_spaces_each_word_but_the_first_gets_one(tokenizer):
     vocab = spacy.blank("en").vocab
     cache = PieceCache(tokenizer, style="spaced")
     doc = Doc(vocab, words=WORDS, spaces=[False] * len(WORDS))
-    spaced = Doc(vocab, words=WORDS)
+    spaced = Doc(vocab, words=WORDS, spaces=[True] * 4 + [False])
     assert cache.pieces_of([doc]).ids.tolist() == cache.pieces_of([spaced]).ids.tolist()
     assert pieces_by_word(cache, doc) == pieces_by_word(PieceCache(tokenizer), spaced)
 

@@ -110,7 +110,7 @@ SPOILED = {
             rename(p, "config.json", "adapter_config.json"),
             rename(p, "model.safetensors", "adapter_model.safetensors"),
         ),
-        ("adapter", "merge_and_unload"),
+        ("does not say which encoder", "adapter.path"),
     ),
     "no tokenizer": (without_tokenizer, ("tokenizer.json is missing",)),
     "a tokenizer of a later version": (
@@ -119,7 +119,7 @@ SPOILED = {
         ),
         (),
     ),
-    "a piece that the model lacks": (with_a_piece_more, ("148 pieces, the model 147",)),
+    "a piece that the model lacks": (with_a_piece_more, ("160 pieces, the model 159",)),
     "no text model": (
         lambda p: edit(p / "config.json", model_type="vit"),
         ("model_type = 'vit'", "text encoder"),

@@ -27,9 +27,7 @@ def test_chunks_are_found_under_another_key(encoder_path):
     nlp = make_nlp(encoder_path, [])
     nlp.add_pipe("multitask_chunker", name="chunker", config={"spans_key": "sc"})
     doc = Doc(nlp.vocab, words=SMITH)
-    chunker = nlp.get_pipe("chunker")
-    chunker.doc_spans = lambda docs, found: [(doc, [(0, 2, nlp.vocab.strings.add("NP"))])]
-    chunker.set_annotations([doc], None)
+    nlp.get_pipe("chunker").write_spans(doc, [(0, 2, nlp.vocab.strings.add("NP"))])
     assert [span.text for span in doc._.chunks] == ["Mr Smith"]
     assert [span.text for span in doc._.noun_chunks] == ["Mr Smith"]
     other = Doc(nlp.vocab, words=SMITH)

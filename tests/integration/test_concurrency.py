@@ -124,7 +124,8 @@ def test_processes_predict_what_one_does(trained, tmp_path, method):
     script = tmp_path / "script.py"  # a file: a spawned process imports it
     script.write_text(SCRIPT, encoding="utf8")
     texts = TEXTS + many_texts(3, 0)
+    # Spawned processes import everything anew: half a minute each, and more where much else runs.
     command = [sys.executable, str(script), method, str(tmp_path / "model"), json.dumps(texts)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=900, check=True)
     expected = [[t.tag_ for t in d] + [e.text for e in d.ents] for d in trained.pipe(texts)]
     assert json.loads(result.stdout.splitlines()[-1]) == expected

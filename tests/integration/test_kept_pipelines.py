@@ -29,7 +29,7 @@ def describe(doc: Doc) -> dict:
     }
 
 
-@pytest.mark.parametrize("folder", sorted(DATA.iterdir()), ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", sorted(DATA.glob("[0-9]*")), ids=lambda folder: folder.name)
 def test_a_kept_pipeline_predicts_what_it_predicted(folder):
     nlp = spacy.load(folder)
     for text, expected in zip(

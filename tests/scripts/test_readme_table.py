@@ -61,6 +61,12 @@ def test_each_figure_stands_in_its_column():
     assert "mean of 1 to 3 seeds" in readme_table.table({"accuracy": uneven})
 
 
+def test_the_readme_has_features_and_figures_in_one_table():
+    lines = readme_table.comparison({"speed": SPEED, "accuracy": ACCURACY}).splitlines()
+    assert {line.count("|") for line in lines} == {7}
+    assert "| predict, float32, words/s | 4,889 | 1,324 | 1,346 |  |  |" in lines
+
+
 def test_without_results_the_page_says_so():
     assert "Not measured" in readme_table.table({})
 
