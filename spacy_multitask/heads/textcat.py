@@ -194,7 +194,7 @@ class TextCategorizer(Head):
         self.exclusive_classes = exclusive_classes
         self.absent = absent
         self.cfg["labels"] = []
-        # Neither in cfg nor in the model, where what was saved takes the place of what is asked for.
+        # Not in cfg or the model, where what was saved takes the place of what is asked for.
         self.default_threshold = threshold
         self.linear_weight = model.attrs.get("linear_weight")
         self._blank_linear_model = self.linear_model and copy_of(self.linear_model)
