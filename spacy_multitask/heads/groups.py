@@ -10,11 +10,10 @@ import numpy as np
 import srsly
 from spacy.tokens import Doc, Span, SpanGroup
 
+from ..converters.gold import UNKNOWN_TOKENS
+
 # (first token, end token, hash of the label)
 HashedSpan = tuple[int, int, int]
-# Attribute of a group: tokens of which nothing is known, a list of their places. It is kept where
-# the group is: in a DocBin, and in what Doc.to_bytes gives.
-UNKNOWN_TOKENS = "unknown"
 # Key of doc.user_data: the probabilities of `doc.ents`, in their order.
 ENT_PROBS = "spacy_multitask_ent_probs"
 
