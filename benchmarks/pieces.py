@@ -114,7 +114,8 @@ def as_markdown(results: dict) -> str:
             "Words of the development part of UD English EWT that get the pieces of running text, "
             f"in per cent. {about(results['machine'])}",
             "",
-            "| tokenizer | by themselves, as in 0.1.0 | all with a space | guessed | as they stand |",
+            "| tokenizer | by themselves, as in 0.1.0 | all with a space | spaces guessed | as "
+            "they stand |",
             "|---|---|---|---|---|",
             *rows,
             "",

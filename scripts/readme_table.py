@@ -40,6 +40,18 @@ FULL = (
     ("entities of CleanCoNLL", "cleanconll", "ents_f"),
     ("topics", "topic", "cats_acc"),
 )
+# What the systems of the field can do, as their documentation has it.
+FEATURES = (
+    ("", "spacy_multitask", "Flair", "stock spaCy", "EDS-NLP", "GLiNER2"),
+    ("---", "---", "---", "---", "---", "---"),
+    ("one encoder for several heads", "yes", "yes", "yes", "yes", "yes"),
+    ("heads learn from different corpora", "yes", "yes", "no", "yes", "no"),
+    ("no gold is not taken for negative", "yes", "yes", "in part", "", ""),
+    ("tags, chunks, entities, topics, relations", "all", "all", "no chunks, no relations",
+     "entities, spans, docs", "entities, topics, relations"),
+    ("works without training data", "no", "no", "no", "rules", "yes"),
+    ("gives spaCy docs", "yes", "no", "yes", "yes", "no"),
+)  # fmt: skip
 RESULTS = ("speed", "accuracy", "project_full", "precision", "data")
 
 
@@ -61,6 +73,14 @@ def table(results: Mapping[str, Any]) -> str:
     if (full := results.get("project_full")) is not None:
         paragraphs.append(_whole_corpora(full, data, results.get("precision")))
     return "\n\n".join(paragraphs)
+
+
+def comparison(results: Mapping[str, Any]) -> str:
+    """RETURNS (str): A table for README.md: features and measured figures, without conditions."""
+    measured = [*_speed_rows(results.get("speed")), *_accuracy_rows(results.get("accuracy"))]
+    rows = [*FEATURES, *((*cells, "", "") for cells in measured)]
+    lines = [f"| {' | '.join(cells)} |" for cells in rows]
+    return "\n".join(lines)
 
 
 def _speed_rows(speed: dict[str, Any] | None) -> list[tuple[str, ...]]:
@@ -195,15 +215,22 @@ def replace(readme: str, text: str) -> str:
     return f"{before}{START}\n{text}\n{END}{after}"
 
 
+def read_results(root: Path) -> dict[str, Any]:
+    """RETURNS (Dict[str, Any]): What the files of RESULTS hold, as far as they are there."""
+    folder = root / "benchmarks" / "results"
+    paths = {name: folder / f"{name}.json" for name in RESULTS}
+    return {
+        name: json.loads(path.read_text(encoding="utf8"))
+        for name, path in paths.items()
+        if path.exists()
+    }
+
+
 def main(root: Path = ROOT) -> None:
     """Rewrite README.md in a folder that has benchmarks/results."""
-    results = {}
-    for name in RESULTS:
-        path = root / "benchmarks" / "results" / f"{name}.json"
-        if path.exists():
-            results[name] = json.loads(path.read_text(encoding="utf8"))
     readme = root / "README.md"
-    readme.write_text(replace(readme.read_text(encoding="utf8"), table(results)), encoding="utf8")
+    text = comparison(read_results(root))
+    readme.write_text(replace(readme.read_text(encoding="utf8"), text), encoding="utf8")
 
 
 if __name__ == "__main__":

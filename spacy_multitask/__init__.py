@@ -10,14 +10,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .annotation.docs import annotate_batch
+    from .annotation.run import annotate
     from .composing.config import compose
     from .report.visualize import visualize
     from .training.from_python import train
 
 __version__ = "0.2.0"
-__all__ = ["compose", "train", "visualize"]
+__all__ = ["annotate", "annotate_batch", "compose", "train", "visualize"]
 
 _HOMES = {
+    "annotate": ".annotation.run",
+    "annotate_batch": ".annotation.docs",
     "compose": ".composing.config",
     "train": ".training.from_python",
     "visualize": ".report.visualize",

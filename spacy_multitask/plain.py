@@ -14,6 +14,23 @@ def to_json(value: Any, *, indent: int | None = None) -> str:
     return json.dumps(finite(value), indent=indent, default=plain, allow_nan=False)
 
 
+def from_json(data: bytes | str, source: str) -> dict[str, Any]:
+    """Read a JSON object that comes from others.
+
+    source (str): Where it comes from, for error messages.
+    RAISES (ValueError): If it is none, or nested too deep to be read.
+    """
+    try:
+        value = json.loads(data)
+    except ValueError as error:
+        raise ValueError(f"{source} is damaged: {error}") from error
+    except RecursionError as error:
+        raise ValueError(f"{source} is damaged: it is nested too deep.") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{source} is damaged: it holds no JSON object.")
+    return value
+
+
 def finite(value: Any) -> Any:
     """RETURNS (Any): The same, with None for each float within that is NaN or infinite."""
     if isinstance(value, dict):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from spacy.language import Language
 
@@ -26,6 +27,8 @@ class Plan:
     has_begun: bool = False
     # Set by the logger; the batcher then gives no more batches, which ends the training.
     stopped: bool = False
+    # What our logger prints by, if there is one; it may be one of several.
+    printer: Any = None
 
     def read(self, nlp: Language) -> None:
         """Take over the limits of [training]."""

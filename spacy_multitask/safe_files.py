@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from .plain import to_json
+from .plain import from_json, to_json
 
 # Sizes and checksums of the files beside it.
 MANIFEST_FILE = "manifest.json"
@@ -148,6 +149,25 @@ def last_good(path: Path) -> Path:
     return _old(path) if _old(path).exists() and not path.exists() else path
 
 
+def read_plain(file: Path, *, most: int, follows: bool = False) -> bytes:
+    """Read a file that comes from others: neither a pipe, which would be waited for, nor a link to
+    somewhere else.
+
+    most (int): Bytes that such a file may have.
+    follows (bool): Whether links are followed.
+    RAISES (ValueError): If it is no plain file, or has more.
+    """
+    try:
+        found = file.stat() if follows else file.lstat()
+    except OSError as error:
+        raise ValueError(f"Can't read {file}: {error.strerror}.") from error
+    if not stat.S_ISREG(found.st_mode):
+        raise ValueError(f"{file} is not a plain file. Copy the pipeline again.")
+    if found.st_size > most:
+        raise ValueError(f"{file} has {found.st_size:,} bytes, too many for what it is.")
+    return file.read_bytes()
+
+
 def manifest(files: dict[str, bytes]) -> bytes:
     """RETURNS (bytes): JSON with the size in bytes and the SHA-256 of each file, by name."""
     entries = {
@@ -165,12 +185,10 @@ def check_manifest(files: dict[str, bytes], source: str) -> None:
     """
     if MANIFEST_FILE not in files:
         return  # saved by version 0.1.0 or older
+    data = from_json(files[MANIFEST_FILE], f"{source}: {MANIFEST_FILE}")
     try:
-        entries = {
-            name: (entry["size"], entry["sha256"])
-            for name, entry in json.loads(files[MANIFEST_FILE]).items()
-        }
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        entries = {name: (entry["size"], entry["sha256"]) for name, entry in data.items()}
+    except (TypeError, KeyError) as error:
         raise ValueError(f"{source}: {MANIFEST_FILE} is damaged: {error!r}") from error
     for name, (size, checksum) in entries.items():
         if name not in files:

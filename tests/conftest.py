@@ -19,6 +19,7 @@ from tokenizers import (
     trainers,
 )
 
+from spacy_multitask.encoder import encode
 from tests.vocabularies import unigram_pieces, word_pieces
 
 TEXTS = [
@@ -90,6 +91,14 @@ def write_encoder(folder: Path, *, dropout: float = 0.0) -> Path:
     BertModel(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(autouse=True, scope="session")
+def bfloat16_is_bfloat16():
+    """Also where this processor is slow in it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(encode, "computes_bfloat16", lambda device: True)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -51,6 +51,11 @@ def command_line():
     assert parameters_of(_util.show_validation_error)[:1] == ["file_path"]
 
 
+def bfloat16_of_a_cpu():
+    """Whether oneDNN multiplies matrices in bfloat16 here. torch.compile asks the same."""
+    assert torch.ops.mkldnn._is_mkldnn_bf16_supported() in (True, False)
+
+
 def displacy_spans():
     """displaCy's renderer of overlapping spans: we give it templates of our own."""
     from spacy.displacy.render import DEFAULT_LABEL_COLORS, SpanRenderer
@@ -105,6 +110,7 @@ USED = {
     "Tok2VecListener._batch_id": ("no support for stock listeners", stock_listeners),
     "thinc Shim._model": ("a registry of our own modules", shim_modules),
     "thinc Optimizer": ("torch optimizers alone, without thinc's", optimizer_state),
+    "torch.ops.mkldnn": ("measuring both precisions", bfloat16_of_a_cpu),
     "torch Module._compiled_call_impl": ("a flag of our own", compiled_modules),
     "torch._foreach_*": ("a loop over tensors, a tenth slower", many_tensors_at_once),
 }

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import inspect
 import logging
+import shlex
 import signal
 import sys
 import typing
@@ -60,7 +61,8 @@ def command(
 
     name (str): As in `spacy multitask NAME`.
     example (str): What follows the name on a command line.
-    takes_code (bool): Whether there is an option `--code`, whose file is imported beforehand.
+    takes_code (bool): Whether there is an option `--code`, whose file is imported beforehand; of
+        a function with an argument `code` there is, in any case.
     json_options (Tuple[str, ...]): Options, `--json` among them, that write what the function
         returns.
     settings: Further ones of `typer.Typer.command`.
@@ -68,7 +70,8 @@ def command(
     """
 
     def register(function: Callable) -> Callable:
-        takes_overwrite = "overwrite" in inspect.signature(function).parameters
+        own = inspect.signature(function).parameters
+        takes_overwrite = "overwrite" in own
 
         @functools.wraps(function)
         def run(
@@ -81,6 +84,8 @@ def command(
             overwrite = kwargs.get("overwrite", False)
             if not takes_overwrite:
                 kwargs.pop("overwrite", None)
+            if "code" in own:
+                kwargs["code"] = code
             with _exits(verbose):
                 check_is_free(json_path if json_path != Path("-") else None, overwrite=overwrite)
                 import_code(code)
@@ -231,9 +236,18 @@ def check_is_free(*paths: Path | None, overwrite: bool) -> None:
             )
 
 
+def say_next(*words: str | Path) -> None:
+    """Say which command comes next, as the last line of one that is done.
+
+    words (str or Path): What follows `python -m spacy`.
+    """
+    print("Next:", "python -m spacy", *(shlex.quote(str(word)) for word in words))
+
+
 # Each command is in a file of its own, which registers it with the app above.
 from . import (  # noqa: E402
     add_head,  # noqa: F401
+    annotate,  # noqa: F401
     calibrate,  # noqa: F401
     compare,  # noqa: F401
     convert,  # noqa: F401
@@ -245,7 +259,9 @@ from . import (  # noqa: E402
     quantize,  # noqa: F401
     report,  # noqa: F401
     split,  # noqa: F401
+    suggest,  # noqa: F401
     train,  # noqa: F401
+    tune,  # noqa: F401
 )
 
 spacy_app.add_typer(app, name="multitask")

@@ -1,12 +1,11 @@
 """The command `spacy multitask add-head`."""
 
 from pathlib import Path
-from shlex import quote
 from typing import Annotated
 
 import typer
 
-from . import command
+from . import command, say_next
 
 
 @command(
@@ -55,5 +54,5 @@ def add_head_cli(
     else:
         print(f"All of it learns, from {', '.join(config['corpora']['train']['corpora'])}.")
     msg.good(f"Saved to {output}")
-    gpu_id = " --gpu-id 0" if gpu else ""
-    print(f"python -m spacy train {quote(str(output))} --output training{gpu_id}")
+    gpu_id = ("--gpu-id", "0") if gpu else ()
+    say_next("multitask", "train", output, "--output", "training", *gpu_id)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from . import Overwrite, check_is_free, command
+from . import Overwrite, check_is_free, command, say_next
 
 # Formats whose docs are made of sentences; help names the formats that take an option.
 OF_SENTENCES = "conllu, conllup, conll2000, conll03, cleanconll, columns"
@@ -237,6 +237,7 @@ def convert_cli(
         **given,
     )
     typer.echo(f"{input_path} -> {output_path}: {report.render()}")
+    say_next("multitask", "look", output_path)
 
 
 def _names(value: str | None) -> list[str] | None:

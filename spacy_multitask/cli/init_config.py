@@ -1,12 +1,11 @@
 """The command `spacy multitask init-config`."""
 
 from pathlib import Path
-from shlex import quote
 from typing import Annotated
 
 import typer
 
-from . import Overwrite, check_is_free, command
+from . import Overwrite, check_is_free, command, say_next
 
 
 @command(
@@ -66,5 +65,5 @@ def init_config_cli(
     print(table(rows, header=HEADER, divider=True, aligns=ALIGNS))
     print(summary)
     msg.good(f"Saved to {output_path}")
-    gpu_id = " --gpu-id 0" if gpu else ""
-    print(f"python -m spacy train {quote(str(output_path))} --output training{gpu_id}")
+    gpu_id = ("--gpu-id", "0") if gpu else ()
+    say_next("multitask", "train", output_path, "--output", "training", *gpu_id)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from . import Overwrite, check_is_free, command
+from . import Overwrite, check_is_free, command, say_next
 
 
 @command("merge", example="corpus/ner.spacy corpus/topics.spacy corpus/both.spacy")
@@ -54,3 +54,4 @@ def merge_cli(
     write_bytes(output, merged.to_bytes())
     lines = [f"  {count:,} {what}" for what, count in counts.items()]
     typer.echo("\n".join([f"{one_path} and {other_path} -> {output_path}:", *lines]))
+    say_next("multitask", "look", output)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from . import Overwrite, check_is_free, command
+from . import Overwrite, check_is_free, command, say_next
 
 
 @command("quantize", example="en_multitask en_multitask_int8", takes_code=True)
@@ -35,3 +35,4 @@ def quantize_cli(
             model, output, per_channel=per_channel, down_projections=down_projections
         )
     msg.good(f"Saved to {output}: encoder {before / 1e6:.1f} MB -> {after / 1e6:.1f} MB")
+    say_next("multitask", "report", output, "report.html", "--corpus", "NAME=PATH")

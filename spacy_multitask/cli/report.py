@@ -27,15 +27,19 @@ def report_cli(
         Path | None,
         typer.Option("--log", help="JSONL file of the training's logger, for learning curves."),
     ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option("--baseline", help="Another pipeline, to compare with on the same docs."),
+    ] = None,
     title: Annotated[str, typer.Option("--title", help="Heading of the page.")] = "",
     gpu_id: Annotated[int, typer.Option("--gpu-id", "-g", help="GPU, or -1 for CPU.")] = -1,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write one HTML page about a pipeline: scores, mistakes, confusion, calibration, size."""
-    import spacy
+    """Write one HTML page about a pipeline: how good, what to mend, how sure, how fast."""
     from spacy.cli._util import setup_gpu
     from wasabi import msg
 
+    from ..loading import load_pipeline
     from ..report.page import build_report
     from ..safe_files import write_text
 
@@ -44,6 +48,7 @@ def report_cli(
     if log is not None and not log.is_file():
         raise ValueError(f"There is no file {log}.")
     setup_gpu(gpu_id, silent=True)
-    page = build_report(spacy.load(model), paths, title=title, log=log)
+    other = load_pipeline(baseline) if baseline else None
+    page = build_report(load_pipeline(model), paths, title=title, log=log, baseline=other)
     write_text(output, page)
-    msg.good(f"Saved to {output}")
+    msg.good(f"Saved to {output}. Open it in a browser.")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from . import Overwrite, check_is_free, command
+from . import Overwrite, check_is_free, command, say_next
 
 
 @command("split", example="corpus/all.spacy corpus/train.spacy corpus/dev.spacy")
@@ -65,3 +65,4 @@ def split_cli(
     for path, labels in zip((train_path, dev_path), parts):
         if lacking := sorted(set.union(*parts) - labels):
             typer.echo(f"{path} has none of: {', '.join(lacking)}")
+    say_next("multitask", "look", train_path, dev_path)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from . import command
+from . import command, say_next
 
 
 @command(
@@ -86,3 +86,6 @@ def train_cli(
         checkpoint_steps=checkpoint_steps,
         save_last=save_last,
     )
+    best = output_path / "model-best"
+    report = ("report", best, output_path / "report.html", "--corpus", "NAME=PATH")
+    say_next("multitask", *report)

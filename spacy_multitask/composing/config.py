@@ -103,6 +103,8 @@ def write(
         pipeline=", ".join(map(_quote, pipeline)),
         allocator='"pytorch"' if composition.gpu else "null",
         precision='"bfloat16"' if composition.gpu else '"float32"',
+        batch_size=1000 if composition.gpu else 256,
+        max_docs="max_docs = 256\n" if composition.gpu else "",
         heads="\n".join(_head(component, components) for component in components),
         train=_corpora(composition, "train", 0),
         dev=_corpora(composition, "dev", 1),
@@ -159,6 +161,8 @@ def _head(component: Component, components: list[Component]) -> str:
         f'factory = "{factory}"',
     ]
     lines += [f"{option} = {_quote(value)}" for option, value in recipe.options(found).items()]
+    if recipe.name_option:
+        lines.append(f"{recipe.name_option} = {_quote(name)}")
     if recipe.spans_key:
         lines.append(f"spans_key = {_quote(recipe.spans_key)}")
     if recipe.loss_weight is not None and any(other.kind is not kind for other in components):
@@ -234,7 +238,7 @@ gpu_allocator = {allocator}
 lang = {lang}
 pipeline = [{pipeline}]
 # Docs that are predicted at once: as many as memory allows.
-batch_size = 256
+batch_size = {batch_size}
 disabled = []
 before_creation = null
 after_creation = null
@@ -294,7 +298,7 @@ before_update = null
 [training.batcher]
 @batchers = "spacy_multitask.batch_by_words.v1"
 max_words = {batch_words}
-
+{max_docs}
 [training.optimizer]
 @optimizers = "spacy_multitask.AdamW.v1"
 

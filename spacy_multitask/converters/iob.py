@@ -1,6 +1,7 @@
 """Tag schemes of chunks and entities: IO, IOB1, BIO (IOB2), and BIOES under its many names."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from .report import ConversionError, ConversionReport, PathLike, error_at
 
@@ -54,6 +55,8 @@ class IOBDecoder:
         self.what = what
         # The scheme that the first telling span showed, with "auto".
         self.found = scheme
+        # A file has few different tags.
+        self.parsed: dict[str, tuple[str, str]] = {"O": ("", "")}
 
     def __call__(
         self, tags: Sequence[str], lines: Sequence[int | str]
@@ -70,7 +73,9 @@ class IOBDecoder:
         previous = ""  # label of the token before, which may go on
         adjacent = ""  # label of the span that ends before this one
         for i, tag in enumerate([*tags, "O"]):
-            prefix, label = self._parse(tag, lines[i]) if tag != "O" else ("", "")
+            if tag not in self.parsed:
+                self.parsed[tag] = self._parse(tag, lines[i])
+            prefix, label = self.parsed[tag]
             role = ROLES.get(prefix, "")
             if prefixes and not (label == previous and role in ("I", "E")):
                 start, _, ended = spans[-1]
@@ -133,6 +138,7 @@ class IOBDecoder:
             )
 
 
+@lru_cache(maxsize=1000)
 def _scheme_shown(prefixes: str, touches: bool, found: str) -> str:
     """RETURNS (str): Scheme that a span tells of, or BROKEN; empty if it tells nothing."""
     roles = "".join(ROLES[prefix] for prefix in prefixes)

@@ -57,3 +57,32 @@ def band_keys(signature: np.ndarray) -> np.ndarray:
     for k in range(ROWS):
         keys = keys * _BASE + rows[:, :, k]
     return keys
+
+
+class Distinct:
+    """Tells texts that are much like one before.
+
+    threshold (float): Least part of common shingles of two texts that are alike.
+    """
+
+    def __init__(self, threshold: float):
+        self.threshold = threshold
+        self._texts: list[str] = []
+        self._known: set[str] = set()
+        self._bands: dict[tuple[int, int], list[int]] = {}
+
+    def add(self, text: str) -> bool:
+        """RETURNS (bool): Whether no text before is like this one; it is kept then. Those that
+        are too short for shingles are compared as they are."""
+        if text in self._known:
+            return False
+        if len(text) >= SHINGLE:
+            keys = list(enumerate(band_keys(signatures([text]))[0].tolist()))
+            near = {k for key in keys for k in self._bands.get(key, ())}
+            if any(jaccard(text, self._texts[k]) >= self.threshold for k in near):
+                return False
+            for key in keys:
+                self._bands.setdefault(key, []).append(len(self._texts))
+            self._texts.append(text)
+        self._known.add(text)
+        return True

@@ -1,7 +1,10 @@
 """What a corpus holds, for people: sizes, gold by layer and label, examples, what looks wrong."""
 
+import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from spacy.tokens import Doc
 
@@ -137,6 +140,10 @@ class Look:
                     f"{name}: fewer than {FEW} of {_some(few)}. They are hard to learn, and their "
                     "scores say little."
                 )
+            if alike := _alike(layer.labels):
+                found.append(f"{name}: {alike} differ in their spelling alone. Are they one label?")
+            if len(layer.labels) == 1 and not name.startswith(("spans", "ner", "relations")):
+                found.append(f"{name}: {next(iter(layer.labels))} is the only label.")
             top = layer.labels.most_common(1)
             if top and total and len(layer.labels) > 1 and top[0][1] > MOST * total:
                 share = top[0][1] / total
@@ -146,16 +153,35 @@ class Look:
                 found.append(f"{name}: nothing is known of {share:.1%} of the words in its docs.")
         return found
 
+    def histogram(self) -> list[tuple[str, int, float]]:
+        """RETURNS (List[Tuple[str, int, float]]): Lengths in words, docs of such a length, and
+        their part of the most frequent one."""
+        most = max(self.lengths.values(), default=1)
+        return [
+            (f"{bound} and more" if end is None else f"{bound} to {end - 1}", count, count / most)
+            for bound, end in zip(LENGTHS, (*LENGTHS[1:], None))
+            if (count := self.lengths[bound])
+        ]
+
+    def summary(self) -> dict[str, Any]:
+        """RETURNS (Dict[str, Any]): All of it for programs, as JSON takes it."""
+        return {
+            "docs": self.docs,
+            "words": self.words,
+            "lengths": {name: count for name, count, _ in self.histogram()},
+            "layers": {
+                name: {"docs": layer.docs, "labels": dict(layer.labels.most_common())}
+                for name, layer in self.layers.items()
+            },
+            "warnings": self.warnings(),
+        }
+
     def render(self) -> str:
         """RETURNS (str): All of it, several lines."""
         lines = [f"{self.docs:,} docs, {self.words:,} words"]
         lines.append("  words in a doc:")
-        most = max(self.lengths.values(), default=1)
-        for bound, end in zip(LENGTHS, (*LENGTHS[1:], None)):
-            if count := self.lengths[bound]:
-                name = f"{bound} and more" if end is None else f"{bound} to {end - 1}"
-                bar = "#" * max(1, round(BAR * count / most))
-                lines.append(f"    {name:>13}  {count:>9,}  {bar}")
+        for name, count, part in self.histogram():
+            lines.append(f"    {name:>13}  {count:>9,}  {'#' * max(1, round(BAR * part))}")
         for name, layer in self.layers.items():
             total = f", {sum(layer.labels.values()):,} items" if layer.labels else ""
             lines.append(f"  {name}: known of {layer.docs:,} docs{total}")
@@ -167,6 +193,16 @@ class Look:
                 lines.append(f"    and {len(layer.labels) - len(shown):,} other labels")
         lines.extend(f"  ! {warning}" for warning in self.warnings())
         return "\n".join(lines)
+
+
+def _alike(labels: Iterable[str]) -> str:
+    """RETURNS (str): Labels that are the same but for letter case, blanks, "_" and "-"."""
+    groups: dict[str, list[str]] = {}
+    for label in sorted(labels):
+        groups.setdefault(re.sub(r"(?<=\w)[\s_-]+(?=\w)", "", label.strip().casefold()), []).append(
+            label
+        )
+    return ", ".join(" and ".join(group) for group in groups.values() if len(group) > 1)
 
 
 def _some(labels: list[str]) -> str:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 from spacy.tokens import Doc
-from thinc.api import Model, torch2xp, xp2torch
+from thinc.api import Model, torch2xp
 
+from ..layers.transfer import as_tensor, to_device
 from .batch import PackedBatch
 from .listener import EncoderListener, Projection
 from .model import encode, is_encoder
@@ -39,12 +40,12 @@ def pack(
         vectors, backprop = tok2vec(docs, is_train)
     # It also gives empty docs among others arrays without width.
     arrays = [array for array in vectors if len(array)] or vectors[:1]
-    words = xp2torch(tok2vec.ops.xp.concatenate(arrays)).float().contiguous()
+    words = as_tensor(tok2vec.ops.xp.concatenate(arrays)).float().contiguous()
     words.requires_grad_(is_train)
-    doc_of_word = torch.from_numpy(np.repeat(np.arange(len(docs)), lengths)).to(words.device)
-    counts = torch.from_numpy(np.maximum(lengths, 1)).to(words.device)[:, None]
+    owners = np.repeat(np.arange(len(docs)), lengths)
+    doc_of_word, counts = to_device(words.device, owners, np.maximum(lengths, 1))
     sums = words.new_zeros(len(docs), words.shape[1]).index_add(0, doc_of_word, words)
-    means = sums / counts
+    means = sums / counts[:, None]
     leaf = means.detach().requires_grad_(is_train)
 
     def finish() -> None:
@@ -63,13 +64,19 @@ def _ignore(d_vectors: list[Any]) -> list[Doc]:
     return []
 
 
-def listen_without_words(tok2vec: Model, projection: Projection | None = None) -> None:
-    """Say that a head reads no word vectors in prediction, only document vectors or, if given,
-    this projection of the words, which the encoder computes while it has a micro-batch in hand.
-    For layers other than our listener this changes nothing."""
+def listen_without_words(
+    tok2vec: Model,
+    *,
+    projection: Projection | None = None,
+    doc_projection: Projection | None = None,
+) -> None:
+    """Say that a head reads no word vectors in prediction, but a projection of the words, which
+    the encoder computes while it has a micro-batch in hand, or one of document vectors. For layers
+    other than our listener this changes nothing."""
     if isinstance(tok2vec, EncoderListener):
         tok2vec.needs_words = False
         tok2vec.projection = projection
+        tok2vec.doc_projection = doc_projection
 
 
 def touch(tok2vec: Model, docs: list[Doc]) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
 from operator import is_
 
 import numpy as np
@@ -11,6 +10,8 @@ import torch
 from spacy.attrs import IS_SPACE, ORTH
 from spacy.tokens import Doc
 from torch import Tensor
+
+from ..layers.transfer import to_device
 
 # Heads applied after the fact work through so many words at once.
 BLOCK = 1 << 16
@@ -48,8 +49,11 @@ class PackedBatch:
     projected (Dict[int, Tensor]): Logits per listener id, shape (n_words, n_labels) each.
     graph (Optional[Tuple[Tensor, Tensor]]): Outputs still attached to the encoder's graph, with
         the shapes of words and doc_vectors; None if the encoder does not learn from this batch.
-    texts (Sequence[bytes]): Ids of each doc's words when it was encoded, to tell later whether it
-        has changed; only batches that are held have them.
+    of_docs (Dict[int, Tensor]): Logits of doc vectors per listener id, (n_docs, n_labels) each.
+    orths (Optional[ndarray]): Ids of all words when they were encoded, uint64 (n_words,), to tell
+        later whether a doc has changed; only batches that are held have them.
+    blank (Optional[ndarray]): Whether each token is a blank (a line break, a second space), shape
+        (n_words,); by default the docs are asked.
     """
 
     def __init__(
@@ -60,9 +64,11 @@ class PackedBatch:
         doc_vectors: Tensor,
         *,
         layers: tuple[int, ...] = (),
-        projected: dict[int, Tensor] | None = None,
+        projected: Mapping[int, Tensor] | None = None,
+        of_docs: Mapping[int, Tensor] | None = None,
         graph: tuple[Tensor, Tensor] | None = None,
-        texts: Sequence[bytes] = (),
+        orths: np.ndarray | None = None,
+        blank: np.ndarray | None = None,
     ):
         self.docs = docs
         self.lengths = lengths
@@ -70,8 +76,10 @@ class PackedBatch:
         self.doc_vectors = doc_vectors
         self.layers = layers
         self.projected = projected or {}
+        self.of_docs = of_docs or {}
         self.graph = graph
-        self.texts = texts
+        self.orths = orths
+        self._blank = blank
         self.ends = np.cumsum(lengths)
 
     @property
@@ -79,12 +87,14 @@ class PackedBatch:
         """RETURNS (ndarray): First row of each doc, shape (n_docs,)."""
         return self.ends - self.lengths
 
-    @cached_property
+    @property
     def blank(self) -> np.ndarray | None:
-        """RETURNS (Optional[ndarray]): Whether each token is a blank (a line break, a second
-        space), shape (n_words,); None if none is."""
-        found = np.concatenate([blank_tokens(doc) for doc in self.docs] or [np.zeros(0, bool)])
-        return found if found.any() else None
+        """RETURNS (Optional[ndarray]): Whether each token is a blank, shape (n_words,); None if
+        none is."""
+        if self._blank is None:
+            parts = [blank_tokens(doc) for doc in self.docs]
+            self._blank = np.concatenate(parts or [np.zeros(0, bool)])
+        return self._blank if self._blank.any() else None
 
     @property
     def is_learned_from(self) -> bool:
@@ -97,10 +107,11 @@ class PackedBatch:
         assert self.words is not None, "the batch was made without word vectors"
         return self.words
 
-    def part(self, docs: list[Doc]) -> PackedBatch | None:
+    def part(self, docs: list[Doc], *, trusted: bool = False) -> PackedBatch | None:
         """Find docs in the batch: components may take them in smaller batches, and in an order of
         their own, as spaCy's parser does.
 
+        trusted (bool): Whether no one can have changed tokens, so that lengths are enough to see.
         RETURNS (Optional[PackedBatch]): The batch itself if these are its docs; the rows of some of
             them; None if it does not have all, or one is no longer as it was: a component in
             between may have merged or split tokens.
@@ -112,25 +123,38 @@ class PackedBatch:
             if not all(id(doc) in index for doc in docs):
                 return None
             found = [index[id(doc)] for doc in docs]
-        if not all(words_of(doc) == self.texts[i] for doc, i in zip(docs, found)):
+        own = self.lengths if isinstance(found, range) else self.lengths[found]
+        if list(map(len, docs)) != own.tolist():
+            return None
+        if not trusted and not self._has_words_of(docs, found):
             return None
         return self if isinstance(found, range) else self._rows(list(found))
 
+    def _has_words_of(self, docs: list[Doc], places: Sequence[int]) -> bool:
+        assert self.orths is not None, "only batches that are held can be asked for parts"
+        starts, ends = self.starts, self.ends
+        return all(
+            words_of(doc) == self.orths[starts[i] : ends[i]].tobytes()
+            for doc, i in zip(docs, places)
+        )
+
     def _rows(self, docs: list[int]) -> PackedBatch:
         starts, ends, device = self.starts, self.ends, self.doc_vectors.device
-        rows = [np.arange(starts[i], ends[i]) for i in docs]
-        index = torch.from_numpy(np.concatenate(rows or [np.zeros(0, np.int64)])).to(device)
+        rows = np.concatenate([np.arange(starts[i], ends[i]) for i in docs] or [np.zeros(0, int)])
+        index, doc_index = to_device(device, rows, np.array(docs, np.int64))
         # What is done with the rows of a leaf is done with the leaf.
         with torch.set_grad_enabled(self.is_learned_from):
             return PackedBatch(
                 [self.docs[i] for i in docs],
                 self.lengths[docs],
                 None if self.words is None else self.words[index],
-                self.doc_vectors[torch.tensor(docs, dtype=torch.int64, device=device)],
+                self.doc_vectors[doc_index],
                 layers=self.layers,
-                projected={key: logits[index] for key, logits in self.projected.items()},
+                projected={key: logits[rows] for key, logits in self.projected.items()},
+                of_docs={key: logits[docs] for key, logits in self.of_docs.items()},
                 graph=self.graph,
-                texts=[self.texts[i] for i in docs],
+                orths=None if self.orths is None else self.orths[rows],
+                blank=None if self._blank is None else self._blank[rows],
             )
 
     def of_layer(self, layer: int | None) -> PackedBatch:
@@ -146,8 +170,10 @@ class PackedBatch:
                 None if self.words is None else self.words[:, at],
                 self.doc_vectors[:, at],
                 projected=self.projected,
+                of_docs=self.of_docs,
                 graph=self.graph,
-                texts=self.texts,
+                orths=self.orths,
+                blank=self._blank,
             )
 
     def project(self, key: int, projection: Callable[[Tensor], Tensor]) -> Tensor:
@@ -155,3 +181,7 @@ class PackedBatch:
         if key in self.projected:
             return self.projected[key]
         return torch.cat([projection(block) for block in self.word_vectors.split(BLOCK)])
+
+    def project_docs(self, key: int, projection: Callable[[Tensor], Tensor]) -> Tensor:
+        """RETURNS (Tensor): A head's logits for all docs, shape (n_docs, n_labels)."""
+        return self.of_docs[key] if key in self.of_docs else projection(self.doc_vectors)

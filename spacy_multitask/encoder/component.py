@@ -15,14 +15,17 @@ from thinc.api import Config, Model, Optimizer, torch2xp
 from ..corpus.reader import corpus_of
 from ..gone import NO_SURGERY, refuse_gone
 from ..layers.network import PRECISIONS
+from ..layers.transfer import is_streaming
 from ..registering import refuse_quoted_numbers
 from ..safe_files import write_json
 from .batch import PackedBatch
 from .files import read_folder, write_folder
+from .forks import warn_of_thread
 from .gradients import Round
+from .heap import share_memory
 from .kept import Kept
 from .listener import EncoderListener
-from .piping import Piped
+from .piping import PipedAhead
 from .shim import EncoderShim
 from .wiring import Listened, Wiring, link
 
@@ -77,7 +80,7 @@ def make_transformer(
     )
 
 
-class MultitaskTransformer(Listened, Piped):
+class MultitaskTransformer(Listened, PipedAhead):
     """Encodes each batch of docs once, and keeps the result until the last head has read it.
 
     Prediction: `predict` encodes, `set_annotations` keeps the batch for this thread's heads (see
@@ -118,6 +121,7 @@ class MultitaskTransformer(Listened, Piped):
         # Counts changes of the weights: what was encoded before one is stale.
         self._version = 0
         self._kept = Kept()
+        self._shares_memory = False
 
     def __reduce__(self) -> tuple:
         # The base class, made by Cython, would pickle what threads keep, too.
@@ -150,6 +154,17 @@ class MultitaskTransformer(Listened, Piped):
         self._kept.forget_others(docs, self._version)
         return self._encode(docs, self.wiring.active())
 
+    @property
+    def looks_ahead(self) -> bool:
+        return self.shim.has_module and is_streaming(self.shim.encoder.device)
+
+    @property
+    def version(self) -> int:
+        return self._version
+
+    def passing_on(self, is_so: bool) -> None:
+        self._kept.is_passing_on = is_so
+
     def set_annotations(self, docs: Iterable[Doc], batch: PackedBatch) -> None:
         """Keep the batch for the heads; put vectors on the docs only if asked to."""
         if batch.is_learned_from:
@@ -174,30 +189,39 @@ class MultitaskTransformer(Listened, Piped):
             layer that the head reads.
         """
         name = self.wiring.component_of(listener)
+        is_alone = len(docs) < 2  # with it, a caller may do things between one head and the next
+        trusted = not is_alone and (is_train or self._kept.is_passing_on)
+        trusted = trusted and self.wiring.is_quiet_before(name)
         if listener.home is not self:
             self.wiring.warn_of_move(listener, name)
         layer = self.wiring.place(listener, name)
-        batch = self._of_round(docs, is_train=is_train)
+        batch = self._of_round(docs, is_train=is_train, trusted=trusted)
         if batch is None and is_train:
             batch = self._kept.find_frozen(docs, self._version)
             if batch is None:
                 batch = self._encode(docs, [])
                 self._kept.keep_frozen(batch, self._version)
         elif batch is None:
-            batch = self._kept.find(docs, listener, layer, self._version)
+            batch = self._kept.find(docs, listener, layer, self._version, trusted=trusted)
             if batch is None:
                 listeners = self.wiring.active_from(listener)
                 self._kept.keep(self._encode(docs, listeners), self._version, listeners)
-                batch = self._kept.find(docs, listener, layer, self._version)
+                batch = self._kept.find(docs, listener, layer, self._version, trusted=True)
         assert batch is not None
         return batch.of_layer(layer)
 
-    def _of_round(self, docs: list[Doc], *, is_train: bool) -> PackedBatch | None:
+    def _of_round(
+        self, docs: list[Doc], *, is_train: bool, trusted: bool = False
+    ) -> PackedBatch | None:
         current = self._kept.round
-        return None if current is None else current.part(docs, is_train=is_train)
+        return None if current is None else current.part(docs, is_train=is_train, trusted=trusted)
 
     def _encode(self, docs: list[Doc], listeners: list[EncoderListener]) -> PackedBatch:
         self.settle()
+        self._kept.settle_losses()
+        if not self._shares_memory and self.looks_ahead:
+            self._shares_memory = True
+            share_memory(self.wiring.nlp)
         return self.shim.encoder.encode(
             docs,
             is_train=False,
@@ -205,6 +229,7 @@ class MultitaskTransformer(Listened, Piped):
             budget=self.max_batch_pieces,
             layers=self.wiring.layers,
             projections=self.wiring.projections(listeners),
+            doc_projections=self.wiring.projections(listeners, of="doc_projection"),
             # With neither listener nor tensor the vectors are what the caller came for.
             keep_words=not listeners or self.keep_vectors or any(m.needs_words for m in listeners),
         )
@@ -241,7 +266,7 @@ class MultitaskTransformer(Listened, Piped):
             budget=self.max_batch_pieces,
             layers=self.wiring.layers,
         )
-        self._kept.round = Round(batch, losses)
+        self._kept.round, self._kept.losses = Round(batch, losses), losses
         if sgd is not None and sgd is not False:
             self.finish_update(sgd)
         return losses
@@ -262,6 +287,10 @@ class MultitaskTransformer(Listened, Piped):
         current = self._kept.round
         if current is not None and current.due is not None and self.wiring.is_last(name):
             self.settle()
+
+    def drop_round(self) -> None:
+        """Forget the round, if there is one, with all that heads have left."""
+        self._kept.round = None
 
     def settle(self) -> None:
         """End the round, if there is one: backpropagate what the heads have left, and take the step
@@ -289,6 +318,7 @@ class MultitaskTransformer(Listened, Piped):
     def use_params(self, params: dict) -> Iterator[None]:
         """Swap in other weights until the iterator goes on: spaCy takes no context manager here."""
         self.settle()
+        self._kept.settle_losses()
         self._version += 1  # what was encoded before is stale now, and again afterwards
         with self.model.use_params(params):
             yield
@@ -317,6 +347,7 @@ class MultitaskTransformer(Listened, Piped):
         RAISES (SavingError): If they can't be written; what was there before stays.
         """
         self.settle()
+        self._kept.settle_losses()
         self.wiring.check_heads()  # no one could know later
         path = Path(path)
         path.mkdir(parents=True, exist_ok=True)
@@ -350,6 +381,7 @@ class MultitaskTransformer(Listened, Piped):
         self.shim.from_files(files, source)
         self._kept = Kept()
         self._version += 1
+        warn_of_thread(self.name)
         if self.shim.has_module:
             self.shim.encoder.check_precision(self.precision)
             self.model.set_dim("nO", self.shim.encoder.width, force=True)

@@ -10,18 +10,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from spacy.attrs import ORTH
 from spacy.tokens import Doc
 from thinc.api import get_torch_default_device
 from torch import Tensor
 
 from ..layers.network import TransformerNetwork, sees_hidden_states_in_threads
 from ..layers.onnx import Inputs, OnnxNetwork
+from ..layers.precision import computes_bfloat16, half_type
+from ..layers.transfer import is_streaming, to_device
+from .adapting import AdapterOptions
 from .batch import PackedBatch
+from .budget import Budget, retried
 from .forks import use_one_thread_if_forked
+from .freezing import Frozen
 from .gate import Gate
 from .heap import MANY_WORDS, give_back_memory
-from .pieces import PieceCache, Pieces
+from .pieces import PieceCache, Pieces, attributes_of
 from .pooling import Pooling
 from .shapes import NO_WORD
 from .tokenizer import special_pieces
@@ -29,11 +33,8 @@ from .traits import Traits, cls_column
 from .windows import Windows, cut_windows, micro_batches
 
 DEFAULT_WINDOW = 512
-NO_WORDS = np.zeros(0, np.uint64)
-# Padded pieces in a micro-batch: what keeps the caches of a CPU, or the units of a GPU, busy. A
-# training batch is small and its docs differ in length, so that smaller groups pad less.
-BUDGETS = {"cpu": 2048, "cuda": 65536, "int8": 448}
-TRAINING_BUDGETS = {"cpu": 768, "cuda": 65536}
+# What it costs a device to begin a micro-batch, in padded pieces.
+OVERHEAD = 2500
 # Micro-batches of ONNX Runtime that torch pools at a time: after each time its idle threads keep
 # cores busy for a while, which ONNX Runtime could use.
 TURN = 64
@@ -55,6 +56,8 @@ class EncoderOptions:
     gradient_checkpointing: bool
     compile: bool
     spaces: bool
+    adapter: AdapterOptions | None
+    freeze: Frozen
 
 
 class Encoder:
@@ -85,6 +88,7 @@ class Encoder:
         )
         self.cls = cls_column(tokenizer, self.prefix, self.suffix, causal=traits.causal) or 0
         self.gate = Gate()
+        self.budget = Budget(self)
         self.words_since_trim = 0
 
     @property
@@ -117,12 +121,6 @@ class Encoder:
         graph gives all that it has."""
         return self.network.layers if isinstance(self.network, OnnxNetwork) else wanted
 
-    def budget(self, *, is_train: bool) -> int:
-        """RETURNS (int): Padded pieces in a micro-batch, which suit the device."""
-        budgets = TRAINING_BUDGETS if is_train else BUDGETS
-        kind = "int8" if self.is_quantized else self.device.type
-        return budgets.get(kind, budgets["cuda"])
-
     @contextmanager
     def learning(self) -> Iterator[None]:
         """Let no other thread use the network, and put it into the state of training."""
@@ -151,9 +149,11 @@ class Encoder:
         budget: int | None = None,
         layers: tuple[int, ...] = (),
         projections: dict[int, Callable[[Tensor], Tensor]] | None = None,
+        doc_projections: dict[int, Callable[[Tensor], Tensor]] | None = None,
         keep_words: bool = True,
     ) -> PackedBatch:
-        """Encode a batch of docs in length-sorted micro-batches.
+        """Encode a batch of docs in length-sorted micro-batches. Where a device runs out of memory
+        they become smaller.
 
         docs (List[Doc]): Any docs, empty ones too.
         is_train (bool): Whether to keep the graph for backpropagation.
@@ -162,6 +162,8 @@ class Encoder:
         layers (Tuple[int, ...]): Places of layers that heads read, besides the last.
         projections (Optional[Dict[int, Projection]]): Heads to apply to the words of each
             micro-batch at once, keyed by listener; they get all columns. Prediction only.
+        doc_projections (Optional[Dict[int, Projection]]): Heads to apply to the docs, likewise,
+            where a device does so while the host goes on.
         keep_words (bool): Whether the batch gets word vectors besides.
         RETURNS (PackedBatch): One row per token, in order. Tokens without pieces get zeros.
         RAISES (ValueError): If the precision does not go with the weights, or a quantized encoder
@@ -170,36 +172,46 @@ class Encoder:
         self._prepare(precision, is_train)
         layers = self.layers_given(layers)
         lengths = np.fromiter(map(len, docs), np.int64, len(docs))
-        orths = [doc.to_array(ORTH) if n else NO_WORDS for doc, n in zip(docs, lengths)]
-        pieces = self.cache.pieces_of(docs)
+        attributes = attributes_of(docs)
+        pieces = self.cache.pieces_of(docs, attributes)
         windows = cut_windows(
             pieces.starts, pieces.counts, lengths, self.capacity, self.options.overlap
         )
-        pooled = Pooling(
-            pieces,
-            windows,
-            len(docs),
-            n_prefix=len(self.prefix),
-            n_suffix=len(self.suffix),
-            cls=self.cls,
-            words=self.options.pooling,
-            docs=self.options.doc_pooling,
-            width=self.width * (1 + len(layers)),
-            device=self.device,
-            is_train=is_train,
-            projections=projections or {},
-            keep_words=keep_words,
-        )
-        if budget is None:
-            budget = self.budget(is_train=is_train)
+        device = self.device
+        is_half = precision == "bfloat16" and computes_bfloat16(device.type)
+
+        def run(budget: int) -> PackedBatch:
+            pooled = Pooling(
+                pieces,
+                windows,
+                len(docs),
+                n_prefix=len(self.prefix),
+                n_suffix=len(self.suffix),
+                cls=self.cls,
+                words=self.options.pooling,
+                docs=self.options.doc_pooling,
+                width=self.width * (1 + len(layers)),
+                device=device,
+                is_train=is_train,
+                projections=projections or {},
+                doc_projections=doc_projections or {},
+                keep_words=keep_words,
+            )
+            # Around those of the micro-batches, so that weights are cast once for all of them.
+            with torch.autocast(device.type, enabled=False):
+                half = half_type(device) if is_half else None
+                self._run(pieces, windows, budget, half, layers, pooled)
+                orths, blank = attributes[:, 0].copy(), attributes[:, 2] != 0
+                return pooled.batch(docs, lengths, layers, orths=orths, blank=blank)
+
         mode = self.learning() if is_train else self._predicting(layers)
-        # Around those of the micro-batches, so that weights are cast once for all of them.
-        casts = torch.autocast(self.device.type, enabled=False)
-        with mode, torch.set_grad_enabled(is_train), casts:
+        with mode, torch.set_grad_enabled(is_train):
             if is_train and isinstance(self.network, TransformerNetwork):
-                self.network.prepare_for_training(self.device)
-            self._run(pieces, windows, budget, precision, layers, pooled)
-            batch = pooled.batch(docs, lengths, layers, [orth.tobytes() for orth in orths])
+                self.network.prepare_for_training(device)
+            if is_train:  # its graph is what takes the memory, which smaller parts would not mend
+                batch = run(budget or self.budget.of_training())
+            else:
+                batch = retried(run, budget, self.budget)
         self.words_since_trim += len(pieces.counts)
         return batch
 
@@ -211,7 +223,7 @@ class Encoder:
                 "A quantized pipeline can't be trained. Train the one that it was made from, "
                 "or freeze its encoder and annotate with it."
             )
-        if self.words_since_trim > MANY_WORDS and not is_train:
+        if self.words_since_trim > MANY_WORDS and not is_train and self.device.type == "cpu":
             # What earlier batches were made of is free by now, if their caller has let go of them.
             give_back_memory()
             self.words_since_trim = 0
@@ -221,30 +233,32 @@ class Encoder:
         pieces: Pieces,
         windows: Windows,
         budget: int,
-        precision: str,
+        half: torch.dtype | None,
         layers: tuple[int, ...],
         pooled: Pooling,
     ) -> None:
         """Take all windows through the network, micro-batch by micro-batch, and pool."""
         n_special = len(self.prefix) + len(self.suffix)
+        device = pooled.device
         pads = self.traits.pads
-        groups = list(micro_batches(windows.size, n_special, budget, pads=pads))
+        overhead = OVERHEAD if is_streaming(device) else None
+        groups = list(micro_batches(windows.size, n_special, budget, pads=pads, overhead=overhead))
         shapes = np.repeat(pieces.shapes, pieces.counts)
-        masks: deque[np.ndarray | None] = deque()
+        masks: deque[Tensor | None] = deque()
 
         def inputs() -> Iterator[Inputs]:
             for group in groups:
-                ids, own_shapes, mask = self._inputs(pieces.ids, shapes, windows, group)
-                masks.append(mask)
-                yield (
-                    torch.from_numpy(ids).to(self.device, non_blocking=True),
-                    torch.from_numpy(own_shapes).to(self.device, non_blocking=True),
-                    None if mask is None else torch.from_numpy(mask).to(self.device),
-                )
+                arrays = self._inputs(pieces.ids, shapes, windows, group)
+                ids, own_shapes, sizes = to_device(device, *arrays)
+                masks.append(None)
+                if arrays[2][-1] < ids.shape[1]:
+                    columns = torch.arange(ids.shape[1], device=device)
+                    masks[-1] = (columns < sizes[:, None]).long()
+                yield ids, own_shapes, masks[-1]
 
-        held: list[tuple[Tensor, np.ndarray | None, np.ndarray]] = []
+        held: list[tuple[Tensor, Tensor | None, np.ndarray]] = []
         n_held = TURN if self.is_quantized else 1
-        outputs = self._outputs(inputs(), len(groups), precision, layers)
+        outputs = self._outputs(inputs(), len(groups), device, half, layers)
         for group, hidden in zip(groups, outputs, strict=True):
             held.append((hidden, masks.popleft(), group))
             if len(held) == n_held:
@@ -252,7 +266,12 @@ class Encoder:
         _pool_all(held, pooled)
 
     def _outputs(
-        self, inputs: Iterable[Inputs], n_inputs: int, precision: str, layers: tuple[int, ...]
+        self,
+        inputs: Iterable[Inputs],
+        n_inputs: int,
+        device: torch.device,
+        half: torch.dtype | None,
+        layers: tuple[int, ...],
     ) -> Iterator[Tensor]:
         """YIELDS (Tensor): Piece vectors of each micro-batch, (n_windows, n_pieces, n_columns)."""
         network = self.network
@@ -260,17 +279,15 @@ class Encoder:
             yield from network.forward_all(inputs, n_inputs)
             return
         for values in inputs:
-            with torch.autocast(
-                self.device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"
-            ):
+            with torch.autocast(device.type, dtype=half, enabled=half is not None):
                 hidden = network(*values, layers)
             yield hidden.float()
 
     def _inputs(
         self, ids: np.ndarray, shapes: np.ndarray, windows: Windows, group: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """RETURNS (tuple): ids, shapes and mask (None if nothing is padded), all int64 of shape
-        (n_windows, n_pieces with special ones)."""
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """RETURNS (tuple): ids and shapes of shape (n_windows, n_pieces with special ones), and
+        how many each window has of these, longest first, (n_windows,); all int64."""
         sizes, starts = windows.size[group], windows.start[group]
         n_prefix, n_suffix = len(self.prefix), len(self.suffix)
         longest = int(sizes[0])
@@ -286,13 +303,10 @@ class Encoder:
         out_shapes[:, body] = np.where(inside, shapes[places], NO_WORD)
         at = (n_prefix + sizes)[:, None] + np.arange(n_suffix)
         np.put_along_axis(out, at, np.broadcast_to(self.suffix, at.shape), axis=1)
-        if sizes[-1] == longest:
-            return out, out_shapes, None
-        mask = (np.arange(total) < (sizes + n_prefix + n_suffix)[:, None]).astype(np.int64)
-        return out, out_shapes, mask
+        return out, out_shapes, sizes + n_prefix + n_suffix
 
 
-def _pool_all(held: list[tuple[Tensor, np.ndarray | None, np.ndarray]], pooled: Pooling) -> None:
+def _pool_all(held: list[tuple[Tensor, Tensor | None, np.ndarray]], pooled: Pooling) -> None:
     for hidden, mask, group in held:
         pooled.add(hidden, mask, group)
     held.clear()

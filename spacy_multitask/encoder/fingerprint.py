@@ -13,6 +13,7 @@ from spacy.tokens import Doc
 from spacy.vocab import Vocab
 
 from ..layers.network import TransformerNetwork
+from ..layers.transfer import to_device
 from .encode import Encoder
 
 # Words, and whether a space follows.
@@ -34,7 +35,7 @@ def take(encoder: Encoder) -> dict[str, Any]:
     found: dict[str, Any] = {"transformers": version("transformers"), "pieces": pieces}
     network = encoder.network
     if isinstance(network, TransformerNetwork):
-        inputs = torch.tensor([pieces], device=encoder.device)
+        (inputs,) = to_device(encoder.device, np.array([pieces]))
         with encoder.gate.training(), torch.no_grad():
             # Not called as a module: that would translate it, if it is to be compiled.
             vectors = network.forward(inputs, torch.zeros_like(inputs), None)[0]
@@ -50,20 +51,28 @@ def take(encoder: Encoder) -> dict[str, Any]:
 def check(encoder: Encoder, saved: dict[str, Any], source: str) -> None:
     """Compare an encoder with what it was when it was saved.
 
-    RAISES (ValueError): If it gives other pieces or vectors here.
+    RAISES (ValueError): If it gives other pieces or vectors here, or what was saved is damaged.
     """
     found = take(encoder)
-    there, here = saved["transformers"], found["transformers"]
-    what = ""
-    if found["pieces"] != saved["pieces"]:
-        what = "words are cut into other pieces"
-    elif "vectors" in saved and "vectors" in found:
-        difference = np.abs(np.array(found["vectors"]) - np.array(saved["vectors"])).max()
-        if not difference <= _TOLERANCE * max(1.0, saved["scale"]):
-            what = f"vectors differ by up to {difference:.2g}"
+    try:
+        there, what = str(saved["transformers"])[:20], _difference(found, saved)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{source}: the encoder's fingerprint is damaged: {error!r}") from error
+    here = found["transformers"]
     if what:
         raise ValueError(
             f"{source}: the encoder was saved with transformers {there}. Here, with transformers "
             f"{here}, {what}, so that its heads would be wrong. Install transformers {there}, or "
             "train the pipeline with the version that is here."
         )
+
+
+def _difference(found: dict[str, Any], saved: dict[str, Any]) -> str:
+    """RETURNS (str): What differs, in words; "" if nothing does."""
+    if found["pieces"] != saved["pieces"]:
+        return "words are cut into other pieces"
+    if "vectors" in saved and "vectors" in found:
+        difference = np.abs(np.array(found["vectors"]) - np.array(saved["vectors"])).max()
+        if not difference <= _TOLERANCE * max(1.0, saved["scale"]):
+            return f"vectors differ by up to {difference:.2g}"
+    return ""

@@ -8,7 +8,9 @@ from contextlib import contextmanager
 import torch
 from spacy.tokens import Doc
 from thinc.api import Optimizer
+from torch import Tensor
 
+from ..layers.losses import add_loss
 from .batch import PackedBatch
 from .encode import Encoder
 
@@ -39,10 +41,10 @@ class Round:
         self.has_gradients = False
         self.due: tuple[Optimizer, float] | None = None
 
-    def part(self, docs: list[Doc], *, is_train: bool) -> PackedBatch | None:
+    def part(self, docs: list[Doc], *, is_train: bool, trusted: bool = False) -> PackedBatch | None:
         """RETURNS (Optional[PackedBatch]): These docs of the batch; None if it does not have them.
         A head that annotates while others learn reads the same vectors that they read."""
-        part = self.batch.part(docs)
+        part = self.batch.part(docs, trusted=trusted)
         if part is not None and is_train:
             self.has_gradients = True
         return part
@@ -65,17 +67,18 @@ class Round:
         """
         with encoder.learning():
             norm = backprop(self.batch)
-        self.losses[name] = self.losses.get(name, 0.0) + norm
+        if norm is not None:
+            add_loss(self.losses, name, norm)
         if self.due is not None:
             sgd, rate = self.due
             with _at_rate(sgd, rate):
                 step(sgd)
 
 
-def backprop(batch: PackedBatch) -> float:
+def backprop(batch: PackedBatch) -> Tensor | None:
     """Send the gradient on a batch's vectors back through the encoder's graph, which is gone then.
 
-    RETURNS (float): Squared norm of that gradient; 0 if there is none.
+    RETURNS (Optional[Tensor]): Squared norm of that gradient, a scalar; None if there is none.
     """
     leaves = (batch.words, batch.doc_vectors)
     pairs = [
@@ -85,10 +88,10 @@ def backprop(batch: PackedBatch) -> float:
     ]
     batch.graph = None
     if not pairs:
-        return 0.0
+        return None
     outputs, gradients = zip(*pairs)
     torch.autograd.backward(outputs, gradients)
-    return float(sum(g.square().sum() for g in gradients))
+    return torch.stack([g.square().sum() for g in gradients]).sum()
 
 
 @contextmanager

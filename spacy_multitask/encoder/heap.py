@@ -1,4 +1,4 @@
-"""Memory that is free, but not given back to the system."""
+"""Memory that is free, but that others lack."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import ctypes
 import sys
 from functools import cache
 from typing import Any
+
+from thinc.api import CupyOps, get_current_ops, set_gpu_allocator
 
 # Encoding as many takes half a second and more, giving memory back some milliseconds.
 MANY_WORDS = 10_000
@@ -31,3 +33,14 @@ def give_back_memory() -> None:
     library = _libc()
     if library is not None:
         library.malloc_trim(0)
+
+
+def share_memory(nlp: Any) -> None:
+    """Let CuPy take its memory from PyTorch, if the config says so: spaCy heeds it in training
+    alone, and each of the two would hold on to memory that the other lacks.
+
+    nlp (Optional[Language]): The pipeline.
+    """
+    allocator = None if nlp is None else nlp.config.get("system", {}).get("gpu_allocator")
+    if allocator == "pytorch" and isinstance(get_current_ops(), CupyOps):
+        set_gpu_allocator(allocator)

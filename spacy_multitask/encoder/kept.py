@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from spacy.tokens import Doc
 
+from ..layers.losses import settle_losses
 from .batch import PackedBatch
 from .gradients import Round
 from .listener import EncoderListener
@@ -20,8 +21,8 @@ class _Held(NamedTuple):
     version: int
     waiting: dict[int, int]
 
-    def part(self, docs: list[Doc], version: int) -> PackedBatch | None:
-        return self.batch.part(docs) if self.version == version else None
+    def part(self, docs: list[Doc], version: int, *, trusted: bool = False) -> PackedBatch | None:
+        return self.batch.part(docs, trusted=trusted) if self.version == version else None
 
 
 class Kept(threading.local):
@@ -32,24 +33,45 @@ class Kept(threading.local):
     another takes its place; one of older weights is never read.
 
     round (Optional[Round]): The training batch on its way, if the encoder is learning.
+    losses (Optional[Dict[str, float]]): Where spaCy collects the losses of the last update.
+    is_passing_on (bool): Whether docs are on their way from the encoder to the components behind it
+        in `nlp.pipe`, so that no one else can lay hands on them.
     """
 
     def __init__(self) -> None:
         self.round: Round | None = None
+        self.losses: dict[str, Any] | None = None
+        self.is_passing_on = False
         self._predicted: _Held | None = None
         self._frozen: _Held | None = None
+
+    def settle_losses(self) -> None:
+        """Put numbers in the place of losses that are still on a device: whoever asked for them is
+        done with training, for now."""
+        losses, self.losses = self.losses, None
+        if losses is not None:
+            settle_losses(losses)
 
     def forget(self) -> None:
         """Let go of what was encoded without learning."""
         self._predicted = self._frozen = None
 
     def find(
-        self, docs: list[Doc], listener: EncoderListener, layer: int | None, version: int
+        self,
+        docs: list[Doc],
+        listener: EncoderListener,
+        layer: int | None,
+        version: int,
+        *,
+        trusted: bool,
     ) -> PackedBatch | None:
         """RETURNS (Optional[PackedBatch]): What is held of these docs, if the listener's head finds
-        there what it reads."""
+        there what it reads.
+
+        trusted (bool): As for `PackedBatch.part`.
+        """
         held = self._predicted
-        part = None if held is None else held.part(docs, version)
+        part = None if held is None else held.part(docs, version, trusted=trusted)
         if held is None or part is None or not _serves(part, listener, layer):
             return self.find_frozen(docs, version)
         left = held.waiting.pop(id(listener), 0) - len(docs)

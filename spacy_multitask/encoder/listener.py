@@ -75,6 +75,8 @@ class EncoderListener(Model):
         # Heads that take less than the word vectors in prediction say so here.
         self.needs_words = True
         self.projection: Projection | None = None
+        # Heads that label docs say here what they apply to document vectors.
+        self.doc_projection: Projection | None = None
 
     def packed(self, docs: list[Doc], is_train: bool) -> PackedBatch:
         """RETURNS (PackedBatch): The encoder's output for the docs.

@@ -9,8 +9,10 @@ from thinc.api import Model
 from thinc.types import Floats2d
 
 from ..registering import refuse_quoted_numbers
+from .adapting import parse_adapter
 from .batch import PackedBatch
 from .encode import DEFAULT_WINDOW, EncoderOptions
+from .freezing import parse_freeze
 from .gradients import backprop
 from .listener import EncoderListener, add_gradient, split_words
 from .pooling import DOC_POOLINGS, POOLINGS
@@ -32,10 +34,13 @@ def build_encoder(
     gradient_checkpointing: bool = False,
     compile: bool = False,
     spaces: bool = True,
+    adapter: dict[str, Any] | None = None,
+    freeze: str | None = None,
 ) -> Model[list[Doc], list[Floats2d]]:
     """Build a pretrained transformer encoder. Its weights are loaded by `nlp.initialize()`.
 
-    name (str): Folder or hub name of the pretrained encoder.
+    name (str): Folder or hub name of the pretrained encoder. It may be an adapter, whose base is
+        known: the two are merged; or the encoder of a trained pipeline, PIPELINE/transformer/model.
     pooling (str): Which of a word's pieces give its vector: "first", "last" or "mean".
     doc_pooling (str): "mean" of a document's pieces, or "cls", the vector of the special one that
         the tokenizer puts there for it.
@@ -51,6 +56,14 @@ def build_encoder(
         which takes a minute or so, and on a CPU a C++ compiler. Quantized pipelines ignore it.
     spaces (bool): Whether it matters to a word's pieces if a space stands before it, as in running
         text; False: each gets those that it has after a space. Saved with the weights.
+    adapter (Optional[Dict[str, Any]]): If given, the pretrained weights stay as they are, and an
+        adapter in the transformer learns in their place. Options are method ("lora", "dora",
+        "loha", "lokr" or "ia3"), rank (8), alpha (twice the rank), targets (names of the layers
+        that get one; by default those that peft takes for this kind of model, else all linear
+        ones), path (a trained adapter to go on with) and merge (whether it is saved as a part of
+        the weights, so that loading needs no peft).
+    freeze (Optional[str]): What does not learn, such as "embeddings,0-5": embeddings and layers,
+        counted from 0.
     RETURNS (Model): Maps docs to their token vectors, each (n_tokens, width).
     RAISES (ValueError): If an option has no such value.
     """
@@ -76,6 +89,8 @@ def build_encoder(
         gradient_checkpointing=gradient_checkpointing,
         compile=compile,
         spaces=spaces,
+        adapter=parse_adapter(adapter),
+        freeze=parse_freeze(freeze),
     )
     return Model(
         "multitask_encoder",

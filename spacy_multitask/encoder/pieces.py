@@ -37,6 +37,13 @@ _EMPTY = _Table(
 )
 
 
+def attributes_of(docs: list[Doc]) -> np.ndarray:
+    """RETURNS (ndarray): Orth, whether a space follows, and whether it is a blank, of all tokens,
+    uint64 (n_words, 3). Asking a doc costs more than its words do, so it is done once a batch."""
+    found = [doc.to_array(_ATTRIBUTES) for doc in docs if len(doc)]
+    return np.concatenate(found) if found else np.zeros((0, len(_ATTRIBUTES)), np.uint64)
+
+
 class _Words:
     """Words to look up. Their keys are their orths, changed by what stands before them."""
 
@@ -91,13 +98,17 @@ class PieceCache:
     def __len__(self) -> int:
         return len(self._table.keys)
 
-    def pieces_of(self, docs: list[Doc]) -> Pieces:
-        """Get the pieces of all words of docs, in order. Docs of one vocab, empty ones too."""
-        lengths = np.fromiter(map(len, docs), np.int64, len(docs))
-        if not lengths.any():
+    def pieces_of(self, docs: list[Doc], attributes: np.ndarray | None = None) -> Pieces:
+        """Get the pieces of all words of docs, in order. Docs of one vocab, empty ones too.
+
+        attributes (Optional[ndarray]): What `attributes_of` gives of them, if it is known.
+        """
+        if attributes is None:
+            attributes = attributes_of(docs)
+        if not len(attributes):
             return Pieces(*(np.zeros(0, np.int64) for _ in Pieces._fields))
+        lengths = np.fromiter(map(len, docs), np.int64, len(docs))
         strings = docs[0].vocab.strings
-        attributes = np.concatenate([doc.to_array(_ATTRIBUTES) for doc in docs if len(doc)])
         contexts = None
         orths = np.ascontiguousarray(attributes[:, 0])
         if self.cutter.tells_apart:
@@ -119,8 +130,11 @@ class PieceCache:
         words = _Words(orths, np.zeros(len(orths), np.int64))
         if contexts is not None:
             words = _Words(orths, self.cutter.forms[contexts])
-        table = self._fill(words, strings)
+        table = self._table
         index = np.searchsorted(table.keys, words.keys)
+        if not _has_all(table, words, index):
+            table = self._fill(words, strings)
+            index = np.searchsorted(table.keys, words.keys)
         starts, counts, shapes = table.starts[index], table.counts[index], table.shapes[index]
         ends = np.cumsum(counts)
         own_starts = ends - counts
@@ -130,12 +144,11 @@ class PieceCache:
 
     def _fill(self, words: _Words, strings: StringStore) -> _Table:
         """Add the words that are missing. RETURNS (_Table): One that holds all of them."""
-        table = self._table
-        if not len(_missing(table, words)):
-            return table
         with self._lock:
             table = self._table
             missing = _missing(table, words)
+            if not len(missing):
+                return table
             if len(table.keys) + len(missing) > self.max_words:
                 table = _EMPTY
                 missing = _missing(table, words)
@@ -145,6 +158,12 @@ class PieceCache:
             table = _merge(table, words.keys[missing], pieces, [word_shape(text) for text in texts])
             self._table = table
         return table
+
+
+def _has_all(table: _Table, words: _Words, index: np.ndarray) -> bool:
+    """RETURNS (bool): Whether the words are in the table, at these places if they are."""
+    n = len(table.keys)
+    return n > 0 and bool((table.keys[np.minimum(index, n - 1)] == words.keys).all())
 
 
 def _missing(table: _Table, words: _Words) -> np.ndarray:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
 from spacy.tokens import Doc
 from torch import Tensor
 
+from ..layers.transfer import Arriving, is_streaming, to_device
 from .batch import PackedBatch
 from .pieces import Pieces
 from .windows import Windows
@@ -28,6 +30,7 @@ class Pooling:
     is_train (bool): Whether vectors keep their graph.
     projections (Dict[int, Projection]): Heads to apply to the words at once, keyed by listener.
         Prediction only.
+    doc_projections (Dict[int, Projection]): The same of docs; only devices that stream do it here.
     keep_words (bool): Whether the batch gets word vectors besides.
     """
 
@@ -46,6 +49,7 @@ class Pooling:
         device: torch.device,
         is_train: bool,
         projections: dict[int, Callable[[Tensor], Tensor]],
+        doc_projections: dict[int, Callable[[Tensor], Tensor]],
         keep_words: bool,
     ):
         self.pieces, self.windows, self.n_prefix = pieces, windows, n_prefix
@@ -54,7 +58,7 @@ class Pooling:
         self.n_words, self.n_docs = len(pieces.counts), n_docs
         self.width, self.device = width, device
         self.is_train = is_train
-        self.projections = projections
+        self.projections, self.doc_projections = projections, doc_projections
         self.projected: dict[int, Tensor] = {}
         self.words: Tensor | None = None
         self.parts: list[Tensor] = []
@@ -68,15 +72,21 @@ class Pooling:
             self.words = torch.zeros(self.n_words, width, device=device)
         with torch.no_grad():
             nothing = torch.zeros(1, width, device=device)
+            is_full = bool(pieces.counts.all())
             for key, projection in projections.items():
+                logits = projection(nothing).float()
                 # Words without pieces have a zero vector; the head sees that, too.
-                self.projected[key] = projection(nothing).float().repeat(self.n_words, 1)
+                self.projected[key] = (
+                    logits.new_empty(self.n_words, logits.shape[1])
+                    if is_full
+                    else logits.repeat(self.n_words, 1)
+                )
 
-    def add(self, hidden: Tensor, mask: np.ndarray | None, group: np.ndarray) -> None:
+    def add(self, hidden: Tensor, mask: Tensor | None, group: np.ndarray) -> None:
         """Take in a micro-batch.
 
         hidden (Tensor): Piece vectors, shape (n_windows, n_pieces, width).
-        mask (Optional[ndarray]): 1 for pieces, 0 for padding, shape (n_windows, n_pieces); None
+        mask (Optional[Tensor]): 1 for pieces, 0 for padding, shape (n_windows, n_pieces); None
             where nothing is padded.
         group (ndarray): Which windows these are, shape (n_windows,).
         """
@@ -86,7 +96,7 @@ class Pooling:
             self.parts.append(vectors)
             self.rows.append(rows)
             return
-        index = torch.from_numpy(rows).to(self.device)
+        (index,) = to_device(self.device, rows)
         if self.words is not None:
             self.words.index_copy_(0, index, vectors)
         for key, projection in self.projections.items():
@@ -105,49 +115,50 @@ class Pooling:
         flat = hidden.reshape(-1, self.width)
         if self.word_pooling == "mean":
             ranges = _ranges(place, place + counts)
-            every, word = (torch.from_numpy(a).to(self.device) for a in ranges)
+            every, word, n_pieces = to_device(self.device, *ranges, counts)
             sums = flat.new_zeros(len(rows), self.width).index_add(0, word, flat[every])
-            return rows, sums / torch.from_numpy(counts).to(self.device)[:, None]
+            return rows, sums / n_pieces[:, None]
         if self.word_pooling == "last":
             place = place + counts - 1
-        return rows, flat[torch.from_numpy(place).to(self.device)]
+        return rows, flat[to_device(self.device, place)[0]]
 
-    def _add_docs(self, hidden: Tensor, mask: np.ndarray | None, group: np.ndarray) -> None:
+    def _add_docs(self, hidden: Tensor, mask: Tensor | None, group: np.ndarray) -> None:
         docs = self.windows.doc[group]
+        sizes = self.windows.size[group] + self.n_special
         n_windows, n_columns, _ = hidden.shape
         if self.doc_pooling == "cls" and self.cls >= 0:
             sums = hidden[:, self.cls]
             weights = np.ones(n_windows)
         elif self.doc_pooling == "cls":
-            columns = self.windows.size[group] + self.n_special + self.cls
-            sums = hidden[torch.arange(n_windows), torch.from_numpy(columns)]
-            weights = np.ones(n_windows)
+            places = np.arange(n_windows) * n_columns + sizes + self.cls
+            sums = hidden.reshape(-1, self.width)[to_device(self.device, places)[0]]
             weights = np.ones(n_windows)
         elif mask is None:
             sums = hidden.sum(1)
             weights = np.full(n_windows, n_columns)
         else:
-            factors = torch.from_numpy(mask).to(self.device, hidden.dtype)
-            sums = torch.bmm(factors[:, None], hidden)[:, 0]
-            weights = mask.sum(1)
+            sums = torch.bmm(mask.to(hidden.dtype)[:, None], hidden)[:, 0]
+            weights = sizes
         np.add.at(self.weights, docs, weights)
         self.sums.append(sums)
         self.docs.append(docs)
 
     def batch(
-        self, docs: list[Doc], lengths: np.ndarray, layers: tuple[int, ...], texts: list[bytes]
+        self, docs: list[Doc], lengths: np.ndarray, layers: tuple[int, ...], **others: Any
     ) -> PackedBatch:
         """RETURNS (PackedBatch): All of it, in the order of the docs; arguments as there."""
         doc_vectors = self._doc_vectors()
         if not self.is_train:
+            projected, of_docs = self._logits(doc_vectors)
             return PackedBatch(
                 docs,
                 lengths,
                 self.words,
                 doc_vectors,
                 layers=layers,
-                projected=self.projected,
-                texts=texts,
+                projected=projected,
+                of_docs=of_docs,
+                **others,
             )
         # Row of each word among the parts; words without pieces take the row of zeros at the end.
         zeros = torch.zeros(1, self.width, device=self.device)
@@ -155,17 +166,28 @@ class Pooling:
         source = np.full(self.n_words, n_rows, np.int64)
         if self.rows:
             source[np.concatenate(self.rows)] = np.arange(n_rows)
-        words = torch.cat([*self.parts, zeros])[torch.from_numpy(source).to(self.device)]
+        words = torch.cat([*self.parts, zeros])[to_device(self.device, source)[0]]
         leaves = [t.detach().requires_grad_() for t in (words, doc_vectors)]
         graph = (words, doc_vectors) if words.requires_grad and n_rows else None
-        return PackedBatch(docs, lengths, *leaves, layers=layers, graph=graph, texts=texts)
+        return PackedBatch(docs, lengths, *leaves, layers=layers, graph=graph, **others)
+
+    def _logits(self, doc_vectors: Tensor) -> tuple[Mapping[int, Tensor], Mapping[int, Tensor]]:
+        """RETURNS (Tuple[Dict[int, Tensor], Dict[int, Tensor]]): Logits of words and of docs by
+        listener. A device sends all of them to the host at once, while it goes on."""
+        if not is_streaming(self.device):
+            return self.projected, {}  # heads of docs have the vectors at hand
+        of_docs = {key: f(doc_vectors).float() for key, f in self.doc_projections.items()}
+        if not self.projected and not of_docs:
+            return {}, {}
+        arriving = Arriving({**self.projected, **of_docs})
+        return arriving.only(self.projected), arriving.only(of_docs)
 
     def _doc_vectors(self) -> Tensor:
         vectors = torch.zeros(self.n_docs, self.width, device=self.device)
         if not self.docs:
             return vectors
-        index = torch.from_numpy(np.concatenate(self.docs)).to(self.device)
-        weights = torch.from_numpy(np.maximum(self.weights, 1.0)).to(self.device)
+        rows = np.concatenate(self.docs)
+        index, weights = to_device(self.device, rows, np.maximum(self.weights, 1.0))
         return vectors.index_add(0, index, torch.cat(self.sums)) / weights[:, None].float()
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import struct
 import warnings
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,10 +10,14 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from ..layers import peft_adapter
 from ..layers.network import TransformerNetwork, encoder_of
-from . import settings
+from ..layers.shim import check_header
+from ..plain import from_json
+from . import adapting, settings
 from .contexts import Cutter
 from .encode import Encoder, EncoderOptions
+from .freezing import freeze
 from .shapes import N_SHAPES
 from .tokenizer import is_uncased, load_tokenizer, special_pieces
 from .traits import Traits, cls_column, longest_input, probe
@@ -28,6 +30,10 @@ _OTHER_WEIGHTS = {
     "flax_model.msgpack": "Flax",
 }
 _VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "bpe.codes")
+_SUFFIXES = (".safetensors", ".bin")
+# A model may have a part that was not saved, such as a decoder.
+_NUMBERS_PER_BYTE = 8
+_MOST_PARTS = 10_000  # of the largest ones 3,000
 _LFS = b"version https://git-lfs"
 # Tokenizers that have no vocabulary.
 _CHARACTERS = ("CanineTokenizer", "ByT5Tokenizer")
@@ -45,11 +51,11 @@ def load_pretrained(name: str, options: EncoderOptions) -> Encoder:
             'hub name such as "distilbert-base-uncased".'
         )
     try:
-        place = str(check_folder(Path(name))) if _is_folder(name) else name
-        tokenizer = load_tokenizer(place)
-        transformer = _load_model(place)
-        _check_vocabulary(tokenizer, transformer)
+        tokenizer, transformer = _load(name)
     except Exception as error:  # transformers, tokenizers and safetensors have no common class
+        adapter = None if _is_folder(name) else adapting.adapter_on_hub(name)
+        if adapter is not None:
+            return load_pretrained(str(adapter), options)
         raise ValueError(f"Can't load the encoder {name!r}: {_cause(error)}") from error
     shapes = is_uncased(tokenizer) if options.word_shapes is None else options.word_shapes
     network = make_network(transformer, options, has_shapes=shapes)
@@ -57,8 +63,40 @@ def load_pretrained(name: str, options: EncoderOptions) -> Encoder:
         raise ValueError(
             f"dropout = {options.dropout}: {name} has no dropout that could be set. Leave it null."
         )
+    learn_in_part(network, options)
     traits = _find_traits(network, tokenizer, options, name)
     return Encoder(network, tokenizer, traits, options)
+
+
+def learn_in_part(network: TransformerNetwork, options: EncoderOptions) -> None:
+    """Let just that part of a pretrained network learn that the options ask for.
+
+    RAISES (ValueError): If they do not suit it.
+    """
+    adapting.adapt(network, options.adapter, options.freeze)
+    freeze(network, options.freeze)
+
+
+def _load(name: str) -> tuple[Any, Any]:
+    """RETURNS (tuple): Tokenizer and model; of an adapter, those of its base, merged."""
+    adapter = adapting.adapter_in(name)
+    if adapter is None and _is_folder(name):
+        with adapting.bare(check_folder(Path(name))) as place:
+            tokenizer, transformer = load_tokenizer(place), _load_model(place)
+    elif adapter is None:
+        tokenizer, transformer = load_tokenizer(name), _load_model(name)
+    else:
+        with adapting.base_of(adapter) as base:
+            if adapting.adapter_in(base) is not None:
+                raise ValueError(f"its base {base} is an adapter itself. Merge that first.")
+            tokenizer, transformer = _load(base)
+        if _has_tokenizer(adapter):
+            tokenizer = load_tokenizer(str(adapter))
+        inner = encoder_of(transformer)
+        peft_adapter.add_trained(inner, *adapting.read_folder(adapter))
+        peft_adapter.merge(inner)
+    _check_vocabulary(tokenizer, transformer)
+    return tokenizer, transformer
 
 
 def make_network(
@@ -141,7 +179,8 @@ def _find_traits(
 def _load_model(place: str) -> Any:
     from transformers import AutoConfig, AutoModel, PretrainedConfig
 
-    values, _ = PretrainedConfig.get_config_dict(place)
+    is_here = Path(place).is_dir()
+    values, _ = PretrainedConfig.get_config_dict(place, local_files_only=is_here)
     if values.get("model_type") not in settings.TEXT_MODELS and values.get("auto_map"):
         raise ValueError(
             f"models of the kind {values.get('model_type')!r} come with code of their own, which "
@@ -150,12 +189,34 @@ def _load_model(place: str) -> Any:
     auto_map = values.pop("auto_map", None)
     settings.check(values, "config.json")
     settings.check_known(values, "config.json")
-    config = AutoConfig.from_pretrained(place, trust_remote_code=False)
+    config = AutoConfig.from_pretrained(place, trust_remote_code=False, local_files_only=is_here)
+    if is_here:
+        _check_sizes(config, Path(place))
     model, info = AutoModel.from_pretrained(
-        place, config=config, trust_remote_code=False, output_loading_info=True
+        place,
+        config=config,
+        trust_remote_code=False,
+        local_files_only=is_here,
+        output_loading_info=True,
     )
     _check_weights(model, info, auto_map)
     return model
+
+
+def _check_sizes(config: Any, folder: Path) -> None:
+    """RAISES (ValueError): If a model of this config would be out of proportion to its weights."""
+    source = str(folder / "config.json")
+    n_bytes = sum(f.stat().st_size for f in folder.iterdir() if f.suffix in _SUFFIXES)
+    most = _NUMBERS_PER_BYTE * n_bytes
+    settings.check_table(config, source, most)
+    with settings.sketching(_MOST_PARTS):
+        sketch = settings.to_model(config, source)
+    n_numbers = sum(part.numel() for part in sketch.parameters())
+    if n_numbers > most:
+        raise ValueError(
+            f"{source} calls for {n_numbers:,} weights, and the files of weights have {n_bytes:,} "
+            "bytes. Download the encoder again."
+        )
 
 
 def _check_weights(model: Any, info: dict[str, Any], auto_map: Any) -> None:
@@ -231,19 +292,14 @@ def check_folder(folder: Path) -> Path:
             return check_folder(inner[0].parent)
     _check_whole(folder)
     if not (folder / "config.json").is_file():
-        raise ValueError(f"{folder / 'config.json'} is missing. {_adapter(folder)}")
+        raise ValueError(
+            f"{folder / 'config.json'} is missing. Copy or download the encoder again."
+        )
+    if (folder / adapting.CONFIG_FILE).is_file():  # which would be put on a base from elsewhere
+        raise ValueError(f"{folder} holds an adapter, too. Name that folder itself.")
     _check_has_weights(folder)
     _check_has_tokenizer(folder)
     return folder
-
-
-def _adapter(folder: Path) -> str:
-    if not (folder / "adapter_config.json").is_file():
-        return "Copy or download the encoder again."
-    return (
-        "The folder holds an adapter: merge it into its base (merge_and_unload of peft), and save "
-        "that."
-    )
 
 
 def _check_whole(folder: Path) -> None:
@@ -256,34 +312,13 @@ def _check_whole(folder: Path) -> None:
                     f"{file} is a pointer of git-lfs and not the file: run `git lfs pull` there."
                 )
         if file.suffix == ".safetensors":
-            _check_safetensors(file)
+            check_header(file)
         if file.name == "config.json":
             _read_json(file)
 
 
-def _check_safetensors(file: Path) -> None:
-    size = file.stat().st_size
-    with file.open("rb") as stream:
-        start = stream.read(8)
-        n_header = struct.unpack("<Q", start)[0] if len(start) == 8 else size
-        header = stream.read(n_header) if n_header < size else b""
-    try:
-        ends = [entry["data_offsets"][1] for n, entry in json.loads(header).items() if n[0] != "_"]
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
-        raise ValueError(f"{file} is damaged or was cut off. Download it again.") from None
-    whole = 8 + n_header + max(ends, default=0)
-    if size != whole:
-        raise ValueError(f"{file} has {size} bytes of {whole}: it was cut off. Download it again.")
-
-
 def _read_json(file: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(file.read_text(encoding="utf8"))
-    except ValueError as error:
-        raise ValueError(f"{file} is damaged: {error}") from None
-    if not isinstance(data, dict):
-        raise ValueError(f"{file} is damaged: it holds no JSON object.")
-    return data
+    return from_json(file.read_bytes(), str(file))
 
 
 def _check_has_weights(folder: Path) -> None:
@@ -302,14 +337,19 @@ def _check_has_weights(folder: Path) -> None:
                 f"AutoModel.from_pretrained(..., from_{'flax' if library == 'Flax' else 'tf'}=True)"
                 " of transformers 4, and save_pretrained."
             )
-    raise ValueError(f"{folder / _WEIGHTS[0]} is missing. {_adapter(folder)}")
+    raise ValueError(f"{folder / _WEIGHTS[0]} is missing. Copy or download the encoder again.")
+
+
+def _has_tokenizer(folder: Path) -> bool:
+    file = folder / "tokenizer_config.json"
+    kind = _read_json(file).get("tokenizer_class") if file.is_file() else None
+    names = (file.name for file in folder.iterdir())
+    return kind in _CHARACTERS or any(n in _VOCABULARIES or n.endswith(".model") for n in names)
 
 
 def _check_has_tokenizer(folder: Path) -> None:
-    file = folder / "tokenizer_config.json"
-    kind = _read_json(file).get("tokenizer_class") if file.is_file() else None
     models = sorted(folder.glob("*.model"))
-    if kind in _CHARACTERS or models or any((folder / n).is_file() for n in _VOCABULARIES):
+    if _has_tokenizer(folder):
         needs = [n for n in ("sentencepiece", "google.protobuf") if not _is_installed(n)]
         if models and needs and not any((folder / n).is_file() for n in _VOCABULARIES):
             raise ValueError(f"{models[0]}: {_SENTENCEPIECE}")

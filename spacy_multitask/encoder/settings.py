@@ -6,9 +6,14 @@ from the hub and import it, or make a model of any size.
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import srsly
+import torch
+from torch.nn.modules.module import register_module_module_registration_hook
 
 # Kinds of models that read text: those of `docs/encoders.md`, and others of the same make.
 TEXT_MODELS = frozenset(
@@ -37,11 +42,11 @@ _CODE: dict[str, tuple[Any, ...]] = {
     "use_timm_backbone": (None, False),
     "use_kernels": (None, False),
 }
+_SINES = frozenset(("distilbert", "flaubert", "marian", "pegasus", "roformer", "xlm"))
 # Of the options that all models have, these bear on what one gives.
 _COMMON = """
     architectures bos_token_id chunk_size_feed_forward decoder_start_token_id eos_token_id
-    is_decoder is_encoder_decoder model_type pad_token_id pruned_heads sep_token_id
-    tie_word_embeddings
+    is_decoder is_encoder_decoder model_type pad_token_id sep_token_id tie_word_embeddings
 """.split()
 # Options that models heed though their configs do not declare them, in some version or all.
 _UNDECLARED = """
@@ -88,13 +93,15 @@ def check(settings: dict[str, Any], source: str, *, n_tensors: int = 0) -> None:
 
 def _walk(settings: dict[str, Any]) -> list[tuple[str, Any]]:
     """RETURNS (List[Tuple[str, Any]]): Options, those of inner configs too."""
-    found = []
-    waiting = [settings]
+    found: list[tuple[str, Any]] = []
+    waiting: list[Any] = [settings]
     while waiting:
-        for name, value in waiting.pop().items():
-            found.append((name, value))
-            if isinstance(value, dict):
-                waiting.append(value)
+        part = waiting.pop()
+        if isinstance(part, dict):
+            found += part.items()
+            waiting += part.values()
+        elif isinstance(part, list):
+            waiting += part
     return found
 
 
@@ -122,6 +129,56 @@ def to_config(settings: dict[str, Any], source: str) -> Any:
 def from_config(config: Any) -> dict[str, Any]:
     """RETURNS (Dict[str, Any]): What config.json of a saved pipeline holds."""
     return _kept(config.to_dict(), type(config)())
+
+
+@contextmanager
+def sketching(n_parts: int) -> Iterator[None]:
+    """Make modules that take no memory, whatever their sizes, and not too many of them, as layers
+    within layers may be.
+
+    n_parts (int): Modules that this thread may make.
+    """
+    left, thread = n_parts, threading.get_ident()
+
+    def count(module: Any, name: str, part: Any) -> None:
+        nonlocal left
+        if threading.get_ident() == thread:
+            left -= 1
+            if left < 0:
+                raise ValueError(f"it would have more than {n_parts:,} parts")
+
+    handle = register_module_module_registration_hook(count)
+    try:
+        with torch.device("meta"):
+            yield
+    finally:
+        handle.remove()
+
+
+def to_model(config: Any, source: str) -> Any:
+    """RETURNS (PreTrainedModel): One with random weights.
+    RAISES (ValueError): If the config makes none."""
+    from transformers import AutoModel
+
+    try:
+        return AutoModel.from_config(config, trust_remote_code=False)
+    except Exception as error:  # of many kinds: each class has checks of its own
+        text = " ".join(str(error).split())[:300]
+        raise ValueError(f"{source} makes no model: {text}") from error
+
+
+def check_table(config: Any, source: str, n_numbers: int) -> None:
+    """Some kinds compute a table of their positions number by number, which is saved, too.
+
+    n_numbers (int): Numbers in the weights.
+    RAISES (ValueError): If the table would have more.
+    """
+    if config.model_type in _SINES:
+        size = config.max_position_embeddings * config.hidden_size
+        if size > n_numbers:
+            raise ValueError(
+                f"{source} calls for a table of {size:,} numbers; the weights have {n_numbers:,}."
+            )
 
 
 def _kept(settings: dict[str, Any], known: Any) -> dict[str, Any]:

@@ -10,9 +10,10 @@ import torch
 
 from ..layers.network import TransformerNetwork
 from ..layers.onnx import OnnxNetwork, export, quantize_graph
+from ..layers.peft_adapter import is_adapted
 from ..layers.shim import TorchShim
 from .encode import Encoder, EncoderOptions, Network
-from .files import from_files, to_files
+from .files import from_files, is_saved, load_saved, to_files
 from .pretrained import load_pretrained
 
 
@@ -51,7 +52,8 @@ class EncoderShim(TorchShim):
 
         RAISES (ValueError): If no encoder is named or it can't be loaded.
         """
-        self._set(load_pretrained(self.name, self.options))
+        load = load_saved if is_saved(self.name) else load_pretrained
+        self._set(load(self.name, self.options))
 
     def quantize(self, layers: tuple[int, ...] = (), **options: Any) -> None:
         """Put an int8 graph in place of the weights.
@@ -61,6 +63,8 @@ class EncoderShim(TorchShim):
         """
         encoder = self.encoder
         network = cast(TransformerNetwork, copy.deepcopy(encoder.network).to("cpu"))
+        if is_adapted(network.transformer):
+            network.merge_adapter()
         quantized = OnnxNetwork(
             quantize_graph(export(network, layers), **options),
             width=encoder.width,

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import srsly
 
+from ..plain import from_json
 from .forks import tokenizers_without_threads
 
 NO_LENGTH = 1e6  # tokenizers that know of no limit say 10^30
@@ -40,6 +41,18 @@ _SLOW = (
     "PhobertTokenizer",
     "BertweetTokenizer",
 )
+# What their settings may say. Others name files.
+_SLOW_OPTIONS = (
+    "tokenizer_class",
+    "model_max_length",
+    "do_lowercase",
+    "do_lowercase_and_remove_accent",
+    "normalization",
+    "additional_special_tokens",
+    *(f"{name}_token" for name in ("pad", "unk", "cls", "sep", "bos", "eos", "mask")),
+)
+_MOST_PIECES = 10_000_000
+_MOST_SPECIAL = 64  # around a text
 _SPECIAL = ("pad", "unk", "cls", "sep", "bos", "eos", "mask")
 
 
@@ -56,7 +69,9 @@ def load_tokenizer(name: str) -> Any:
     from transformers import AutoTokenizer
     from transformers.utils import cached_file
 
-    tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+    tokenizer = AutoTokenizer.from_pretrained(
+        name, trust_remote_code=False, local_files_only=Path(name).is_dir()
+    )
     if not tokenizer.is_fast:
         if type(tokenizer).__name__ not in _SLOW:
             raise ValueError(
@@ -110,19 +125,22 @@ def _special_tokens(tokenizer: Any) -> dict[str, str]:
     return {name: str(value) for name, value in values.items() if value is not None}
 
 
-def from_files(files: dict[str, bytes], source: str) -> Any:
+def from_files(files: dict[str, bytes], source: str, n_rows: int | None = None) -> Any:
     """Load what `to_files` gave, in this version or an earlier one. Nothing is fetched, and of the
     classes of transformers only known ones are used.
 
     source (str): Where the files come from, for error messages.
+    n_rows (Optional[int]): Pieces that the network has vectors for, if it is known.
     RETURNS (PreTrainedTokenizerBase): The tokenizer.
-    RAISES (ValueError): If a file is missing or damaged.
+    RAISES (ValueError): If a file is missing or damaged, or there are more pieces than rows.
     """
-    from transformers import AutoTokenizer
+    import transformers
 
-    config = _read(files, TOKENIZER_CONFIG_FILE, source)
+    config = from_json(
+        files.get(TOKENIZER_CONFIG_FILE, b"{}"), f"{source}: {TOKENIZER_CONFIG_FILE}"
+    )
     if TOKENIZER_FILE in files:
-        return _fast(files, config, source)
+        return _fast(files, config, source, n_rows)
     kind = config.get("tokenizer_class")
     if kind not in _SLOW:
         raise ValueError(
@@ -133,47 +151,73 @@ def from_files(files: dict[str, bytes], source: str) -> Any:
         for name in TOKENIZER_FILES:
             if name in files:
                 Path(folder, name).write_bytes(files[name])
-        safe = {name: value for name, value in config.items() if name != "auto_map"}
+        safe = {name: config[name] for name in _SLOW_OPTIONS if name in config}
         Path(folder, TOKENIZER_CONFIG_FILE).write_text(json.dumps(safe), encoding="utf8")
         try:
-            return AutoTokenizer.from_pretrained(
-                folder, local_files_only=True, trust_remote_code=False
-            )
+            made = getattr(transformers, kind).from_pretrained(folder, local_files_only=True)
         except Exception as error:  # of many kinds
             raise ValueError(
                 f"{source}: the tokenizer's files are damaged: {' '.join(str(error).split())[:200]}"
             ) from error
+    _length_of(config, source)
+    if kind != "CanineTokenizer":  # whose pieces are more than there are vectors
+        _check_rows(len(made), "the tokenizer", n_rows, source)
+    return made
 
 
-def _fast(files: dict[str, bytes], config: dict[str, Any], source: str) -> Any:
+def _length_of(config: dict[str, Any], source: str) -> float | None:
+    """RETURNS (Optional[float]): Pieces that a text may have at most, if the settings say.
+    RAISES (ValueError): If what they say is no length."""
+    length = config.get("model_max_length")
+    if length is None or (isinstance(length, (int, float)) and length >= 1):
+        return length
+    raise ValueError(
+        f"{source}: {TOKENIZER_CONFIG_FILE} is damaged: model_max_length = {length!r} is no length."
+    )
+
+
+def _fast(files: dict[str, bytes], config: dict[str, Any], source: str, n_rows: int | None) -> Any:
     from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerFast
 
-    special = {**_read(files, "special_tokens_map.json", source), **config}
+    old = from_json(
+        files.get("special_tokens_map.json", b"{}"), f"{source}: special_tokens_map.json"
+    )
+    special = {**old, **config}
     options: dict[str, Any] = {}
     for name in _SPECIAL:
         value = special.get(f"{name}_token")
         value = value.get("content") if isinstance(value, dict) else value
         if isinstance(value, str):
             options[f"{name}_token"] = value
-    length = config.get("model_max_length")
-    if isinstance(length, (int, float)):
+    length = _length_of(config, source)
+    if length is not None:
         options["model_max_length"] = length
     try:
         tokenizer = Tokenizer.from_str(files[TOKENIZER_FILE].decode("utf8"))
     except Exception as error:  # what tokenizers raises has no class of its own
         raise ValueError(f"{source}: {TOKENIZER_FILE} is damaged: {error}") from error
+    added = {name: token for name, token in options.items() if name.endswith("_token")}
+    new = sum(tokenizer.token_to_id(token) is None for token in set(added.values()))
+    n_pieces = max(tokenizer.get_vocab().values(), default=-1) + 1 + new
+    _check_rows(n_pieces, TOKENIZER_FILE, n_rows, source)
+    if tokenizer.num_special_tokens_to_add(is_pair=False) > _MOST_SPECIAL:
+        raise ValueError(
+            f"{source}: {TOKENIZER_FILE} is damaged: it puts more than {_MOST_SPECIAL} pieces "
+            "around a text."
+        )
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **options)
 
 
-def _read(files: dict[str, bytes], name: str, source: str) -> dict[str, Any]:
-    try:
-        data = json.loads(files.get(name, b"{}"))
-    except ValueError as error:
-        raise ValueError(f"{source}: {name} is damaged: {error}") from error
-    if not isinstance(data, dict):
-        raise ValueError(f"{source}: {name} is damaged: it holds no JSON object.")
-    return data
+def _check_rows(n_pieces: int, what: str, n_rows: int | None, source: str) -> None:
+    most = _MOST_PIECES if n_rows is None else n_rows
+    if n_pieces > most:
+        raise ValueError(
+            f"{source}: {what} has {n_pieces:,} pieces, the network vectors for {most:,}. Copy the "
+            "pipeline again."
+        )
 
 
 def special_pieces(tokenizer: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -181,7 +225,10 @@ def special_pieces(tokenizer: Any) -> tuple[np.ndarray, np.ndarray]:
     with tokenizers_without_threads():
         bare = tokenizer("a", add_special_tokens=False)["input_ids"]
         full = tokenizer("a", add_special_tokens=True)["input_ids"]
-    at = next(i for i in range(len(full)) if full[i : i + len(bare)] == bare)
+    found = [i for i in range(len(full) + 1) if full[i : i + len(bare)] == bare]
+    if not found:
+        raise ValueError("The tokenizer does not put special pieces around a text, but within it.")
+    at = found[0]
     return np.array(full[:at], np.int64), np.array(full[at + len(bare) :], np.int64)
 
 

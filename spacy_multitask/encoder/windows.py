@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -94,7 +95,12 @@ def _cut_one(
 
 
 def micro_batches(
-    sizes: np.ndarray, extra: int, budget: int, *, pads: bool = True
+    sizes: np.ndarray,
+    extra: int,
+    budget: int,
+    *,
+    pads: bool = True,
+    overhead: int | None = None,
 ) -> Iterator[np.ndarray]:
     """Group windows of like size, longest first, under a budget of padded pieces.
 
@@ -102,9 +108,18 @@ def micro_batches(
     extra (int): Special pieces that every window gets besides.
     budget (int): Most padded pieces in a micro-batch; a single window may exceed it.
     pads (bool): Whether windows of different size may share a micro-batch.
+    overhead (Optional[int]): What it costs to begin a micro-batch, in padded pieces: groups are
+        those that cost least; None: as few groups as there can be.
     YIELDS (ndarray): Indices of windows.
     """
     order = np.argsort(-sizes, kind="stable")
+    if pads and overhead is not None:
+        cuts = _cheapest_cuts(sizes[order] + extra, budget, overhead)
+        for start, end in pairwise(cuts):
+            # A group that exceeds the budget is cut once more.
+            n = max(1, budget // int(sizes[order[start]] + extra))
+            yield from (order[i : min(end, i + n)] for i in range(start, end, n))
+        return
     falling = -sizes[order]
     start = 0
     while start < len(order):
@@ -114,3 +129,26 @@ def micro_batches(
             end = min(end, int(np.searchsorted(falling, falling[start], side="right")))
         yield order[start:end]
         start = end
+
+
+def _cheapest_cuts(sizes: np.ndarray, budget: int, overhead: int) -> list[int]:
+    """Cut windows into groups that cost least: their padded pieces, and the overhead of each.
+
+    sizes (ndarray): Pieces per window, falling, shape (n_windows,).
+    RETURNS (List[int]): Where groups start, and the end of the last. None starts within windows of
+        one size.
+    """
+    if not len(sizes):
+        return []
+    places = np.concatenate([[0], np.flatnonzero(np.diff(sizes)) + 1, [len(sizes)]])
+    cost = np.zeros(len(places))  # of all windows before each place
+    came_from = np.zeros(len(places), np.int64)
+    for j in range(1, len(places)):
+        padded = sizes[places[:j]] * (places[j] - places[:j])
+        total = cost[:j] + padded + overhead * np.ceil(padded / budget)
+        came_from[j] = int(total.argmin())
+        cost[j] = total[came_from[j]]
+    cuts = [len(places) - 1]
+    while cuts[-1]:
+        cuts.append(int(came_from[cuts[-1]]))
+    return places[cuts[::-1]].tolist()

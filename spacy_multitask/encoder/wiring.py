@@ -16,6 +16,9 @@ from torch import Tensor
 from .batch import columns_of
 from .listener import EncoderListener, Projection, Source
 
+# Modules of components that say whether they change tokens.
+QUIET = ("spacy.pipeline.", "spacy_multitask.")
+
 
 class Listened:
     """What spaCy asks of a component that others listen to, answered by its `wiring`."""
@@ -182,6 +185,22 @@ class Wiring:
     def _hears(self, component: Any) -> bool:
         return any(listener.encoder is self.owner for listener in listeners_in(component))
 
+    def is_quiet_before(self, component_name: str) -> bool:
+        """RETURNS (bool): Whether no component between the encoder and this one can have changed
+        tokens: all are spaCy's or ours, which say so if they do."""
+        nlp = self.nlp
+        if nlp is None or component_name not in nlp.pipe_names:
+            return False
+        between = False
+        for name, pipe in nlp.pipeline:
+            if name == component_name:
+                break
+            is_known = type(pipe).__module__.startswith(QUIET)
+            if between and (not is_known or nlp.get_pipe_meta(name).retokenizes):
+                return False
+            between = between or pipe is self.owner
+        return between
+
     def component_of(self, listener: EncoderListener) -> str:
         """RETURNS (str): Name of the component that a listener is in."""
         for name, listeners in self.listeners.items():
@@ -227,12 +246,13 @@ class Wiring:
             raise ValueError(f"The component {component_name!r}: {error}") from error
 
     def projections(
-        self, listeners: list[EncoderListener]
+        self, listeners: list[EncoderListener], of: str = "projection"
     ) -> dict[int, Callable[[Tensor], Tensor]]:
         """RETURNS (Dict[int, Callable]): By listener id, what its head applies to words' vectors,
-        which come with the columns of all layers."""
+        or as its "doc_projection" to those of docs, which come with the columns of all layers."""
         # While a pipeline is initialised, spaCy's heads predict before later heads have weights.
-        ready = [(m, m.projection) for m in listeners if m.projection and m.projection.is_ready]
+        found_in: list[tuple[EncoderListener, Any]] = [(m, getattr(m, of)) for m in listeners]
+        ready = [(m, found) for m, found in found_in if found is not None and found.is_ready]
         encoder = self.owner.shim.encoder
         layers = encoder.layers_given(self.layers)
         if not layers:
@@ -262,23 +282,6 @@ class Wiring:
                     "head after the encoder.",
                     stacklevel=2,
                 )
-
-        self._check_places(names)
-
-    def _check_places(self, names: list[str]) -> None:
-        """Warn of components that change the tokens behind heads that write places of tokens."""
-        nlp = self._nlp()
-        if nlp is None:
-            return
-        for name, head in nlp.components:
-            behind = names[names.index(name) + 1 :] if getattr(head, "keeps_places", False) else []
-            for other in behind:
-                if nlp.get_pipe_meta(other).retokenizes:
-                    warnings.warn(
-                        f"The component {other!r} merges or splits tokens behind {name!r}, whose "
-                        f"spans will be at wrong words. Put {other!r} before {name!r}.",
-                        stacklevel=2,
-                    )
 
     def warn_of_move(self, listener: EncoderListener, component_name: str) -> None:
         """Say once that a head comes from another encoder, if it does."""

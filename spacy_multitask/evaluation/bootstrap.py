@@ -6,7 +6,6 @@ replacement, since the words of a doc are not independent of each other.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -27,29 +26,20 @@ def count_correct(example: Example, score: str, head: Any = None) -> Counts | No
     RETURNS (Optional[Tuple[int, int, int]]): Right, predicted and gold items; None without gold, or
         if the score is no count.
     """
-    items = _items(example, score, head, "items")
+    items = items_of(example, score, head, "items")
     return None if items is None else items.counts()
 
 
 def count_labels(example: Example, score: str, head: Any = None) -> dict[str, Counts] | None:
     """RETURNS (Optional[Dict[str, Tuple[int, int, int]]]): As `count_correct`, per label. A mean
     over labels, which is no count, has labels that are counted."""
-    items = _items(example, score, head, "label_items")
+    items = items_of(example, score, head, "label_items")
     return None if items is None else items.counts_by_label()
 
 
-def label_pairs(example: Example, score: str, head: Any = None) -> Counter[tuple[str, str]]:
-    """Count what a head took for what.
-
-    score (str): Of a head that gives each word or doc one label.
-    RETURNS (Counter[Tuple[str, str]]): Gold and predicted labels. Where the head abstained it took
-        nothing for anything.
-    """
-    items = _items(example, score, head, "pair_items")
-    return Counter() if items is None else items.pairs()
-
-
-def _items(example: Example, score: str, head: Any, use: str) -> Items | None:
+def items_of(example: Example, score: str, head: Any, use: str = "items") -> Items | None:
+    """RETURNS (Optional[Items]): What a score counts in a doc; as "label_items", what the scores of
+    its labels count. None without gold, or if it is no count."""
     found = score_named(score, head)
     if found is None:
         return None

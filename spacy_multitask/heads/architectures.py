@@ -14,8 +14,10 @@ from torch import Tensor
 
 from ..encoder.adapter import listen_without_words, pack
 from ..encoder.listener import EncoderListener
+from ..layers.band import SpanBand
 from ..layers.classifier import Classifier
 from ..layers.pairs import PairClassifier
+from ..layers.pooled import SpanClassifier
 from ..layers.shim import TorchShim
 from ..registering import refuse_quoted_numbers
 
@@ -24,6 +26,8 @@ ARCHITECTURES = {
     "token_classifier": "TokenClassifier",
     "doc_classifier": "DocClassifier",
     "relation_classifier": "RelationClassifier",
+    "span_finder": "SpanFinder",
+    "span_classifier": "SpanClassifier",
 }
 # In names of thinc's layers that turn logits into probabilities.
 PROBABILITIES = ("softmax", "logistic", "sigmoid", "clipped_linear")
@@ -74,7 +78,7 @@ def build_doc_classifier(
     RAISES (ValueError): If the linear model gives probabilities, or its weight is not positive.
     """
     model = _build("doc_classifier", tok2vec, "doc_vectors")
-    listen_without_words(tok2vec)
+    listen_without_words(tok2vec, doc_projection=_Projection(cast(TorchShim, model.shims[0])))
     if linear_model is not None:
         last = linear_model
         while last.layers:
@@ -100,18 +104,47 @@ def build_relation_classifier(tok2vec: Model) -> Model:
     tok2vec (Model): As for `spacy_multitask.TokenClassifier.v1`.
     RETURNS (Model): Only the head itself can run it, which knows the pairs.
     """
+    return _build_own("relation_classifier", tok2vec, PairClassifier.from_state)
+
+
+@registry.architectures("spacy_multitask.SpanFinder.v1")
+@refuse_quoted_numbers
+def build_span_finder(tok2vec: Model) -> Model:
+    """Build the model of a head that finds spans which may overlap.
+
+    tok2vec (Model): As for `spacy_multitask.TokenClassifier.v1`.
+    RETURNS (Model): Only the head itself can run it, which knows the threshold.
+    """
+    model = _build_own("span_finder", tok2vec, SpanBand.from_state)
+    _link_word_projection(model)
+    return model
+
+
+@registry.architectures("spacy_multitask.SpanClassifier.v1")
+@refuse_quoted_numbers
+def build_span_classifier(tok2vec: Model) -> Model:
+    """Build the model of a head that labels spans which are there already.
+
+    tok2vec (Model): As for `spacy_multitask.TokenClassifier.v1`.
+    RETURNS (Model): Only the head itself can run it, which knows the spans.
+    """
+    return _build_own("span_classifier", tok2vec, SpanClassifier.from_state)
+
+
+def _build_own(name: str, tok2vec: Model, build: Callable) -> Model:
+    """RETURNS (Model): One that holds a module for the head to run."""
     return Model(
-        "relation_classifier",
+        name,
         _refuse,
         dims={"nO": None},
         layers=[tok2vec],
         refs={"tok2vec": tok2vec},
-        shims=[TorchShim(build=PairClassifier.from_state)],
+        shims=[TorchShim(build=build)],
     )
 
 
 def _refuse(model: Model, docs: list[Doc], is_train: bool) -> Any:
-    raise NotImplementedError("This layer scores pairs of entities; call the component instead.")
+    raise NotImplementedError("Only the head can run this layer; call the component instead.")
 
 
 def _build(name: str, tok2vec: Model, source: str) -> Model:
@@ -186,6 +219,34 @@ def copy_of(model: Model) -> Model:
     return copied
 
 
+def take_outputs(old: Model, new: Model, *, like_others: bool) -> bool:
+    """Bring the weights of a linear model into one that has an output more.
+
+    like_others (bool): Whether the new output is to give the mean of the others; else 0.
+    RETURNS (bool): Whether that was done: it is known where the layers keep each output.
+    """
+    pairs = [
+        (a, b, name)
+        for a, b in zip(old.walk(), new.walk(), strict=True)
+        for name in a.param_names
+        if a.has_param(name)
+    ]
+    if not all(_keeps_rows(a) for a, _, _ in pairs):
+        return False
+    for a, b, name in pairs:
+        rows = a.get_param(name).reshape(a.get_dim("nO"), -1)
+        more = rows.mean(axis=0) if like_others else 0 * rows[0]
+        weights = a.ops.xp.concatenate([rows.ravel(), more.ravel()])
+        b.set_param(name, weights.reshape(b.get_param(name).shape))
+    return True
+
+
+def _keeps_rows(layer: Model) -> bool:
+    """RETURNS (bool): Whether a layer's parameters have the numbers of one output together."""
+    is_sparse = layer.name == "sparse_linear" and not layer.attrs.get("v1_indexing", True)
+    return is_sparse or layer.name == "linear"
+
+
 def check_model(model: Model, name: str, wanted: str) -> None:
     """RAISES (ValueError): If the model is not what a head needs."""
     is_ours = model.shims and isinstance(model.shims[0], TorchShim) and model.has_ref("tok2vec")
@@ -237,7 +298,7 @@ def init_tok2vec(
 def _link_word_projection(model: Model) -> None:
     """Let the encoder compute a token head's logits while it has a micro-batch in hand."""
     shim = cast(TorchShim, model.shims[0])
-    listen_without_words(model.get_ref("tok2vec"), _Projection(shim))
+    listen_without_words(model.get_ref("tok2vec"), projection=_Projection(shim))
 
 
 class _Projection:

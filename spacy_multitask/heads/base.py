@@ -21,15 +21,17 @@ from ..encoder.batch import PackedBatch
 from ..encoder.listener import EncoderListener
 from ..encoder.wiring import link
 from ..layers.classifier import Classifier
+from ..layers.losses import add_loss, settle_losses
 from ..layers.shim import TorchShim
+from ..layers.transfer import to_device
 from .architectures import check_model, init_tok2vec
 from .gold import all_examples, check_examples
 from .kinds import HeadKind
-from .labelled import Labelled
 from .options import HeadOptions
+from .pupil import Pupil
 
 
-class Head(Labelled):
+class Head(Pupil):
     """A component with one trained layer on top of vectors that it shares with others.
 
     A doc without gold for the head's task is unknown, not negative: it costs no work, gives no
@@ -40,8 +42,6 @@ class Head(Labelled):
     """
 
     kind: HeadKind  # what the rest of the package must know of it
-    # Whether it writes places of tokens, which do not follow when tokens are merged or split.
-    keeps_places = False
     model_name = "token_classifier"  # of the model that it takes
 
     def __init__(self, vocab: Vocab, model: Model, name: str, options: HeadOptions):
@@ -55,10 +55,16 @@ class Head(Labelled):
         self.label_smoothing = options.label_smoothing
         self.class_weights = options.class_weights or {}
         self.abstain = options.abstain
+        # Not `probs`, which asks heads of words for all of them.
+        self.writes_probs = options.probs
         self.corpora = None if options.corpora is None else frozenset(options.corpora)
+        self.new_labels = options.new_labels
         self.scorer = options.scorer
         self.cfg: dict[str, Any] = {}
         self._warned: set[str] = set()
+        self._losses: dict[str, float] = {}  # of the last update
+        # Made once for each device and list of classes.
+        self._factors: dict[tuple[str, tuple[str, ...]], Tensor] = {}
 
     @property
     def tok2vec(self) -> Model:
@@ -110,11 +116,6 @@ class Head(Labelled):
         """RETURNS (Dict[str, List[str]]): Sorted labels found in gold, by entry of `cfg`."""
         raise NotImplementedError
 
-    def gold(self, examples: list[Example]) -> Any | None:
-        """RETURNS (Optional[Any]): The known gold of a batch in the form that `loss` takes; None
-        if there is none."""
-        raise NotImplementedError
-
     def loss(self, module: Any, batch: PackedBatch, gold: Any) -> Tensor:
         """RETURNS (Tensor): Mean loss per gold item, a scalar; if there are several layers, the sum
         of theirs."""
@@ -125,18 +126,6 @@ class Head(Labelled):
         scalar; None without such layers. It is not reported."""
         return None
 
-    @property
-    def is_taught(self) -> bool:
-        """RETURNS (bool): Whether it learns from docs without gold, too."""
-        return False
-
-    def loss_of_teacher(
-        self, module: Any, batch: PackedBatch, docs: list[Doc], gold: Any | None
-    ) -> Tensor | None:
-        """RETURNS (Optional[Tensor]): Mean loss per item without gold that a teacher labels, a
-        scalar; None if there is none. It is not reported."""
-        return None
-
     # Training
 
     def initialize(
@@ -145,14 +134,25 @@ class Head(Labelled):
         *,
         nlp: Language | None = None,
         labels: dict[str, list[str]] | None = None,
+        teacher: str | None = None,
+        teacher_weight: float = 1.0,
     ) -> None:
         """Set the labels and make the trained layer.
 
         get_examples (Callable): Returns training examples; those without gold are passed over.
             Where a `MultiCorpus` gives some of its examples only, labels are those of all.
         labels (Optional[Dict[str, List[str]]]): What `spacy init labels` wrote, to save the pass.
-        RAISES (ValueError): If no example has gold for this head, or it is at odds with another
-            component.
+        teacher (Optional[str]): What labels docs without gold for this head, such as those of the
+            other corpora: a trained pipeline, or a Parquet file with what another model said of the
+            texts. If there is no gold at all, the labels are the teacher's, too. It is needed in
+            training only, and not saved.
+        teacher_weight (float): Factor on the mean loss of what the teacher labels, where that of
+            gold has 1.
+        RAISES (ValueError): If no example has gold for this head, it is at odds with another
+            component, or the teacher can't teach it.
+
+        Source: Hinton et al. (2015), https://arxiv.org/abs/1503.02531; from models of one task to
+            one of many: Clark et al. (2019), https://arxiv.org/abs/1907.04829
         """
         method = f"{type(self).__name__}.initialize"
 
@@ -168,6 +168,9 @@ class Head(Labelled):
 
         self.cfg.update(self.collect_labels(own()) if labels is None else labels)
         self._drop_calibration()
+        found = self.find_teacher(teacher, teacher_weight)
+        if found is not None and not any(self.label_data.values()):
+            self.cfg.update(found.labels(eg.predicted for eg in all_examples(get_examples)))
         if not any(self.label_data.values()):
             of = f" of the corpora {', '.join(sorted(self.corpora))}" if self.corpora else ""
             raise ValueError(
@@ -191,6 +194,7 @@ class Head(Labelled):
         width = init_tok2vec(self.tok2vec, get_examples, nlp, self.name)
         self.model.set_dim("nO", self.n_out, force=True)
         self.shim.set_module(self.make_module(width))
+        self.learn_from(found, get_examples, nlp)
 
     def check_pipeline(self, nlp: Language) -> None:
         """RAISES (ValueError): If the head is at odds with another component."""
@@ -209,21 +213,10 @@ class Head(Labelled):
                 f"is from. There are: {', '.join(sorted(filter(None, found)))}.",
             )
 
-    def _is_own(self, example: Example) -> bool:
-        """RETURNS (bool): Whether this head may look at the example's gold."""
-        return self.corpora is None or corpus_of(example) in self.corpora
-
     def has_gold(self, examples: list[Example]) -> bool:
         """RETURNS (bool): Whether there is anything to learn from the examples, or to be scored."""
         own = list(filter(self._is_own, examples))
         return bool(own) and self.gold(own) is not None
-
-    def _hide_foreign_gold(self, example: Example) -> Example:
-        """RETURNS (Example): The same, if need be without gold."""
-        if self._is_own(example):
-            return example
-        x = example.predicted
-        return Example(x, Doc(x.vocab, words=[token.text for token in x]))
 
     def update(
         self,
@@ -244,8 +237,11 @@ class Head(Labelled):
         validate_examples(examples, f"{type(self).__name__}.update")
         docs = [eg.predicted for eg in examples]
         has_words = any(map(len, docs))
-        gold = self.gold(list(map(self._hide_foreign_gold, examples))) if has_words else None
-        if gold is None and not (has_words and self.is_taught):
+        gold = self._gold_to_learn(examples) if has_words else None
+        unknown: list[int] = []
+        if self.teacher is not None:
+            unknown = [i for i, eg in enumerate(examples) if not self.is_all_known(eg)]
+        if gold is None and not unknown:
             touch(self.tok2vec, docs)
         else:
             if self._drop_calibration():
@@ -262,10 +258,11 @@ class Head(Labelled):
                 parts = []
                 if gold is not None:
                     loss = self.loss(module, batch, gold)
-                    losses[self.name] += float(loss.detach())
+                    add_loss(losses, self.name, loss)
+                    self._losses = losses
                     parts.append(loss if self.balance is None else self.balance(loss))
                     parts.append(self.loss_apart(docs, gold))
-                taught = self.loss_of_teacher(module, batch, docs, gold)
+                taught = self.loss_of_teacher(module, batch, gold, unknown)
                 if taught is not None:
                     parts.append(taught if self.balance is None else taught * self.balance.weight)
                 known_parts = [part for part in parts if part is not None]
@@ -275,6 +272,20 @@ class Head(Labelled):
         if sgd is not None and sgd is not False:
             self.finish_update(sgd)
         return losses
+
+    def _gold_to_learn(self, examples: list[Example]) -> Any | None:
+        """RETURNS (Optional[Any]): As `gold`; with new labels, if they are to be added."""
+        own = list(map(self._hide_foreign_gold, examples))
+        if self.new_labels != "add":
+            return self.gold(own)
+        while True:
+            self._met = {}
+            try:
+                gold, met = self.gold(own), self._met
+            finally:
+                self._met = None
+            if not sum(self.add_label(label, entry) for entry, label in met):
+                return gold
 
     def _drop_calibration(self) -> bool:
         """RETURNS (bool): Whether there was any."""
@@ -294,8 +305,11 @@ class Head(Labelled):
         if none differs from 1."""
         if not self.class_weights:
             return None
-        factors = [float(self.class_weights.get(name, 1.0)) for name in classes]
-        return torch.tensor(factors, device=device)
+        key = str(device), tuple(classes)
+        if key not in self._factors:
+            factors = [self.class_weights.get(name, 1.0) for name in classes]
+            (self._factors[key],) = to_device(device, np.array(factors, np.float32))
+        return self._factors[key]
 
     def cross_entropy(self, logits: Tensor, targets: np.ndarray, classes: list[str]) -> Tensor:
         """Compare logits with gold.
@@ -307,7 +321,7 @@ class Head(Labelled):
         """
         return nn.functional.cross_entropy(
             logits,
-            torch.from_numpy(targets).to(logits.device),
+            to_device(logits.device, targets)[0],
             weight=self.class_factors(classes, logits.device),
             label_smoothing=self.label_smoothing,
         )
@@ -315,6 +329,8 @@ class Head(Labelled):
     # Prediction
 
     def packed(self, docs: list[Doc]) -> PackedBatch:
+        settle_losses(self._losses)  # some may still be on the device; training is over, for now
+        self._losses = {}
         with torch.no_grad():
             return pack(self.tok2vec, docs, is_train=False)[0]
 
@@ -353,6 +369,11 @@ class Head(Labelled):
     # Loading and scoring
 
     def _settle_in(self) -> None:
+        n_out = getattr(self.shim.module, "n_out", None) if self.shim.has_module else None
+        if n_out not in (None, self.n_out):
+            raise ValueError(
+                f"the weights have {n_out} outputs, the labels in cfg call for {self.n_out}"
+            )
         if isinstance(self.tok2vec, EncoderListener):
             self.tok2vec.home = self.tok2vec.encoder
 

@@ -10,11 +10,13 @@ from spacy.vocab import Vocab
 from thinc.api import Model
 
 from .architectures import default_model
+from .gold import SpanTuple, gold_group
+from .groups import HashedSpan, placed_spans, set_group
 from .items import group_items
 from .kinds import HeadKind, Recipe, Score, register, spans_in
 from .options import HeadOptions, head_factory
-from .spans import SpanHead, SpanPredictions, SpanTuple, gold_group, set_group
-from .tokens import TAUGHT
+from .spans import SpanHead
+from .teaching import TAUGHT
 
 KEY = "np"  # of doc.spans, by default
 KIND = register(
@@ -25,7 +27,7 @@ KIND = register(
         items="chunks",
         count=spans_in(KEY),
         is_in_groups=True,
-        scores=(Score("spans_*_f", group_items, layer="chunks"),),
+        scores=(Score("spans_*_f", group_items, title="chunks", unit="span"),),
         place=90,
         recipe=Recipe(spans_key=KEY, initialize=TAUGHT),
     )
@@ -80,7 +82,7 @@ OTHER_KEY = "spacy_multitask_chunks"
 
 
 def _chunks(doc: Doc) -> list[Span]:
-    return list(doc.spans.get(doc.user_data.get(OTHER_KEY, KEY), []))
+    return placed_spans(doc, doc.user_data.get(OTHER_KEY, KEY))
 
 
 def _noun_chunks(doc: Doc) -> list[Span]:
@@ -101,7 +103,6 @@ class Chunker(SpanHead):
     """
 
     kind = KIND
-    keeps_places = True
 
     def __init__(
         self,
@@ -130,9 +131,7 @@ class Chunker(SpanHead):
     def gold_spans(self, example: Example) -> tuple[list[SpanTuple], list[int]] | None:
         return gold_group(example, self.spans_key)
 
-    def set_annotations(self, docs: Iterable[Doc], predictions: SpanPredictions) -> None:
-        """Write the predicted chunks into the docs."""
-        for doc, spans in self.doc_spans(docs, predictions):
-            set_group(doc, self.spans_key, spans)
-            if self.spans_key != KEY and KEY not in doc.spans:
-                doc.user_data.setdefault(OTHER_KEY, self.spans_key)
+    def write_spans(self, doc: Doc, spans: list[HashedSpan]) -> None:
+        set_group(doc, self.spans_key, spans)
+        if self.spans_key != KEY and KEY not in doc.spans:
+            doc.user_data.setdefault(OTHER_KEY, self.spans_key)

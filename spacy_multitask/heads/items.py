@@ -9,6 +9,9 @@ from typing import Any, NamedTuple
 from spacy.tokens import Span
 from spacy.training import Example
 
+from .gold import trimmed
+from .groups import unknown_tokens
+
 # Right, predicted and gold items of one doc. Accuracy is right / gold.
 Counts = tuple[int, int, int]
 
@@ -36,11 +39,6 @@ class Items(NamedTuple):
         gold += self.cut
         # A head that abstains predicts "".
         return {label: (right[label], own[label], gold[label]) for label in own | gold if label}
-
-    def pairs(self) -> Counter[tuple[str, str]]:
-        """RETURNS (Counter[Tuple[str, str]]): Gold and predicted labels of what has one of each."""
-        own = {item[:-1]: item[-1] for item in self.own if item[-1]}
-        return Counter((item[-1], own[item[:-1]]) for item in self.gold if item[:-1] in own)
 
 
 # From an example, the component whose score it is (None if it is not known) and what stands for the
@@ -79,19 +77,48 @@ def span_items(example: Example, gold: Iterable[Span], own: Iterable[Span]) -> I
 
     gold, own (Iterable[Span]): Of the reference and of the predicted doc.
     """
-    gold = list(gold)
+    gold = trimmed(gold)
     aligned = example.get_aligned_spans_y2x(gold, allow_overlap=True)
     cut = Counter(s.label_ for s in gold)
     cut -= Counter(s.label_ for s in aligned)
-    return Items(set(map(_place, aligned)), set(map(_place, own)), cut)
+    return Items(set(map(_place, aligned)), set(map(_place, trimmed(own))), cut)
+
+
+def known_spans(example: Example, spans: Iterable[Span], unknown: list[bool]) -> list[Span]:
+    """RETURNS (List[Span]): Predicted spans without those on tokens of which nothing is known.
+
+    unknown (List[bool]): Whether that is so, by token of the gold doc.
+    """
+    spans = list(spans)
+    if not any(unknown):
+        return spans
+    x2y = example.alignment.x2y
+    places = [x2y[span.start : span.end] for span in spans]
+    return [
+        span
+        for span, found in zip(spans, places)
+        if len(found) and not any(unknown[found[0] : found[-1] + 1])
+    ]
+
+
+def known_group(example: Example, key: str) -> list[Span]:
+    """RETURNS (List[Span]): Those of the predicted `doc.spans[key]`, as `known_spans` has it. Spans
+    that are gold count wherever they are."""
+    own = example.predicted.spans.get(key, [])
+    missing = set(unknown_tokens(example.reference, key))
+    if not missing:
+        return list(own)
+    known = known_spans(example, own, [i in missing for i in range(len(example.reference))])
+    aligned = example.get_aligned_spans_y2x(example.reference.spans[key], allow_overlap=True)
+    places = set(map(_place, [*known, *aligned]))
+    return [span for span in own if _place(span) in places]
 
 
 def group_items(example: Example, head: Any, key: str) -> Items | None:
     """RETURNS (Optional[Items]): Labelled spans of `doc.spans[key]`; None without gold."""
-    reference, predicted = example.reference, example.predicted
-    if key not in reference.spans:
+    if key not in example.reference.spans:
         return None
-    return span_items(example, reference.spans[key], predicted.spans.get(key, []))
+    return span_items(example, example.reference.spans[key], known_group(example, key))
 
 
 def _place(span: Span) -> tuple[int, int, str]:

@@ -28,19 +28,17 @@ class Score:
     items (Optional[ReadItems]): Reads what it counts; None if it is no count, such as a mean.
     label_items (Optional[ReadItems]): Reads what scores of single labels count, if that is
         something else.
-    pair_items (Optional[ReadItems]): Reads what a matrix of labels counts, if that is something
-        else.
-    confused (str): What the labels of that matrix are called; "" for no matrix.
-    layer (str): Layer of `visualize` where its mistakes can be seen; "" for none.
+    title (str): What it scores, in words, such as "entities"; "" if only its name says it.
+    unit (str): What an item is, so that a report can show it: "word" (its place, then what is said
+        of it), "span" (start, end), "pair" (two spans) or "doc"; "" if it cannot be shown.
     is_main (bool): Whether it sums up the head, and not some aspect of it.
     """
 
     name: str
     items: ReadItems | None = None
     label_items: ReadItems | None = None
-    pair_items: ReadItems | None = None
-    confused: str = ""
-    layer: str = ""
+    title: str = ""
+    unit: str = ""
     is_main: bool = True
 
     @cached_property
@@ -71,6 +69,7 @@ class Recipe:
 
     loss_weight (Optional[float]): Where there are heads of other kinds.
     spans_key (str): Group of `doc.spans` that the first head of the kind writes to.
+    name_option (str): Option that gets the component's name; "" for none.
     options (Callable): From the training corpus to the values of options.
     sections (Callable): From the component's name and the training corpus to further sections.
     scores (Optional[Callable]): From the training and the development corpus to the names of the
@@ -82,6 +81,7 @@ class Recipe:
 
     loss_weight: float | None = None
     spans_key: str = ""
+    name_option: str = ""
     options: Callable[[Survey], Mapping[str, Any]] = lambda found: {}
     sections: Callable[[str, Survey], str] = lambda name, found: ""
     scores: Callable[[Survey, Survey], tuple[str, ...]] | None = None
@@ -142,13 +142,12 @@ class NamedScore(NamedTuple):
     place: tuple[int, int]
 
     @property
-    def layer(self) -> str:
-        """RETURNS (str): The layer of a drawing that shows it; "" if it shows another head's."""
-        recipe = self.kind.recipe or Recipe()
-        # Some second heads write where the first one does.
-        is_there = recipe.second is not None and not recipe.second.option
-        is_shown = self.key == recipe.spans_key and (is_there or not self.prefix)
-        return self.score.layer if is_shown else ""
+    def title(self) -> str:
+        """RETURNS (str): What it scores, in words for people."""
+        usual = (self.kind.recipe or Recipe()).spans_key
+        key = self.key if self.key != usual else ""
+        words = (self.prefix.strip("_/").replace("_", " "), self.score.title, key)
+        return " ".join(filter(None, words)) if self.score.title else ""
 
 
 _registry = catalogue.create("spacy_multitask", "head_kinds", entry_points=True)

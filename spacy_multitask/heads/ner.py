@@ -12,21 +12,16 @@ from spacy.util import filter_spans
 from spacy.vocab import Vocab
 from thinc.api import Model
 
+from ..probabilities import SPANS_KEY
 from .architectures import default_model
-from .gold import same_tokens
+from .gold import SpanTuple, align_spans, gold_group, same_tokens
+from .groups import HashedSpan, set_group
 from .items import Items, group_items, span_items
 from .kinds import HeadKind, Recipe, Score, Second, register
 from .options import HeadOptions, head_factory
 from .scorers import known_ents
-from .spans import (
-    SpanHead,
-    SpanPredictions,
-    SpanTuple,
-    align_spans,
-    gold_group,
-    set_group,
-)
-from .tokens import TAUGHT
+from .spans import SpanHead, SpanPredictions
+from .teaching import TAUGHT
 
 IOB_INSIDE, IOB_OUTSIDE, IOB_BEGIN = 1, 2, 3  # spaCy's token.ent_iob; 0 is "not known"
 
@@ -59,11 +54,14 @@ KIND = register(
         learns_from="doc.ents",
         items="entities",
         count=_count,
-        scores=(Score("ents_f", _items, layer="entities"),),
+        scores=(Score("ents_f", _items, title="entities", unit="span"),),
         place=70,
         recipe=Recipe(
             loss_weight=2.0,
-            second=Second(option="spans_key", score=Score("spans_*_f", _second_items)),
+            second=Second(
+                option="spans_key",
+                score=Score("spans_*_f", _second_items, title="entities", unit="span"),
+            ),
             initialize=TAUGHT,
         ),
     )
@@ -145,10 +143,6 @@ class EntityRecognizer(SpanHead):
         super().__init__(vocab, model, name, options, crf=crf, cross_sentences=cross_sentences)
         self.spans_key = spans_key
 
-    @property
-    def keeps_places(self) -> bool:  # type: ignore[override]
-        return self.spans_key is not None
-
     def score_options(self) -> dict[str, Any]:
         return {"spans_key": self.spans_key}
 
@@ -172,30 +166,56 @@ class EntityRecognizer(SpanHead):
 
     def set_annotations(self, docs: Iterable[Doc], predictions: SpanPredictions) -> None:
         """Write the predicted entities into the docs."""
-        for doc, spans in self.doc_spans(docs, predictions):
-            if self.spans_key is not None:
-                set_group(doc, self.spans_key, spans)
-            elif doc.has_annotation(ENT_IOB):
-                blocked = blocked_tokens(doc)
-                taken = {token.i for ent in doc.ents for token in ent}.union(blocked)
-                ents = [
-                    Span(doc, start, end, label=label)
-                    for start, end, label in spans
-                    if taken.isdisjoint(range(start, end))
-                ]
-                doc.set_ents(
-                    filter_spans([*doc.ents, *ents]),
-                    blocked=[doc[i : i + 1] for i in blocked],
-                    default="outside",
-                )
-            elif len(doc):
-                array: Any = np.zeros((len(doc), 2), np.uint64)
-                array[:, 0] = IOB_OUTSIDE
-                for start, end, label in spans:
-                    array[start:end, 0] = IOB_INSIDE
-                    array[start, 0] = IOB_BEGIN
-                    array[start:end, 1] = label
-                doc.from_array([ENT_IOB, ENT_TYPE], array)
+        docs = list(docs)
+        is_new = self.spans_key is None and predictions.probs is None
+        if not is_new or any(
+            doc.has_annotation(ENT_IOB) or SPANS_KEY in doc.user_data for doc in docs
+        ):
+            super().set_annotations(docs, predictions)
+            return
+        array: Any = self._iob(predictions, sum(map(len, docs)))
+        for doc, start in zip(docs, predictions.starts.tolist()):
+            if len(doc):
+                doc.from_array([ENT_IOB, ENT_TYPE], array[start : start + len(doc)])
+
+    def _iob(self, predictions: SpanPredictions, n_words: int) -> np.ndarray:
+        """RETURNS (ndarray): `ent_iob` and `ent_type` of all words, uint64 (n_words, 2)."""
+        start, end, types = predictions.spans
+        array = np.zeros((n_words, 2), np.uint64)
+        array[:, 0] = IOB_OUTSIDE
+        if len(start):
+            which = np.repeat(np.arange(len(start)), end - start)
+            rows = np.arange(len(which)) - (np.cumsum(end - start) - end)[which]
+            hashes = np.array([self.vocab.strings.add(x) for x in self.cfg["labels"]], np.uint64)
+            array[rows, 0] = IOB_INSIDE
+            array[start, 0] = IOB_BEGIN
+            array[rows, 1] = hashes[types[which]]
+        return array
+
+    def write_spans(self, doc: Doc, spans: list[HashedSpan]) -> None:
+        if self.spans_key is not None:
+            set_group(doc, self.spans_key, spans)
+        elif doc.has_annotation(ENT_IOB):
+            blocked = blocked_tokens(doc)
+            taken = {token.i for ent in doc.ents for token in ent}.union(blocked)
+            ents = [
+                Span(doc, start, end, label=label)
+                for start, end, label in spans
+                if taken.isdisjoint(range(start, end))
+            ]
+            doc.set_ents(
+                filter_spans([*doc.ents, *ents]),
+                blocked=[doc[i : i + 1] for i in blocked],
+                default="outside",
+            )
+        elif len(doc):
+            array: Any = np.zeros((len(doc), 2), np.uint64)
+            array[:, 0] = IOB_OUTSIDE
+            for start, end, label in spans:
+                array[start:end, 0] = IOB_INSIDE
+                array[start, 0] = IOB_BEGIN
+                array[start:end, 1] = label
+            doc.from_array([ENT_IOB, ENT_TYPE], array)
 
 
 def blocked_tokens(doc: Doc) -> list[int]:

@@ -11,17 +11,21 @@ from spacy.tokens import Doc
 from spacy.training import Example
 from spacy.vocab import Vocab
 from thinc.api import Model
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..encoder.batch import PackedBatch
 from ..layers.pairs import PairClassifier
-from ..relations import KEY, get_relations, plain
+from ..layers.transfer import to_device, to_host
+from ..relations import KEY, get_relations, place_of, plain
 from .architectures import default_model
 from .base import Head
+from .gold import trimmed
 from .items import Items
 from .kinds import HeadKind, Recipe, Score, register
+from .labelled import with_rows
 from .options import HeadOptions, head_factory
 from .scorers import register_scorer
+from .teaching import TAUGHT
 
 NONE = 0  # index of "no relation"
 CANDIDATES = ("gold", "predicted")
@@ -52,9 +56,9 @@ KIND = register(
         learns_from="doc._.relations",
         items="relations",
         count=_count,
-        scores=(Score("rels_f", _items, layer="relations"),),
+        scores=(Score("rels_f", _items, title="relations", unit="pair"),),
         place=80,
-        recipe=Recipe(),
+        recipe=Recipe(initialize=TAUGHT),
     )
 )
 
@@ -135,7 +139,6 @@ class RelationExtractor(Head):
     """
 
     kind = KIND
-    keeps_places = True
     model_name = "relation_classifier"
 
     def __init__(
@@ -179,13 +182,17 @@ class RelationExtractor(Head):
         n_types = len(self.cfg["entity_labels"])
         return PairClassifier(width, n_types, self.n_out, self.hidden_width)
 
+    def grow(self, entry: str, label: str) -> None:
+        module = self.module
+        # As no relation, so that no pair has it at first.
+        module.output = with_rows(module.output, self.n_out, 1, slice(0, 1))
+
     def collect_labels(self, examples: Iterable[Example]) -> dict[str, list[str]]:
         relations: set[str] = set()
         entities: set[str] = set()
-        for example in examples:
-            if KEY in example.reference.user_data:
-                relations.update(label for _, _, label, _ in example.reference.user_data[KEY])
-                entities.update(ent.label_ for ent in example.reference.ents)
+        for reference in (example.reference for example in examples):
+            relations.update(label for _, _, label, _ in reference.user_data.get(KEY, ()))
+            entities.update(ent.label_ for ent in reference.ents if KEY in reference.user_data)
         if not relations:
             return {"labels": [], "entity_labels": []}
         return {"labels": sorted(relations), "entity_labels": sorted(entities)}
@@ -222,7 +229,7 @@ class RelationExtractor(Head):
                         known[head, tail] = index[label]
                         entities.update(dict.fromkeys((head, tail)))
                     else:
-                        self.warn_of_label(label)
+                        self.meet(label)
             docs.append(list(entities))
             truth.append(known)
         lengths = [len(eg.predicted) for eg in examples]
@@ -236,6 +243,49 @@ class RelationExtractor(Head):
     def loss(self, module: PairClassifier, batch: PackedBatch, gold: Pairs) -> Tensor:
         logits = module(batch.word_vectors, gold.spans, gold.types, gold.pairs)
         return self.cross_entropy(logits, gold.targets, self.classes)
+
+    def check_teachable(self) -> None:
+        pass
+
+    def is_all_known(self, example: Example) -> bool:
+        own = self._hide_foreign_gold(example)
+        return not len(example.predicted) or KEY in own.reference.user_data
+
+    def lesson(
+        self, example: Example, is_complete: bool
+    ) -> tuple[list[SpanTuple], dict[tuple[SpanTuple, SpanTuple], tuple[int, float]], bool] | None:
+        """RETURNS (Optional[tuple]): The entities; of pairs that are related the label and its
+        probability; and whether other pairs are known to be unrelated."""
+        if KEY not in example.reference.user_data:
+            return None
+        index = {label: k for k, label in enumerate(self.cfg["labels"], 1)}
+        said = {}
+        for relation in get_relations(example.reference):
+            ends = example.get_aligned_spans_y2x([relation.head, relation.tail], allow_overlap=True)
+            if len(ends) == 2:
+                head, tail = ((span.start, span.end, span.label_) for span in ends)
+                said[head, tail] = index.get(relation.label, NONE), relation.probability
+        return list(dict.fromkeys(aligned_entities(example))), said, is_complete
+
+    def loss_of_lessons(
+        self, module: PairClassifier, batch: PackedBatch, gold: Any, lessons: dict[int, Any]
+    ) -> Tensor | None:
+        docs = [lessons[i][0] if i in lessons else [] for i in range(len(batch.docs))]
+        pairs = self._pairs(docs, batch.lengths.tolist())
+        flat = [(lessons[i], entity) for i, found in enumerate(docs) for entity in found]
+        probs = np.zeros((len(pairs.pairs), self.n_out), np.float32)
+        for row, (h, t) in enumerate(pairs.pairs.tolist()):
+            (_, said, is_complete), head = flat[h]
+            if (head, flat[t][1]) in said or is_complete:
+                label, p = said.get((head, flat[t][1]), (NONE, 1.0))
+                probs[row, NONE] = 1 - p
+                probs[row, label] += p
+        rows = np.flatnonzero(probs.any(1))
+        if not len(rows):
+            return None
+        logits = module(batch.word_vectors, pairs.spans, pairs.types, pairs.pairs[rows])
+        (targets,) = to_device(logits.device, probs[rows])
+        return nn.functional.cross_entropy(logits, targets)
 
     # Prediction
 
@@ -255,7 +305,7 @@ class RelationExtractor(Head):
         module: PairClassifier = self.module
         logits = module.project(batch.word_vectors, pairs.spans, pairs.types, pairs.pairs)
         best = (logits / self.temperature()).softmax(1).max(1)
-        labels, probabilities = best.indices.cpu().numpy(), best.values.double().cpu().numpy()
+        labels, probabilities = to_host(best.indices, best.values.double())
         labels[probabilities < self.abstain] = NONE
         return pairs, labels, probabilities
 
@@ -266,7 +316,7 @@ class RelationExtractor(Head):
         for doc in docs:
             found: list[list] = []
             doc.user_data[KEY] = found
-            owners.extend((found, plain(ent)) for ent in doc.ents)
+            owners.extend((found, place_of(ent)) for ent in doc.ents)
         for k in np.flatnonzero(labels != NONE).tolist():
             head, tail = pairs.pairs[k].tolist()
             found, entity = owners[head]
@@ -305,7 +355,7 @@ class RelationExtractor(Head):
 
 def aligned_entities(example: Example) -> list[SpanTuple]:
     """RETURNS (List[tuple]): Gold entities on the predicted doc's tokens."""
-    spans = example.get_aligned_spans_y2x(example.reference.ents)
+    spans = example.get_aligned_spans_y2x(trimmed(example.reference.ents))
     return [(span.start, span.end, span.label_) for span in spans]
 
 
@@ -316,7 +366,7 @@ def aligned_relations(example: Example) -> list[tuple[SpanTuple, SpanTuple, str]
         return None
     found = []
     for relation in get_relations(example.reference):
-        ends = example.get_aligned_spans_y2x([relation.head, relation.tail], allow_overlap=True)
+        ends = example.get_aligned_spans_y2x(trimmed(relation[:2]), allow_overlap=True)
         if len(ends) == 2:
             head, tail = ((span.start, span.end, span.label_) for span in ends)
             found.append((head, tail, relation.label))

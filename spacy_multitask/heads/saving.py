@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from ..encoder.piping import Piped
-from ..safe_files import MANIFEST_FILE, check_manifest, manifest, write_bytes
+from ..plain import from_json
+from ..safe_files import MANIFEST_FILE, check_manifest, manifest, read_plain, write_bytes
+
+_MOST_BYTES = 1 << 32  # of msgpack
 
 
 class SavedPipe(Piped):
@@ -17,25 +21,32 @@ class SavedPipe(Piped):
         """Write labels and weights into a folder, with a manifest that tells if they belong
         together: spaCy writes one file after the other over the old ones."""
         super().to_disk(path, exclude=exclude)
-        write_bytes(Path(path, MANIFEST_FILE), manifest(_own_files(path, exclude)))
+        files = _own_files(path, [*exclude, MANIFEST_FILE])
+        write_bytes(Path(path, MANIFEST_FILE), manifest(files))
 
     def from_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> Any:
         """Load what `to_disk` wrote.
 
         RAISES (ValueError): If the folder is incomplete or damaged.
         """
+        place = Path(path)
+        if not (place / "vocab").exists():
+            exclude = [*exclude, "vocab"]  # in a pipeline's folder it is beside the component
         try:
-            file = Path(path, MANIFEST_FILE)
-            if file.is_file() and not {"cfg", "model"} & set(exclude):
-                files = _own_files(path, exclude)
-                check_manifest({**files, MANIFEST_FILE: file.read_bytes()}, str(path))
+            files = _own_files(path, exclude)
+            if "cfg" in files:
+                from_json(files["cfg"], str(Path(path, "cfg")))
+            if not {"cfg", "model"} & set(exclude):
+                check_manifest(files, str(path))
+            place = Path(path, "model")  # what else is read now is spaCy's
             super().from_disk(path, exclude=exclude)
-        except (ValueError, EOFError, KeyError, TypeError, FileNotFoundError) as error:
+            self._settle_in()
+        except Exception as error:  # of many kinds
+            text = " ".join(str(error).split()) or type(error).__name__
             raise ValueError(
-                f"Can't load the component {self.name!r} from {path}: {str(error).rstrip('.')}. "
+                f"Can't load the component {self.name!r} from {place}: {text[:500].rstrip('.')}. "
                 "The folder is incomplete or damaged; copy or train it again."
             ) from error
-        self._settle_in()
         return self
 
     def from_bytes(self, bytes_data: bytes, *, exclude: Iterable[str] = ()) -> Any:
@@ -48,5 +59,6 @@ class SavedPipe(Piped):
 
 
 def _own_files(path: str | Path, exclude: Iterable[str]) -> dict[str, bytes]:
-    files = {name: Path(path, name) for name in ("cfg", "model") if name not in exclude}
-    return {name: file.read_bytes() for name, file in files.items() if file.is_file()}
+    names = [name for name in ("cfg", "model", MANIFEST_FILE) if name not in exclude]
+    there = [name for name in names if os.path.lexists(Path(path, name))]
+    return {name: read_plain(Path(path, name), most=_MOST_BYTES, follows=True) for name in there}

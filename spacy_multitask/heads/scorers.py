@@ -4,17 +4,20 @@ Counting is spaCy's; these scorers choose what it may count.
 """
 
 import warnings
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from spacy.scorer import Scorer, get_ner_prf
+from spacy.scorer import PRFScore, Scorer, get_ner_prf
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 from spacy.util import registry
 
 from ..registering import refuse_quoted_numbers
+from .gold import trimmed
+from .items import Items, known_group, known_spans
 from .kinds import in_order, is_task_score, score_named
 
 # Examples that are looked at in one go for gold; the first that have some are enough.
@@ -158,14 +161,15 @@ def score_tags(
     return scores
 
 
-def score_chunks(examples: Iterable[Example], *, spans_key: str, **kwargs: Any) -> dict[str, Any]:
+def score_groups(examples: Iterable[Example], *, spans_key: str, **kwargs: Any) -> dict[str, Any]:
     """RETURNS (Dict[str, Any]): Precision, recall and F of labelled spans as `spans_KEY_p` and so
     on, over docs that have the key; None where there is none."""
+    known = [eg for eg in examples if spans_key in eg.reference.spans]
+    own = {id(eg.predicted): known_group(eg, spans_key) for eg in known}
     return Scorer.score_spans(
-        examples,
+        known,
         attr=f"spans_{spans_key}",
-        getter=lambda doc, _: doc.spans.get(spans_key, []),
-        has_annotation=lambda doc: spans_key in doc.spans,
+        getter=lambda doc, _: trimmed(own[id(doc)] if id(doc) in own else doc.spans[spans_key]),
         allow_overlap=True,
         labeled=True,
     )
@@ -191,8 +195,8 @@ def score_ents(
 
         def spans_of(doc: Doc, _: str) -> Iterable[Span]:
             if id(doc) in known:
-                return known[id(doc)]
-            return doc.spans[spans_key] if spans_key in doc.spans else doc.ents
+                return trimmed(known[id(doc)])
+            return trimmed(doc.spans[spans_key] if spans_key in doc.spans else doc.ents)
 
         return Scorer.score_spans(
             examples,
@@ -202,23 +206,24 @@ def score_ents(
             allow_overlap=True,
             labeled=True,
         )
-    return get_ner_prf([eg for eg in examples if eg.reference.has_annotation("ENT_IOB")])
+    known_examples = (eg for eg in examples if eg.reference.has_annotation("ENT_IOB"))
+    return get_ner_prf(list(map(_with_trimmed_ents, known_examples)))
+
+
+def _with_trimmed_ents(example: Example) -> Example:
+    """RETURNS (Example): The same, or one whose gold entities have no blanks at their edges."""
+    if not any(ent[0].is_space or ent[-1].is_space for ent in example.reference.ents):
+        return example
+    gold = example.reference.copy()
+    unknown = [gold[token.i : token.i + 1] for token in gold if token.ent_iob == 0]
+    gold.set_ents(trimmed(gold.ents), missing=unknown, default="outside")
+    return Example(example.predicted, gold)
 
 
 def known_ents(example: Example, ents: Iterable[Span]) -> list[Span]:
     """RETURNS (List[Span]): Predicted entities without those on tokens of which the gold doc does
     not say whether they are of an entity; as spaCy leaves them out."""
-    unknown = [token.ent_iob == 0 for token in example.reference]
-    ents = list(ents)
-    if not any(unknown):
-        return ents
-    x2y = example.alignment.x2y
-    places = [x2y[ent.start : ent.end] for ent in ents]
-    return [
-        ent
-        for ent, found in zip(ents, places)
-        if len(found) and not any(unknown[found[0] : found[-1] + 1])
-    ]
+    return known_spans(example, ents, [token.ent_iob == 0 for token in example.reference])
 
 
 def score_cats(
@@ -328,7 +333,37 @@ def best_cat(doc: Doc, labels: list[str]) -> str:
     return max(own, key=doc.cats.__getitem__) if own else ""
 
 
+def score_attributes(
+    examples: Iterable[Example],
+    *,
+    items: Callable[[Example], Items | None],
+    exclusive: bool,
+    **kwargs: Any,
+) -> dict[str, Any]:
+    """Score labels of spans that both docs have and of which the gold doc knows the label.
+
+    items (Callable): What to count in an example.
+    exclusive (bool): Whether one label is true of each span.
+    RETURNS (Dict[str, Any]): attr_acc with exclusive classes, else attr_f, micro-averaged; and
+        attr_per_type. None where nothing is known.
+    """
+    name = "attr_acc" if exclusive else "attr_f"
+    known = [found for eg in examples if (found := items(eg)) is not None]
+    if not known:
+        return {name: None, "attr_per_type": None}
+    right, own, gold = (sum(counts) for counts in zip(*(found.counts() for found in known)))
+    total = PRFScore(tp=right, fp=own - right, fn=gold - right)
+    by_label: defaultdict[str, Counter] = defaultdict(Counter)
+    for found in known:
+        for label, (tp, n_own, n_gold) in found.counts_by_label().items():
+            by_label[label].update(tp=tp, fp=n_own - tp, fn=n_gold - tp)
+    per_type: Mapping[str, Any] = {x: PRFScore(**by_label[x]).to_dict() for x in sorted(by_label)}
+    return {name: total.recall if exclusive else total.fscore, "attr_per_type": per_type}
+
+
 make_tagger_scorer = register_scorer("tagger", score_tags)
-make_chunk_scorer = register_scorer("chunk", score_chunks)
+make_chunk_scorer = register_scorer("chunk", score_groups)
+make_span_scorer = register_scorer("span", score_groups)
 make_ner_scorer = register_scorer("ner", score_ents)
+make_span_classifier_scorer = register_scorer("span_classifier", score_attributes)
 make_textcat_scorer = register_scorer("textcat", score_cats)

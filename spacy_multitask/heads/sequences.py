@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from spacy.attrs import SENT_START
 from torch import Tensor
 
 from ..encoder.batch import PackedBatch
 from ..layers.bioes import Spans
+from ..layers.transfer import to_device
 
 
 class Sequences(NamedTuple):
@@ -28,7 +28,7 @@ class Sequences(NamedTuple):
         """RETURNS (Tensor): Of values of all tokens those of words, (n_words, ...)."""
         if self.rows is None:
             return values
-        return values[torch.from_numpy(self.rows).to(values.device)]
+        return values[to_device(values.device, self.rows)[0]]
 
     def to_tokens(self, spans: Spans) -> Spans:
         """RETURNS (Spans): Spans over words as spans over all tokens: blanks are within them, and

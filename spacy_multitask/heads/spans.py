@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from spacy.attrs import IDX, LENGTH
 from spacy.language import Language
-from spacy.tokens import Doc, Span, SpanGroup
+from spacy.tokens import Doc, Span
 from spacy.training import Example
 from spacy.vocab import Vocab
 from thinc.api import Model
@@ -19,15 +20,15 @@ from ..given import given_docs
 from ..layers import bioes
 from ..layers.classifier import Classifier
 from ..layers.crf import UNKNOWN, Transitions
-from ..layers.shim import TorchShim
-from .gold import pack_targets, same_tokens
+from ..layers.transfer import OnTheWay, to_device
+from ..probabilities import layer_of, set_span_probs
+from .base import Head
+from .gold import SpanTuple, pack_targets
+from .groups import HashedSpan, over_words, sureness_of
 from .labelled import with_rows
 from .options import HeadOptions
 from .sequences import sequences_of
 from .tokens import TokenHead
-
-# (first token, end token, label)
-SpanTuple = tuple[int, int, str]
 
 
 class SpanPredictions(NamedTuple):
@@ -36,11 +37,14 @@ class SpanPredictions(NamedTuple):
     spans (bioes.Spans): Over the batch's packed rows.
     first (ndarray): Index of each doc's first span, and the end of the last, shape (n_docs + 1,).
     starts (ndarray): First row of each doc, shape (n_docs,).
+    probs (Optional[ndarray]): Probability of each span, that of its least probable word, float32
+        (n_spans,); None if it is not asked for.
     """
 
     spans: bioes.Spans
     first: np.ndarray
     starts: np.ndarray
+    probs: np.ndarray | None
 
 
 class SpanHead(TokenHead):
@@ -71,14 +75,7 @@ class SpanHead(TokenHead):
         self.cfg["labels"] = []
 
     def check_pipeline(self, nlp: Language) -> None:
-        key = self.score_options()["spans_key"]
-        for name, pipe in _at_work(nlp) if key is not None else ():
-            if pipe is not self and isinstance(pipe, SpanHead):
-                if pipe.score_options()["spans_key"] == key:
-                    raise ValueError(
-                        f"{name!r} and {self.name!r} both write doc.spans[{key!r}]. Give one of "
-                        "them another spans_key."
-                    )
+        refuse_shared_group(nlp, self)
 
     def check_teachable(self) -> None:
         if self.crf:
@@ -98,26 +95,55 @@ class SpanHead(TokenHead):
         nothing is known; None if the doc has no gold at all."""
         raise NotImplementedError
 
+    def write_spans(self, doc: Doc, spans: list[HashedSpan]) -> None:
+        """Write predicted spans into a doc."""
+        raise NotImplementedError
+
     # Training
 
     @property
     def n_out(self) -> int:
         return bioes.n_labels(len(self.cfg["labels"]))
 
-    def grow(self, shim: TorchShim, label: str) -> None:
+    def grow(self, entry: str, label: str) -> None:
         module = self.module
         # As what is outside all spans, so that no path through the new labels is the best.
         module.linear = with_rows(module.linear, self.n_out, 4, slice(0, 1))
         if module.transitions is not None:
             module.transitions = module.transitions.with_type()
-        self.cfg["labels"] = [*self.cfg["labels"], label]
 
     @property
     def choices(self) -> dict[str, slice]:
         return {"": slice(0, self.n_out)}
 
-    def rows_with_gold(self, gold: tuple[np.ndarray, np.ndarray]) -> dict[str, np.ndarray]:
-        return {"": gold[0]}
+    def parts_of(
+        self, gold: tuple[np.ndarray, np.ndarray]
+    ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        return {"": gold}
+
+    def lesson(self, example: Example, is_complete: bool) -> np.ndarray | None:
+        probs = super().lesson(example, is_complete)
+        if probs is None:
+            return None
+        if not is_complete:
+            probs[probs[:, bioes.O] == 1] = np.nan
+        for (start, end), sure in self._sureness(example).items():
+            within = probs[start:end]
+            is_span = within[:, bioes.O] == 0
+            within[is_span] *= sure
+            within[is_span, bioes.O] = 1 - sure
+        return probs
+
+    def _sureness(self, example: Example) -> dict[tuple[int, int], float]:
+        """RETURNS (Dict[Tuple[int, int], float]): How probable the spans that a teacher found are,
+        if it says so, by first and end token."""
+        spans = list(self.spans_in_gold(example.reference))
+        sure = sureness_of(example.reference, self.score_options()["spans_key"])
+        return {
+            (aligned.start, aligned.end): p
+            for span, p in zip(spans, sure)
+            for aligned in example.get_aligned_spans_y2x([span])
+        }
 
     @property
     def classes(self) -> list[str]:
@@ -135,15 +161,8 @@ class SpanHead(TokenHead):
             labels.update(span.label_ for span in spans)
             n_cut += sum(map(_has_blank_edge, spans))
         if n_cut:
-            self._warn_of_blanks(f"{n_cut} spans")
+            self.warn_of_blanks(f"{n_cut} spans")
         return {"labels": sorted(labels)}
-
-    def _warn_of_blanks(self, which: str) -> None:
-        self.warn_once(
-            "blanks",
-            f"The training data of {self.name!r} has {which} that begin or end with blanks, such "
-            "as line breaks. It learns the spans without these.",
-        )
 
     def gold(self, examples: list[Example]) -> tuple[np.ndarray, np.ndarray] | None:
         return pack_targets(self._targets(examples))
@@ -163,15 +182,10 @@ class SpanHead(TokenHead):
             yield targets
 
     def _trim(self, spans: list[SpanTuple], blank: np.ndarray) -> list[SpanTuple]:
-        """RETURNS (List[tuple]): Spans over tokens as spans over the words among them; each once,
-        where a span group may have it twice."""
-        before = np.append(0, np.cumsum(~blank)).tolist()  # words before each token
+        """RETURNS (List[tuple]): As `over_words`."""
         if any(start < end and (blank[start] or blank[end - 1]) for start, end, _ in spans):
-            self._warn_of_blanks("spans")
-        # Those of blanks alone are gone; those without tokens are told of elsewhere.
-        left = [span for span in spans if span[0] >= span[1] or not blank[span[0] : span[1]].all()]
-        words = [(before[s], before[e], label) for s, e, label in left]
-        return list(dict.fromkeys(words))
+            self.warn_of_blanks("spans")
+        return over_words(spans, blank)
 
     def _with_spans(
         self, targets: np.ndarray, spans: list[SpanTuple], index: dict[str, int]
@@ -198,7 +212,7 @@ class SpanHead(TokenHead):
                 bioes.write_span(targets, start, end, index[label])
             else:
                 targets[start:end] = UNKNOWN
-                self.warn_of_label(label)
+                self.meet(label)
         return targets
 
     def loss(
@@ -208,7 +222,7 @@ class SpanHead(TokenHead):
             return self._chain_loss(module, module.transitions, batch, gold)
         rows, targets = gold
         vectors = batch.word_vectors
-        words = vectors[torch.from_numpy(rows).to(vectors.device)]
+        words = vectors[to_device(vectors.device, rows)[0]]
         return self.cross_entropy(module(words), targets, self.classes)
 
     def _chain_loss(
@@ -227,7 +241,7 @@ class SpanHead(TokenHead):
         docs, doc_of_gold = np.unique(doc_of_word[rows]), np.isin(doc_of_word, doc_of_word[rows])
         words = np.flatnonzero(doc_of_gold if batch.blank is None else doc_of_gold & ~batch.blank)
         vectors = batch.word_vectors
-        logits = module(vectors[torch.from_numpy(words).to(vectors.device)])
+        logits = module(vectors[to_device(vectors.device, words)[0]])
         lengths = sequences_of(batch).lengths[docs]
         likelihood = transitions.log_likelihood(logits, targets[words], lengths)
         return -likelihood.sum() / len(known)
@@ -237,39 +251,31 @@ class SpanHead(TokenHead):
     def predict(self, docs: Iterable[Doc]) -> SpanPredictions:
         """RETURNS (SpanPredictions): The best legal spans of each doc."""
         logits, batch = self.logits_and_batch(list(docs))
+        (logits,) = OnTheWay(logits).tensors()
         sequences = sequences_of(batch, by_sentence=not self.cross_sentences)
         labels = self._decode(sequences.of_words(logits), sequences.lengths)
         spans = bioes.read_spans(labels)
-        if self.abstain:
-            probs = sequences.of_words(self.probs_of(logits, batch)).cpu().numpy()
-            spans = self._sure_spans(spans, probs, labels)
+        probs = None
+        if self.abstain or self.writes_probs:
+            probs = _least(spans, sequences.of_words(self.probs_of(logits, batch)), labels)
+        if probs is not None and self.abstain:
+            sure = probs >= self.abstain
+            spans, probs = bioes.Spans(*(values[sure] for values in spans)), probs[sure]
         spans = sequences.to_tokens(spans)
-        borders = np.append(0, batch.ends)
-        return SpanPredictions(spans, np.searchsorted(spans.start, borders), batch.starts)
+        first = np.searchsorted(spans.start, np.append(0, batch.ends))
+        return SpanPredictions(spans, first, batch.starts, probs if self.writes_probs else None)
 
     def _decode(self, logits: Tensor, lengths: np.ndarray) -> np.ndarray:
         """RETURNS (ndarray): The best legal labels of words, int64 (n_words,).
 
-        logits (Tensor): Of the words, shape (n_words, nO).
+        logits (Tensor): Of the words, shape (n_words, nO), on the CPU.
         lengths (ndarray): Words per sequence, shape (n_sequences,).
         """
-        if self.module.transitions is not None:
-            return self.module.transitions.decode(logits, lengths)
-        labels = logits.argmax(1).cpu().numpy()
-        starts = (np.cumsum(lengths) - lengths)[lengths > 0]
-        if len(labels) and bioes.illegal(labels, starts).any():
-            labels = bioes.decode(logits.cpu().numpy(), labels, lengths)
-        return labels
-
-    def _sure_spans(self, spans: bioes.Spans, probs: np.ndarray, labels: np.ndarray) -> bioes.Spans:
-        """RETURNS (Spans): Those whose least probable token reaches `abstain`."""
-        if not len(spans.start):
-            return spans
-        # One more, since a span may end after the last token.
-        probs = np.append(probs[np.arange(len(labels)), labels], 1.0)
-        borders = np.stack([spans.start, spans.end], axis=1).ravel()
-        sure = np.minimum.reduceat(probs, borders)[::2] >= self.abstain
-        return bioes.Spans(*(values[sure] for values in spans))
+        # A search takes many small steps, which a device does no faster.
+        transitions = self.shim.part_on(logits.device, "transitions")
+        if transitions is not None:
+            return transitions.decode(logits, lengths)
+        return bioes.decode(logits.numpy(), logits.argmax(1).numpy(), lengths)
 
     def probs(self, docs: Doc | Iterable[Doc]) -> list[np.ndarray]:
         """RETURNS (List[ndarray]): Per doc, the probability of each BIOES label of each token,
@@ -279,14 +285,15 @@ class SpanHead(TokenHead):
 
     def logits_of_words(self, logits: Tensor, batch: PackedBatch) -> Tensor:
         # Those of a chain take the other words of the doc into account.
-        if self.module.transitions is None:
+        transitions = self.shim.part_on(logits.device, "transitions")
+        if transitions is None:
             return logits
         sequences = sequences_of(batch)
-        probs = self.module.transitions.marginals(sequences.of_words(logits), sequences.lengths)
+        probs = transitions.marginals(sequences.of_words(logits), sequences.lengths)
         if sequences.rows is not None:
             of_tokens = torch.zeros_like(logits)
             of_tokens[:, bioes.O] = 1.0
-            of_tokens[torch.from_numpy(sequences.rows).to(logits.device)] = probs
+            of_tokens[to_device(logits.device, sequences.rows)[0]] = probs
             probs = of_tokens
         return probs.clamp(min=1e-12).log()
 
@@ -312,18 +319,69 @@ class SpanHead(TokenHead):
         logits = self.logits_of_words(*self.logits_and_batch(docs))
         return {"": (logits.cpu().numpy()[rows], targets)}
 
-    def doc_spans(
-        self, docs: Iterable[Doc], predictions: SpanPredictions
-    ) -> Iterator[tuple[Doc, list[tuple[int, int, int]]]]:
-        """YIELDS (tuple): Each doc with (first token, end token, label hash) of its spans."""
-        hashes = [self.vocab.strings.add(label) for label in self.cfg["labels"]]
-        start = predictions.spans.start.tolist()
-        end = predictions.spans.end.tolist()
-        labels = [hashes[k] for k in predictions.spans.type.tolist()]
-        first = predictions.first.tolist()
-        for i, (doc, offset) in enumerate(zip(docs, predictions.starts.tolist())):
-            which = range(first[i], first[i + 1])
-            yield doc, [(start[j] - offset, end[j] - offset, labels[j]) for j in which]
+    def set_annotations(self, docs: Iterable[Doc], predictions: SpanPredictions) -> None:
+        """Write the predicted spans into the docs."""
+        layer = layer_of(self.score_options()["spans_key"])
+        for doc, spans, probs in placed_spans(self, docs, predictions):
+            self.write_spans(doc, spans)
+            keep_probs(doc, layer, spans, probs)
+
+
+def placed_spans(
+    head: Head, docs: Iterable[Doc], predictions: SpanPredictions
+) -> Iterator[tuple[Doc, list[HashedSpan], np.ndarray | None]]:
+    """YIELDS (tuple): Each doc with its spans, and their probabilities if there are some."""
+    hashes = [head.vocab.strings.add(label) for label in head.cfg["labels"]]
+    start = predictions.spans.start.tolist()
+    end = predictions.spans.end.tolist()
+    labels = [hashes[k] for k in predictions.spans.type.tolist()]
+    first = predictions.first.tolist()
+    for i, (doc, offset) in enumerate(zip(docs, predictions.starts.tolist())):
+        which = range(first[i], first[i + 1])
+        spans = [(start[j] - offset, end[j] - offset, labels[j]) for j in which]
+        probs = predictions.probs
+        yield doc, spans, None if probs is None else probs[which.start : which.stop]
+
+
+def keep_probs(doc: Doc, layer: str, spans: list[HashedSpan], probs: np.ndarray | None) -> None:
+    """Keep how sure a head is of spans for `span._.prob`; None forgets those of an earlier
+    prediction."""
+    found = None
+    if probs is not None:
+        starts, lengths = doc.to_array([IDX, LENGTH]).astype(np.int64).T.tolist()
+        strings = doc.vocab.strings
+        found = [
+            (starts[first], starts[end - 1] + lengths[end - 1], strings[label], prob)
+            for (first, end, label), prob in zip(spans, probs.tolist())
+        ]
+    set_span_probs(doc, layer, found)
+
+
+def _least(spans: bioes.Spans, probs: Tensor, labels: np.ndarray) -> np.ndarray:
+    """
+    probs (Tensor): Of all labels of words, shape (n_words, n_labels).
+    labels (ndarray): Of words, shape (n_words,).
+    RETURNS (ndarray): Probability of the least probable word of each span, float32 (n_spans,).
+    """
+    if not len(spans.start):
+        return np.zeros(0, np.float32)
+    own = probs.gather(1, torch.from_numpy(labels).to(probs.device)[:, None])[:, 0]
+    # One more, since a span may end after the last word.
+    of_words = np.append(own.cpu().numpy(), np.float32(1.0))
+    borders = np.stack([spans.start, spans.end], axis=1).ravel()
+    return np.minimum.reduceat(of_words, borders)[::2]
+
+
+def refuse_shared_group(nlp: Language, head: Head) -> None:
+    """RAISES (ValueError): If another head writes to the same group of `doc.spans`."""
+    key = head.score_options().get("spans_key")
+    for name, pipe in _at_work(nlp) if key is not None else ():
+        if pipe is not head and isinstance(pipe, Head):
+            if pipe.score_options().get("spans_key") == key:
+                raise ValueError(
+                    f"{name!r} and {head.name!r} both write doc.spans[{key!r}]. Give one of "
+                    "them another spans_key."
+                )
 
 
 def _at_work(nlp: Language) -> list[tuple[str, Any]]:
@@ -334,52 +392,5 @@ def _at_work(nlp: Language) -> list[tuple[str, Any]]:
     ]
 
 
-def gold_group(example: Example, spans_key: str) -> tuple[list[SpanTuple], list[int]] | None:
-    """RETURNS (Optional[tuple]): As `SpanHead.gold_spans`, from a span group of the reference."""
-    spans = example.reference.spans.get(spans_key)
-    if spans is None:
-        return None
-    if same_tokens(example):
-        return [(span.start, span.end, span.label_) for span in spans], []
-    return align_spans(example, spans)
-
-
-def set_group(doc: Doc, spans_key: str, spans: list[tuple[int, int, int]]) -> None:
-    """Write (first token, end token, label hash) as the span group of a doc."""
-    doc.spans[spans_key] = SpanGroup(
-        doc,
-        name=spans_key,
-        spans=[Span(doc, start, end, label=label) for start, end, label in spans],
-    )
-
-
-def align_spans(example: Example, spans: Iterable[Span]) -> tuple[list[SpanTuple], list[int]]:
-    """Bring gold spans onto the predicted doc's tokens.
-
-    RETURNS (tuple): The spans that fall on token borders, and the predicted tokens that the others
-        touch: about those nothing is known.
-    """
-    found, unknown = [], set()
-    y2x = example.alignment.y2x
-    for span in spans:
-        tokens = sorted({int(i) for j in range(span.start, span.end) for i in y2x[j]})
-        if not tokens:
-            continue
-        start, end = tokens[0], tokens[-1] + 1
-        covered = example.predicted[start:end]
-        # Blank tokens within are in the span, too: they are aligned with nothing.
-        n_words = sum(not token.is_space or token.i in tokens for token in covered)
-        if n_words == len(tokens) and _letters(covered) == _letters(span):
-            found.append((start, end, span.label_))
-        else:
-            unknown.update(tokens)
-    return found, sorted(unknown)
-
-
 def _has_blank_edge(span: Span) -> bool:
     return len(span) > 0 and (span[0].is_space or span[-1].is_space)
-
-
-def _letters(span: Span) -> str:
-    """RETURNS (str): The text as spaCy aligns it: without blanks and case."""
-    return "".join(span.text.split()).lower()

@@ -77,8 +77,13 @@ MORPHOLOGIZER = register(
         items="words with features",
         count=words_with(MORPH, POS),
         scores=(
-            Score("pos_acc", token_items("POS")),
-            Score("morph_acc", token_items("MORPH", has_labels=False)),
+            Score("pos_acc", token_items("POS"), title="parts of speech", unit="word"),
+            Score(
+                "morph_acc",
+                token_items("MORPH", has_labels=False),
+                title="morphology",
+                unit="word",
+            ),
         ),
         place=20,
     )
@@ -90,7 +95,14 @@ LEMMATIZER = register(
         learns_from="token.lemma_",
         items="lemmas",
         count=words_with(LEMMA),
-        scores=(Score("lemma_acc", token_items("LEMMA", has_labels=False)),),
+        scores=(
+            Score(
+                "lemma_acc",
+                token_items("LEMMA", has_labels=False),
+                title="lemmas",
+                unit="word",
+            ),
+        ),
         place=30,
     )
 )
@@ -101,7 +113,10 @@ PARSER = register(
         learns_from="token.head and token.dep_",
         items="words with a relation",
         count=words_with(DEP),
-        scores=(Score("dep_uas", _bare_tree_items, is_main=False), Score("dep_las", _tree_items)),
+        scores=(
+            Score("dep_uas", _bare_tree_items, is_main=False),
+            Score("dep_las", _tree_items, title="dependencies", unit="word"),
+        ),
         place=40,
     )
 )
@@ -112,7 +127,7 @@ SENTER = register(
         learns_from="token.is_sent_start",
         items="sentences",
         count=_sentences,
-        scores=(Score("sents_f", _sentence_items),),
+        scores=(Score("sents_f", _sentence_items, title="sentences", unit="span"),),
         place=50,
     )
 )
@@ -124,7 +139,7 @@ SPANCAT = register(
         items="spans",
         count=spans_in("sc"),
         is_in_groups=True,
-        scores=(Score("spans_*_f", group_items),),
+        scores=(Score("spans_*_f", group_items, title="spans", unit="span"),),
         place=95,
     )
 )

@@ -1,7 +1,7 @@
 """Part-of-speech tags: `token.tag_` and `token.pos_`."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,20 +18,24 @@ from ..encoder.batch import PackedBatch, blank_tokens
 from ..given import given_docs
 from ..layers.classifier import Classifier
 from ..layers.crf import UNKNOWN
-from ..layers.shim import TorchShim
+from ..layers.transfer import to_device, to_host
+from ..probabilities import add_token_extension, set_token_probs
 from .architectures import default_model
 from .gold import pack_targets, same_tokens
 from .items import token_items
 from .kinds import HeadKind, Recipe, Score, Second, register, words_with
 from .labelled import with_rows
 from .options import HeadOptions, head_factory
-from .tokens import TAUGHT, TokenHead
+from .teaching import TAUGHT
+from .tokens import TokenHead
 
 # cfg entry -> attribute of the doc
 ATTRIBUTES = {"tags": TAG, "pos": POS}
 NO_LABEL, BLANK = -1, -2
 # As spaCy's pipelines have it.
 OF_BLANKS = {"tags": "_SP", "pos": "SPACE"}
+# token._.tag_prob and token._.pos_prob
+PROBS = {"tags": "tag", "pos": "pos"}
 FINE = "token.tag_"
 
 
@@ -48,8 +52,8 @@ KIND = register(
         count=words_with(TAG, POS),
         parts={FINE: words_with(TAG)},
         scores=(
-            Score("tag_acc", token_items("TAG"), confused="tags", layer="tags"),
-            Score("pos_acc", token_items("POS"), layer="tags"),
+            Score("tag_acc", token_items("TAG"), title="tags", unit="word"),
+            Score("pos_acc", token_items("POS"), title="parts of speech", unit="word"),
         ),
         place=10,
         recipe=Recipe(
@@ -84,6 +88,19 @@ def make_tagger(
     return Tagger(nlp.vocab, model, name, options, extension=extension)
 
 
+class TagPredictions(NamedTuple):
+    """Labels of all words of a batch, by layer.
+
+    best (Dict[str, ndarray]): Class index, int64 (n_words,); NO_LABEL where the head abstains,
+        BLANK for blanks.
+    probs (Dict[str, ndarray]): Probability of the label, float32 (n_words,), NaN where there is
+        none; empty if they are not asked for.
+    """
+
+    best: dict[str, np.ndarray]
+    probs: dict[str, np.ndarray]
+
+
 class Tagger(TokenHead):
     """Labels each token with a tag, a part of speech, or both: what the training data has.
 
@@ -104,8 +121,10 @@ class Tagger(TokenHead):
                 "writes token._ under that name."
             )
         self.extension = extension
-        if extension is not None and not Token.has_extension(extension):
-            Token.set_extension(extension, default="")
+        if extension is not None:
+            if not Token.has_extension(extension):
+                Token.set_extension(extension, default="")
+            add_token_extension(extension)
 
     @property
     def layers(self) -> dict[str, int]:
@@ -123,24 +142,22 @@ class Tagger(TokenHead):
     def n_out(self) -> int:
         return sum(map(len, self.label_data.values()))
 
-    def own_labels(self) -> list[str]:
-        return self.cfg["tags"] if self.cfg.get("tags") else self.cfg["pos"]
+    def main_entry(self) -> str:
+        return "tags" if self.cfg.get("tags") else "pos"
 
-    def grow(self, shim: TorchShim, label: str) -> None:
-        layer = "tags" if self.cfg.get("tags") else "pos"
-        columns = self._columns(layer)
+    def grow(self, entry: str, label: str) -> None:
+        columns = self._columns(entry)
         module = self.module
         module.linear = with_rows(module.linear, columns.stop, 1, columns)
-        self.cfg[layer] = [*self.cfg[layer], label]
 
     @property
     def choices(self) -> dict[str, slice]:
         return {layer: self._columns(layer) for layer in self.layers if self.cfg.get(layer)}
 
-    def rows_with_gold(
+    def parts_of(
         self, gold: dict[str, tuple[np.ndarray, np.ndarray]]
-    ) -> dict[str, np.ndarray]:
-        return {layer: rows for layer, (rows, _) in gold.items()}
+    ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        return gold
 
     def collect_labels(self, examples: Iterable[Example]) -> dict[str, list[str]]:
         found: dict[str, set[int]] = {layer: set() for layer in self.layers}
@@ -176,7 +193,7 @@ class Tagger(TokenHead):
             try:
                 yield np.array([index[int(v)] for v in values], np.int64)
             except KeyError as error:
-                self.warn_of_label(self.vocab.strings[error.args[0]])
+                self.meet(self.vocab.strings[error.args[0]], layer)
                 yield np.array([index.get(int(v), UNKNOWN) for v in values], np.int64)
 
     def loss(
@@ -188,7 +205,7 @@ class Tagger(TokenHead):
         total: Any = 0.0
         for layer, (rows, targets) in gold.items():
             vectors = batch.word_vectors
-            words = vectors[torch.from_numpy(rows).to(vectors.device)]
+            words = vectors[to_device(vectors.device, rows)[0]]
             logits = module(words)[:, self._columns(layer)]
             total = total + self.cross_entropy(logits, targets, self.cfg[layer])
         return total
@@ -197,22 +214,26 @@ class Tagger(TokenHead):
         n_tags = len(self.cfg.get("tags", []))
         return slice(0, n_tags) if layer == "tags" else slice(n_tags, self.n_out)
 
-    def predict(self, docs: Iterable[Doc]) -> dict[str, np.ndarray]:
-        """RETURNS (Dict[str, ndarray]): Class index of every word of the batch, int64 (n_words,),
-        per layer; NO_LABEL where it abstains, BLANK for blanks."""
+    def predict(self, docs: Iterable[Doc]) -> TagPredictions:
+        """RETURNS (TagPredictions): The most probable label of each word, in each layer."""
         logits, batch = self.logits_and_batch(list(docs))
-        best = {}
-        for layer in self.layers:
-            if self.cfg.get(layer):
-                own = logits[:, self._columns(layer)]
-                best[layer] = own.argmax(1)
-                if self.abstain:
-                    sure = (own / self.temperature(layer)).softmax(1).amax(1) >= self.abstain
-                    best[layer] = best[layer].where(sure, NO_LABEL)
-        found = torch.stack(list(best.values())).cpu().numpy()
+        best, probs = {}, {}
+        for layer, columns in self.choices.items():
+            own = logits[:, columns]
+            best[layer] = own.argmax(1)
+            if self.abstain or self.writes_probs:
+                probs[layer] = (own / self.temperature(layer)).softmax(1).amax(1)
+            if self.abstain:
+                best[layer] = best[layer].where(probs[layer] >= self.abstain, NO_LABEL)
+        wanted = [best, probs] if self.writes_probs else [best]
+        found, *said = to_host(*(torch.stack(list(part.values())) for part in wanted))
         if batch.blank is not None:
             found[:, batch.blank] = BLANK
-        return dict(zip(best, found))
+        if not said:
+            return TagPredictions(dict(zip(best, found)), {})
+        (sure,) = said
+        sure[found < 0] = np.nan
+        return TagPredictions(dict(zip(best, found)), dict(zip(probs, sure)))
 
     def probs(self, docs: Doc | Iterable[Doc]) -> dict[str, list[np.ndarray]]:
         """RETURNS (Dict[str, List[ndarray]]): Per layer and doc, shape (n_tokens, n_labels)."""
@@ -227,17 +248,19 @@ class Tagger(TokenHead):
             for layer, (rows, targets) in gold.items()
         }
 
-    def set_annotations(self, docs: Iterable[Doc], predictions: dict[str, np.ndarray]) -> None:
+    def set_annotations(self, docs: Iterable[Doc], predictions: TagPredictions) -> None:
         """Write the predicted tags into the docs."""
+        docs = list(docs)
+        self._set_probs(docs, predictions)
         if self.extension is not None:
-            self._set_extension(docs, predictions["tags"], self.extension)
+            self._set_extension(docs, predictions.best["tags"], self.extension)
             return
         strings = self.vocab.strings
-        attrs = [ATTRIBUTES[layer] for layer in predictions]
+        attrs = [ATTRIBUTES[layer] for layer in predictions.best]
         columns = [
             # NO_LABEL takes the last, BLANK the one before.
             np.array([*map(strings.add, [*self.cfg[layer], OF_BLANKS[layer]]), 0], np.uint64)[best]
-            for layer, best in predictions.items()
+            for layer, best in predictions.best.items()
         ]
         array: Any = np.stack(columns, axis=1)
         start = 0
@@ -245,6 +268,16 @@ class Tagger(TokenHead):
             if len(doc):
                 doc.from_array(attrs, array[start : start + len(doc)])
             start += len(doc)
+
+    def _set_probs(self, docs: list[Doc], predictions: TagPredictions) -> None:
+        for layer in predictions.best:
+            name = self.extension or PROBS[layer]
+            probs = predictions.probs.get(layer)
+            start = 0
+            for doc in docs:
+                own = None if probs is None else probs[start : start + len(doc)]
+                set_token_probs(doc, name, own)
+                start += len(doc)
 
     def _set_extension(self, docs: Iterable[Doc], best: np.ndarray, extension: str) -> None:
         names = [*self.cfg["tags"], OF_BLANKS["tags"], ""]  # as in `set_annotations`

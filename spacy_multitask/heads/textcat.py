@@ -4,7 +4,6 @@ from collections.abc import Container, Iterable
 from typing import Any
 
 import numpy as np
-import torch
 from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
@@ -15,8 +14,8 @@ from torch import Tensor, nn
 from ..corpus.survey import Survey
 from ..encoder.batch import PackedBatch
 from ..layers.classifier import Classifier
-from ..layers.shim import TorchShim
-from .architectures import add_linear_logits, copy_of, default_model, give
+from ..layers.transfer import to_device, to_host
+from .architectures import add_linear_logits, copy_of, default_model, give, take_outputs
 from .base import Head
 from .cats import ABSENT, BOTH_TRUE, ROUNDING, TRUE_ALONE, check_choice, check_values
 from .items import Items
@@ -24,6 +23,8 @@ from .kinds import HeadKind, Recipe, Score, Second, register
 from .labelled import with_rows
 from .options import HeadOptions, head_factory
 from .scorers import best_cat, knows_cats
+from .teaching import TAUGHT
+from .values import choices_of, filled, known_rows, loss_of_values
 
 # From so many labels on a bag of words takes more memory and time than it is worth.
 MANY_TOPICS = 50
@@ -85,13 +86,13 @@ KIND = register(
         count=lambda doc: 1 if doc.cats else None,
         scores_unknown=True,
         scores=(
-            Score("cats_acc", _best_items, layer="cats"),
+            Score("cats_acc", _best_items, title="topics", unit="doc"),
             # A mean over labels, which are scored one by one where several may be true.
             Score(
                 "cats_score",
                 label_items=_true_items,
-                pair_items=_best_items,
-                confused="topics",
+                title="topics",
+                unit="doc",
             ),
         ),
         place=60,
@@ -101,6 +102,7 @@ KIND = register(
             sections=_linear_model,
             scores=_scores,
             second=Second(),
+            initialize=TAUGHT,
         ),
     )
 )
@@ -197,13 +199,15 @@ class TextCategorizer(Head):
     def n_out(self) -> int:
         return len(self.cfg["labels"])
 
-    def grow(self, shim: TorchShim, label: str) -> None:
+    def grow(self, entry: str, label: str) -> None:
         if self.linear_model is not None:
-            super().grow(shim, label)  # it keeps its size
+            new = self._linear_model_for(self.n_out + 1)
+            if not take_outputs(self.linear_model, new, like_others=self.exclusive_classes):
+                super().grow(entry, label)  # says that it can't
+            self.model.replace_node(self.linear_model, new)
         module = self.module
         others = slice(0, self.n_out) if self.exclusive_classes else None
         module.linear = with_rows(module.linear, self.n_out, 1, others)
-        self.cfg["labels"] = [*self.cfg["labels"], label]
 
     @property
     def linear_model(self) -> Model | None:
@@ -212,19 +216,22 @@ class TextCategorizer(Head):
 
     def make_module(self, width: int) -> nn.Module:
         if self.linear_model is not None:
-            assert self._blank_linear_model is not None, "there was one from the start"
-            # Another, as layers of thinc keep their size.
-            new = copy_of(self._blank_linear_model)
-            self.model.replace_node(self.linear_model, new)
-            sample = [Doc(self.vocab, words=["word"])]
-            new.initialize(X=sample, Y=new.ops.alloc2f(1, self.n_out))
-            n_out = new.predict(sample).shape[1]
-            if n_out != self.n_out:
-                raise ValueError(
-                    f"The linear_model of {self.name!r} is for {n_out} labels, but there are "
-                    f"{self.n_out}. Set nO = null in its section."
-                )
+            self.model.replace_node(self.linear_model, self._linear_model_for(self.n_out))
         return super().make_module(width)
+
+    def _linear_model_for(self, n_labels: int) -> Model:
+        """RETURNS (Model): Another one, as layers of thinc keep their size."""
+        assert self._blank_linear_model is not None, "there was one from the start"
+        new = copy_of(self._blank_linear_model)
+        sample = [Doc(self.vocab, words=["word"])]
+        new.initialize(X=sample, Y=new.ops.alloc2f(1, n_labels))
+        n_out = new.predict(sample).shape[1]
+        if n_out != n_labels:
+            raise ValueError(
+                f"The linear_model of {self.name!r} is for {n_out} labels, but there are "
+                f"{n_labels}. Set nO = null in its section."
+            )
+        return new
 
     def _settle_in(self) -> None:
         super()._settle_in()
@@ -283,23 +290,50 @@ class TextCategorizer(Head):
             if both := self._both_true(example.reference, labels):
                 self.warn_once("exclusive", BOTH_TRUE.format(name=self.name, both=both))
             if not cats.keys() <= set(labels):
-                self.warn_of_label(min(cats.keys() - set(labels)))
+                self.meet(min(cats.keys() - set(labels)))
         if (np.abs(values - 0.5) > 0.5 + ROUNDING).any():
             for example in examples:
                 own = {k: v for k, v in example.reference.cats.items() if k in labels}
                 check_values(self.name, own)
-        if self.exclusive_classes:
-            rows = np.flatnonzero((np.nan_to_num(values) > 0).any(axis=1))
-        else:
-            rows = np.flatnonzero(~np.isnan(values).all(axis=1))
+        rows = known_rows(values, exclusive=self.exclusive_classes)
         return (rows, values[rows]) if len(rows) else None
 
     def loss(
         self, module: Classifier, batch: PackedBatch, gold: tuple[np.ndarray, np.ndarray]
     ) -> Tensor:
         rows, values = gold
-        index = torch.from_numpy(rows).to(batch.doc_vectors.device)
+        (index,) = to_device(batch.doc_vectors.device, rows)
         return self._loss_of(module(batch.doc_vectors[index]), values)
+
+    def check_teachable(self) -> None:
+        pass
+
+    def is_all_known(self, example: Example) -> bool:
+        gold = self.gold([self._hide_foreign_gold(example)])
+        is_known = gold is not None and (self.exclusive_classes or not np.isnan(gold[1]).any())
+        return not len(example.predicted) or is_known
+
+    def lesson(self, example: Example, is_complete: bool) -> np.ndarray | None:
+        """RETURNS (Optional[ndarray]): Values as in `gold`, (n_labels,)."""
+        gold = self.gold([example])
+        if gold is None:
+            return None
+        return filled(gold[1][0], exclusive=self.exclusive_classes, is_complete=is_complete)
+
+    def loss_of_lessons(
+        self, module: Any, batch: PackedBatch, gold: Any | None, lessons: dict[int, np.ndarray]
+    ) -> Tensor | None:
+        values = np.full((len(batch.docs), self.n_out), np.nan, np.float32)
+        values[list(lessons)] = np.stack(list(lessons.values()))
+        if gold is not None:
+            rows, known = gold
+            values[rows] = np.where(np.isnan(known), values[rows], np.nan)
+        rows = known_rows(values, exclusive=self.exclusive_classes)
+        if not len(rows):
+            return None
+        (index,) = to_device(batch.doc_vectors.device, rows)
+        logits = module(batch.doc_vectors[index])
+        return loss_of_values(logits, values[rows], exclusive=self.exclusive_classes)
 
     def loss_apart(self, docs: list[Doc], gold: tuple[np.ndarray, np.ndarray]) -> Tensor | None:
         # Of its own: what learns from the sum learns little once the encoder has fitted the gold.
@@ -312,38 +346,18 @@ class TextCategorizer(Head):
         return self._loss_of(logits.to(self.shim.device), values)
 
     def _loss_of(self, logits: Tensor, values: np.ndarray) -> Tensor:
-        device = logits.device
-        targets = torch.from_numpy(values).to(device)
-        if self.exclusive_classes:
-            targets = targets.nan_to_num(0.0)
-            targets = targets / targets.sum(1, keepdim=True)
-            weight = self.class_factors(self.cfg["labels"], device)
-            total = nn.functional.cross_entropy(
-                logits,
-                targets,
-                weight=weight,
-                label_smoothing=self.label_smoothing,
-                reduction="sum",
-            )
-            # As torch has it for class indices; for probabilities it would divide by the docs.
-            return total / (targets if weight is None else targets * weight).sum()
-        known = ~targets.isnan()
-        smooth = targets[known] * (1 - self.label_smoothing) + self.label_smoothing / 2
-        weight = self.class_factors(self.cfg["labels"], device)
-        if weight is not None:
-            weight = weight.expand_as(targets)[known]
-        return nn.functional.binary_cross_entropy_with_logits(
-            logits[known], smooth, pos_weight=weight
+        return loss_of_values(
+            logits,
+            values,
+            exclusive=self.exclusive_classes,
+            weight=self.class_factors(self.cfg["labels"], logits.device),
+            label_smoothing=self.label_smoothing,
         )
 
     def logits_at(self, docs: list[Doc], gold: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         rows, values = gold
         logits = self.doc_logits(docs).cpu().numpy()[rows]
-        if self.exclusive_classes:
-            return {"": (logits, np.nan_to_num(values).argmax(1))}
-        known = ~np.isnan(values)
-        true = logits[known]
-        return {"": (np.stack([np.zeros_like(true), true], axis=1), values[known] >= 0.5)}
+        return {"": choices_of(logits, values, exclusive=self.exclusive_classes)}
 
     def gold_values(self, examples: list[Example]) -> tuple[np.ndarray, np.ndarray] | None:
         gold = self.gold(list(map(self._hide_foreign_gold, examples)))
@@ -355,18 +369,24 @@ class TextCategorizer(Head):
     def doc_logits(self, docs: list[Doc]) -> Tensor:
         """RETURNS (Tensor): Logits (n_docs, n_labels)."""
         module = self.module
-        logits = module.project(self.packed(docs).doc_vectors)
+        logits = self.packed(docs).project_docs(id(self.tok2vec), module.project)
         return add_linear_logits(self.model, docs, logits, is_train=False)[0]
 
     def predict(self, docs: Iterable[Doc]) -> np.ndarray:
         """RETURNS (ndarray): Probabilities, float32 (n_docs, n_labels)."""
         logits = self.doc_logits(list(docs)) / self.temperature()
         probs = logits.softmax(1) if self.exclusive_classes else logits.sigmoid()
-        return probs.cpu().numpy()
+        return to_host(probs)[0]
 
     def set_annotations(self, docs: Iterable[Doc], probs: np.ndarray) -> None:
         """Write the probabilities into the docs, in place of older ones of these labels."""
         labels = self.cfg["labels"]
+        if not self.abstain and not np.isnan(probs).any():
+            for doc, row in zip(docs, probs.tolist()):
+                own = dict(zip(labels, row))
+                others = {label: p for label, p in doc.cats.items() if label not in own}
+                doc.cats = {**others, **own} if others else own
+            return
         certain = probs if self.exclusive_classes else np.maximum(probs, 1 - probs)
         for doc, row, sure in zip(docs, probs.tolist(), certain >= self.abstain):
             said = sure if not self.exclusive_classes else [sure.any()] * len(labels)

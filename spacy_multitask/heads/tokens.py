@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-import spacy
 import torch
-from spacy.attrs import ORTH
-from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
 from torch import Tensor, nn
 
-from ..corpus.reader import unannotated
 from ..encoder.batch import PackedBatch, blank_tokens
-from ..encoder.listener import EncoderListener
-from ..progress import progress
+from ..layers.transfer import to_device
 from .base import Head
-from .gold import all_examples
-
-# What `Recipe.initialize` is for heads that can learn from a teacher.
-TAUGHT = {"teacher": None}
-TOGETHER = 256  # docs that a teacher looks at
 
 
 class TokenHead(Head):
     """A head with a choice of labels for each word, or several choices."""
-
-    teacher: Teacher | None = None
-    teacher_weight = 1.0
 
     @property
     def choices(self) -> dict[str, slice]:
@@ -38,8 +24,9 @@ class TokenHead(Head):
         head's task."""
         raise NotImplementedError
 
-    def rows_with_gold(self, gold: Any) -> dict[str, np.ndarray]:
-        """RETURNS (Dict[str, ndarray]): Rows of words with gold, by the part of the task.
+    def parts_of(self, gold: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """RETURNS (Dict[str, Tuple[ndarray, ndarray]]): Rows of words with gold, and their classes
+        within the choice, by the part of the task.
 
         gold (Any): What `gold` gave; not None.
         """
@@ -64,47 +51,14 @@ class TokenHead(Head):
         """RETURNS (Tensor): What the probabilities of single words come from, of the same shape."""
         return logits
 
-    def initialize(
-        self,
-        get_examples: Callable[[], Iterable[Example]],
-        *,
-        nlp: Language | None = None,
-        labels: dict[str, list[str]] | None = None,
-        teacher: str | None = None,
-        teacher_weight: float = 1.0,
-    ) -> None:
-        """Set the labels and make the trained layer.
+    # Learning from a teacher
 
-        get_examples (Callable): Returns training examples; those without gold are passed over.
-            Where a `MultiCorpus` gives some of its examples only, labels are those of all.
-        labels (Optional[Dict[str, List[str]]]): What `spacy init labels` wrote, to save the pass.
-        teacher (Optional[str]): A trained pipeline with a head for the same labels. Words without
-            gold for this head, such as those of the other corpora, are learned from the
-            probabilities that it gives them. It is needed in training only, and not saved.
-        teacher_weight (float): Factor on the mean loss of the words that the teacher labels, where
-            that of the words with gold has 1.
-        RAISES (ValueError): If no example has gold for this head, it is at odds with another
-            component, or the teacher has no head for these labels.
+    has_probs_as_lessons = True
 
-        Source: Hinton et al. (2015), https://arxiv.org/abs/1503.02531; from models of one task to
-            one of many: Clark et al. (2019), https://arxiv.org/abs/1907.04829
-        """
-        super().initialize(get_examples, nlp=nlp, labels=labels)
-        if teacher is not None:
-            self.check_teachable()
-        if teacher_weight < 0:
-            raise ValueError(
-                f"teacher_weight = {teacher_weight} of {self.name!r} must not be negative."
-            )
-        self.teacher = None if teacher is None else Teacher(teacher, self)
-        self.teacher_weight = teacher_weight
-        if self.teacher is not None and not _is_stream(nlp):
-            # Beforehand, so that what it says of a doc does not depend on the others in a batch.
-            examples = all_examples(get_examples)
-            self.teacher.look([eg.predicted for eg in examples if not self._is_all_known(eg)])
+    def check_teachable(self) -> None:
+        pass
 
-    def _is_all_known(self, example: Example) -> bool:
-        """RETURNS (bool): Whether there is nothing to learn from a teacher."""
+    def is_all_known(self, example: Example) -> bool:
         n_words = len(example.predicted)
         gold = self.gold([self._hide_foreign_gold(example)]) if n_words else None
         blank = blank_tokens(example.predicted)
@@ -115,138 +69,48 @@ class TokenHead(Head):
 
         blank (ndarray): Whether each token is a blank, which nobody learns from, (n_words,).
         """
-        known = {} if gold is None else self.rows_with_gold(gold)
+        known = {} if gold is None else self.parts_of(gold)
         rows = np.flatnonzero(~blank)
-        return {part: np.setdiff1d(rows, known.get(part, rows[:0])) for part in self.choices}
+        nothing = rows[:0], rows[:0]
+        return {part: np.setdiff1d(rows, known.get(part, nothing)[0]) for part in self.choices}
 
-    def check_teachable(self) -> None:
-        """RAISES (ValueError): If it does not learn word by word."""
-
-    @property
-    def is_taught(self) -> bool:
-        return self.teacher is not None
-
-    def loss_of_teacher(
-        self, module: Any, batch: PackedBatch, docs: list[Doc], gold: Any | None
-    ) -> Tensor | None:
-        if self.teacher is None:
-            return None
-        blank = np.zeros(int(batch.lengths.sum()), bool) if batch.blank is None else batch.blank
-        unknown = {
-            part: rows for part, rows in self._rows_without_gold(gold, blank).items() if len(rows)
-        }
-        if not unknown:
-            return None
-        doc_of_word = np.repeat(np.arange(len(docs)), batch.lengths)
-        taught = np.unique(np.concatenate([doc_of_word[rows] for rows in unknown.values()]))
-        # Rows of the batch -> those of what is said of these docs.
-        places = np.cumsum(np.isin(doc_of_word, taught)) - 1
-        vectors = batch.word_vectors
-        said = self.teacher.probs([docs[i] for i in taught])
-        total: Any = 0.0
-        for part, rows in unknown.items():
-            columns = self.choices[part]
-            words = vectors[torch.from_numpy(rows).to(vectors.device)]
-            probs = said[places[rows], columns].to(vectors.device)
-            total = total + nn.functional.cross_entropy(module(words)[:, columns], probs)
-        return total * self.teacher_weight
-
-
-class Teacher:
-    """A head of a trained pipeline, and what it has said of the training docs.
-
-    name (str): The pipeline: a folder or the name of a package.
-    pupil (TokenHead): The head that is to learn from it.
-    RAISES (ValueError): If the pipeline has no such head, or one with other labels.
-    """
-
-    def __init__(self, name: str, pupil: TokenHead):
-        self.title = f"teacher = {name!r} of {pupil.name!r}"
-        try:
-            # Loading draws random weights first; those of the heads to come stay what they are.
-            with torch.random.fork_rng():
-                self.nlp = spacy.load(name)
-        except OSError as error:
-            raise ValueError(
-                f"{self.title} is neither a folder with a trained pipeline nor an installed one. "
-                "Train it first, or correct the path."
-            ) from error
-        heads = {name: pipe for name, pipe in self.nlp.components if type(pipe) is type(pupil)}
-        names = [pupil.name] if pupil.name in heads else list(heads)
-        if len(names) != 1:
-            raise ValueError(
-                f"{self.title} must have one {type(pupil).__name__} of spacy_multitask, or one of "
-                f"that name. It has: {', '.join(heads) or 'none'}."
-            )
-        (self.name,) = names
-        self.head: TokenHead = heads[self.name]
-        own, others = (
-            {layer: labels for layer, labels in head.label_data.items() if labels}
-            for head in (pupil, self.head)
-        )
-        if own != others:
-            pairs = [{(layer, x) for layer in data for x in data[layer]} for data in (own, others)]
-            found = sorted(f"{label} ({layer})" for layer, label in pairs[0] ^ pairs[1])
-            raise ValueError(
-                f"{self.title} was trained on other labels. Only one of them has: "
-                f"{', '.join(found)}. Train it on the same corpus."
-            )
-        self._said: dict[bytes, np.ndarray] = {}
-
-    def __reduce__(self) -> tuple[Callable, tuple]:
-        return _nobody, ()  # a pipeline in another process only predicts
-
-    def look(self, docs: list[Doc]) -> None:
-        """Keep what it says of docs."""
-        new = {_key(doc): doc for doc in docs}
-        keys = list(new)
-        starts = range(0, len(keys), TOGETHER)
-        for start in progress(starts, f"Teacher: {self.name}", unit="part"):
-            part = keys[start : start + TOGETHER]
-            self._said.update(zip(part, self._ask([new[key] for key in part])))
-
-    def probs(self, docs: list[Doc]) -> Tensor:
-        """RETURNS (Tensor): Probabilities, float32 (n_words, nO), on the CPU."""
-        said = [self._said.get(_key(doc)) for doc in docs]
-        # Docs of a stream, or changed ones: they may be too many to be kept.
-        new = [i for i, found in enumerate(said) if found is None]
-        if new:
-            for i, found in zip(new, self._ask([docs[i] for i in new])):
-                said[i] = found
-        return torch.from_numpy(np.concatenate(cast(Any, said))).float()
-
-    def _ask(self, docs: list[Doc]) -> list[np.ndarray]:
+    def lessons(self, docs: list[Doc]) -> list[np.ndarray]:
         """RETURNS (List[ndarray]): Probabilities of each doc, float16 (n_tokens, nO)."""
-        probs, lengths = self.head.word_probs(self._prepared(docs))
+        probs, lengths = self.word_probs(docs)
         return np.split(probs.half().cpu().numpy(), np.cumsum(lengths)[:-1])
 
-    def _prepared(self, docs: list[Doc]) -> list[Doc]:
-        """RETURNS (List[Doc]): Docs with all that the head looks at."""
-        if isinstance(self.head.tok2vec, EncoderListener):
-            return docs
-        # The listeners of spaCy and spacy-transformers read what components before have left on
-        # the docs, where those of the pupil have other things.
-        copies = [unannotated(doc, self.nlp.vocab) for doc in docs]
-        names = self.nlp.component_names
-        behind = names[names.index(self.name) :]
-        prepared = list(self.nlp.pipe(copies, disable=behind))
-        if list(map(len, prepared)) != list(map(len, docs)):
-            raise ValueError(
-                f"{self.title} has components before {self.name!r} that change tokens, so it "
-                "can't label those of another pipeline."
-            )
-        return prepared
+    def lesson(self, example: Example, is_complete: bool) -> np.ndarray | None:
+        """RETURNS (Optional[ndarray]): As one of `lessons`; NaN where nothing is said."""
+        gold = self.gold([example])
+        if gold is None:
+            return None
+        probs = np.full((len(example.predicted), self.n_out), np.nan, np.float16)
+        for part, (rows, targets) in self.parts_of(gold).items():
+            columns = self.choices[part]
+            probs[rows, columns] = 0.0
+            probs[rows, columns.start + targets] = 1.0
+        return probs
 
-
-def _key(doc: Doc) -> bytes:
-    return doc.to_array(ORTH).tobytes()
-
-
-def _nobody() -> None:
-    return None
-
-
-def _is_stream(nlp: Language | None) -> bool:
-    """RETURNS (bool): Whether the training takes examples as they come, without an end."""
-    training = {} if nlp is None else nlp.config.interpolate().get("training", {})
-    return training.get("max_epochs", 0) < 0
+    def loss_of_lessons(
+        self, module: Any, batch: PackedBatch, gold: Any | None, lessons: dict[int, np.ndarray]
+    ) -> Tensor | None:
+        n_words = int(batch.lengths.sum())
+        blank = np.zeros(n_words, bool) if batch.blank is None else batch.blank
+        doc_of_word = np.repeat(np.arange(len(batch.docs)), batch.lengths)
+        # Rows of the batch -> those of what is said of these docs.
+        is_taught = np.isin(doc_of_word, list(lessons))
+        places = np.cumsum(is_taught) - 1
+        said = np.concatenate([lessons[i] for i in sorted(lessons)]).astype(np.float32)
+        vectors = batch.word_vectors
+        total: Any = None
+        for part, rows in self._rows_without_gold(gold, blank).items():
+            rows = rows[is_taught[rows]]
+            columns = self.choices[part]
+            probs = said[places[rows], columns]
+            is_said = ~np.isnan(probs).any(1)
+            if is_said.any():
+                index, targets = to_device(vectors.device, rows[is_said], probs[is_said])
+                logits = module(vectors[index])[:, columns]
+                loss = nn.functional.cross_entropy(logits, targets)
+                total = loss if total is None else total + loss
+        return total

@@ -43,6 +43,29 @@ class FittingFill(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
+class KnownPadding(TorchFunctionMode):
+    """Within it, it is known without asking the device whether a mask masks something:
+    transformers asks to leave out masks that do not, and waits for the answer.
+
+    shape (Size): The mask's, one value for each piece.
+    is_padded (bool): Whether it masks something. Of windows of one length models make a mask of
+        their own, which does not.
+    """
+
+    def __init__(self, shape: torch.Size, *, is_padded: bool):
+        super().__init__()
+        self.shape = shape
+        self.answer = torch.tensor(not is_padded)
+
+    def __torch_function__(
+        self, func: Callable, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func in (torch.all, Tensor.all) and len(args) == 1 and not kwargs:
+            if args[0].shape == self.shape:
+                return self.answer
+        return func(*args, **(kwargs or {}))
+
+
 def attention(
     query: Tensor,
     key: Tensor,

@@ -6,6 +6,7 @@ with B, goes on with I and closes with E of one type; a span of one token is S.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -45,30 +46,31 @@ def read_spans(labels: np.ndarray) -> Spans:
     return Spans(start, last + 1, (labels[start] - 1) // 4)
 
 
-def _open_after(labels: np.ndarray) -> np.ndarray:
-    """RETURNS (ndarray): The type that is open after each label, -1 for none."""
-    offset = (labels - 1) % 4
-    return np.where((labels > 0) & ((offset == B) | (offset == I)), (labels - 1) // 4, -1)
+@cache
+def _open_around(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """RETURNS (Tuple[ndarray, ndarray]): For each of n labels the type that must be open before it,
+    and the type that is open after it; -1 for none."""
+    labels = np.arange(n)
+    offset, type_ = (labels - 1) % 4, (labels - 1) // 4
+    before = np.where((labels > 0) & ((offset == I) | (offset == E)), type_, -1)
+    after = np.where((labels > 0) & ((offset == B) | (offset == I)), type_, -1)
+    return before, after
 
 
-def _open_before(labels: np.ndarray) -> np.ndarray:
-    """RETURNS (ndarray): The type that must be open before each label, -1 for none."""
-    offset = (labels - 1) % 4
-    return np.where((labels > 0) & ((offset == I) | (offset == E)), (labels - 1) // 4, -1)
-
-
-def illegal(labels: np.ndarray, starts: np.ndarray) -> np.ndarray:
+def illegal(labels: np.ndarray, starts: np.ndarray, n: int | None = None) -> np.ndarray:
     """Find where greedy labels break the rules.
 
     labels (ndarray): Labels of all docs end to end, shape (n_tokens,).
     starts (ndarray): First rows of the docs that have tokens.
+    n (Optional[int]): How many labels there are, if that is known.
     RETURNS (ndarray): True at both tokens of an illegal pair, shape (n_tokens,).
     """
-    opened = _open_after(labels)
+    needs, leaves = _open_around(int(labels.max(initial=0)) + 1 if n is None else n)
+    opened = leaves[labels]
     before = np.empty_like(opened)
     before[1:] = opened[:-1]
     before[starts] = -1
-    wrong = before != _open_before(labels)
+    wrong = before != needs[labels]
     is_first = np.zeros(len(labels), bool)
     is_first[starts] = True
     out = wrong.copy()
@@ -93,9 +95,19 @@ def decode(logits: np.ndarray, labels: np.ndarray, lengths: np.ndarray) -> np.nd
         return labels
     ends = np.cumsum(lengths)
     starts = (ends - lengths)[lengths > 0]
-    wrong = illegal(labels, starts)
-    if not wrong.any():
+    wrong = np.flatnonzero(illegal(labels, starts, logits.shape[1]))
+    if not len(wrong):
         return labels
+    docs = np.unique(np.searchsorted(ends, wrong, side="right"))
+    rows = np.concatenate([np.arange(ends[doc] - lengths[doc], ends[doc]) for doc in docs])
+    labels[rows] = _decode_all(logits[rows], labels[rows], lengths[docs])
+    return labels
+
+
+def _decode_all(logits: np.ndarray, labels: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """As `decode`, for docs that all have faults."""
+    starts = np.cumsum(lengths) - lengths
+    wrong = illegal(labels, starts, logits.shape[1])
     cut = surely_outside(logits)
     # Parts: runs of tokens between cuts and doc borders.
     border = cut.copy()
@@ -170,11 +182,12 @@ def viterbi(logits: np.ndarray) -> np.ndarray:
         goes_on[t] = continued > opened
         inside = np.maximum(opened, continued)
         outside = options[rows, best]
+    needs, _ = _open_around(logits.shape[2])
     labels = np.empty((n_tokens, n_sequences), np.int64)
     state = np.full(n_sequences, -1)
     for t in range(n_tokens - 1, -1, -1):
         k = np.maximum(state, 0)
         label = np.where(state < 0, to_outside[t], 1 + 4 * k + np.where(goes_on[t, rows, k], I, B))
         labels[t] = label
-        state = _open_before(label)
+        state = needs[label]
     return labels

@@ -32,6 +32,10 @@ class Classifier(nn.Module):
         inside = state.get("transitions.inside")
         return cls(n_in, n_out, None if inside is None else Transitions(inside.shape[2]))
 
+    @property
+    def n_out(self) -> int:
+        return self.linear.out_features
+
     def set_dropout(self, rate: float) -> None:
         self.dropout.p = rate
 

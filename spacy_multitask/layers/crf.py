@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .bioes import B, E, I, O, S
+from .transfer import to_device, to_host
 
 UNKNOWN = -1
 # Score of what can't be. Finite, so that gradients are, and beyond any sum over a document.
@@ -60,7 +61,7 @@ class Transitions(nn.Module):
         """
         # The same probabilities, in numbers that stay small over long docs.
         logits = logits.log_softmax(1)
-        known = torch.from_numpy(targets).to(logits.device)[:, None]
+        known = to_device(logits.device, targets)[0][:, None]
         labels = torch.arange(logits.shape[1], device=logits.device)
         excluded = (known != labels) & (known != UNKNOWN)
         both = torch.cat([logits.masked_fill(excluded, IMPOSSIBLE), logits])
@@ -100,8 +101,8 @@ class Transitions(nn.Module):
         ends = (self._run(logits, chains, best) + self.end).argmax(1)
         # From here on labels: what came before label j of a doc at a step.
         k = torch.arange(self.n_types, device=logits.device)
-        closing = torch.cat([k.new_tensor([O]), 1 + 4 * k + E, 1 + 4 * k + S])
-        opening = torch.cat([k.new_tensor([O]), 1 + 4 * k + B, 1 + 4 * k + S])
+        closing = torch.cat([k[:1] * O, 1 + 4 * k + E, 1 + 4 * k + S])
+        opening = torch.cat([k[:1] * O, 1 + 4 * k + B, 1 + 4 * k + S])
         last = closing[ends]
         labels = last.clone()
         steps = []
@@ -117,13 +118,13 @@ class Transitions(nn.Module):
             before[:, 1 + 4 * k + E] = 1 + 4 * k + inside[:, 1]
             labels[:n] = before.gather(1, labels[:n, None])[:, 0]
         out = np.empty(len(logits), np.int64)
-        out[chains.rows] = torch.cat(steps[::-1]).cpu().numpy()
+        (out[chains.rows],) = to_host(torch.cat(steps[::-1]))
         return out
 
     def _sums(self, logits: Tensor, chains: _Chains) -> Tensor:
         """RETURNS (Tensor): Log of the summed scores of all legal sequences, shape (n_docs,)."""
         total = (self._run(logits, chains, lambda x: x.logsumexp(1)) + self.end).logsumexp(1)
-        return total[torch.from_numpy(chains.place).to(total.device)]
+        return total[to_device(total.device, chains.place)[0]]
 
     def _run(self, logits: Tensor, chains: _Chains, reduce: Callable[[Tensor], Tensor]) -> Tensor:
         """Go through all docs at once, token by token.
@@ -133,7 +134,7 @@ class Transitions(nn.Module):
         RETURNS (Tensor): Scores of the closing labels at each doc's last token, longest doc first,
             shape (n_docs, 1 + 2 * n_types).
         """
-        X = logits[torch.from_numpy(chains.rows).to(logits.device)]
+        X = logits[to_device(logits.device, chains.rows)[0]]
         b, i, e, s = (X[:, 1 + offset :: 4] for offset in (B, I, E, S))
         to_opening = torch.cat([X[:, :1], b, s], 1).split(chains.counts)
         to_inside = torch.stack([i, e], 1).split(chains.counts)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
@@ -11,8 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .attention import FittingFill, TrainingAttention, both_ways
+from .attention import FittingFill, KnownPadding, TrainingAttention, both_ways
 from .dropout import replace_dropout
+from .peft_adapter import merge
+from .transfer import is_streaming
 
 PRECISIONS = ("float32", "bfloat16", "int8")
 
@@ -111,6 +114,8 @@ class TransformerNetwork(nn.Module):
             transformer.config.use_cache = False  # that is for writing text
         replace_dropout(transformer)
         self.transformer: Any = transformer
+        # Names of parameters that an adapter has brought.
+        self.adapter_names: frozenset[str] = frozenset()
         # CANINE puts so many characters together, and has no vector for fewer.
         self.n_least: int = getattr(transformer.config, "downsampling_rate", 0)
         self.needs_masks = _is_made_causal(transformer.config)
@@ -166,6 +171,8 @@ class TransformerNetwork(nn.Module):
         with ExitStack() as modes:
             if self.takes_steps(ids.device):
                 modes.enter_context(TrainingAttention())
+            if is_streaming(ids.device) and self._compiled_call_impl is None:
+                modes.enter_context(KnownPadding(ids.shape, is_padded=mask is not None))
             if self.config.model_type == "deberta" and torch.is_autocast_enabled(ids.device.type):
                 modes.enter_context(FittingFill())
             n_pieces = ids.shape[1]
@@ -229,13 +236,36 @@ class TransformerNetwork(nn.Module):
             # compiled code has no sparse ones.
             embedding.sparse = device.type == "cpu" and self._compiled_call_impl is None
 
+    @contextmanager
+    def adding_adapter(self) -> Iterator[None]:
+        """Take note of what comes into the transformer in the meantime, but for its own weights,
+        which may get other names."""
+        own = {id(parameter) for parameter in self.parameters()}
+        yield
+        found = self.named_parameters()
+        self.adapter_names = frozenset(name for name, p in found if id(p) not in own)
+
+    def merge_adapter(self) -> None:
+        """Let the transformer's own weights take over what its adapter has learned."""
+        merge(self.transformer)
+        self.adapter_names = frozenset()
+
+    def is_new(self, name: str) -> bool:
+        """RETURNS (bool): Whether a parameter is not pretrained."""
+        return not name.startswith("transformer.") or name in self.adapter_names
+
+    def layer_of(self, name: str) -> int | None:
+        """RETURNS (Optional[int]): The layer of the transformer that a parameter is in, counted
+        from 0; -1 for the embeddings, None for what is no layer's alone."""
+        if match := re.search(r"\.(?:layers?|block|h)\.(\d+)\.", name):
+            return int(match.group(1))
+        # Norms at the end are not embeddings, nor is what layers share.
+        return -1 if re.match(r"transformer\.(?:\w*embed|shared|wte|wpe)", name) else None
+
     def depth_from_top(self, name: str) -> int | None:
         """RETURNS (Optional[int]): Layers between a parameter and the top, for layer-wise decay;
-        None if it is not pretrained."""
+        None if it is in front of the transformer, or behind it."""
         if not name.startswith("transformer."):
             return None
-        n_layers = self.n_layers
-        if match := re.search(r"\.(?:layers?|block|h)\.(\d+)\.", name):
-            return n_layers - 1 - int(match.group(1))
-        # Embeddings are below all layers. Norms at the end are not, nor is what layers share.
-        return n_layers if re.match(r"transformer\.(?:\w*embed|shared|wte|wpe)", name) else 0
+        layer = self.layer_of(name)
+        return 0 if layer is None else self.n_layers - 1 - layer

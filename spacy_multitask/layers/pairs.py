@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .transfer import to_device
+
 # Distances between two spans are told apart up to 2 ** (N_DISTANCES - 2) tokens.
 N_DISTANCES = 8
 SIZE_EMBEDDING = 32
@@ -38,6 +40,10 @@ class PairClassifier(nn.Module):
         """RETURNS (PairClassifier): One of the size that the saved weights have."""
         n_out, hidden = state["output.weight"].shape
         return cls(state["empty"].shape[0], state["types.weight"].shape[0] - 1, n_out, hidden)
+
+    @property
+    def n_out(self) -> int:
+        return self.output.out_features
 
     def set_dropout(self, rate: float) -> None:
         self.dropout.p = rate
@@ -87,8 +93,8 @@ class PairClassifier(nn.Module):
         between = span_between(ends)
         distance = np.maximum(0, between[:, 1] - between[:, 0])
         bucket = np.minimum(np.ceil(np.log2(distance + 1)).astype(np.int64), N_DISTANCES - 1)
-        index = torch.from_numpy(pairs).to(device)
-        kinds = self.types(torch.from_numpy(types).to(device))
+        index, types_, buckets = to_device(device, pairs, types, bucket + N_DISTANCES * head_first)
+        kinds = self.types(types_)
         return torch.cat(
             [
                 pooled[index[:, 0]],
@@ -96,7 +102,7 @@ class PairClassifier(nn.Module):
                 pool_max(words, between, self.empty),
                 kinds[index[:, 0]],
                 kinds[index[:, 1]],
-                self.distances(torch.from_numpy(bucket + N_DISTANCES * head_first).to(device)),
+                self.distances(buckets),
             ],
             dim=1,
         )
@@ -118,7 +124,8 @@ def pool_max(words: Tensor, ranges: np.ndarray, empty: Tensor) -> Tensor:
     sizes = np.maximum(0, ranges[:, 1] - ranges[:, 0])
     which = np.repeat(np.arange(len(ranges)), sizes)
     rows = np.arange(len(which)) - (np.cumsum(sizes) - sizes)[which] + ranges[which, 0]
-    index = torch.from_numpy(which).to(words.device)[:, None].expand(-1, words.shape[1])
-    values = words[torch.from_numpy(rows).to(words.device)]
+    index, places = to_device(words.device, which, rows)
+    index = index[:, None].expand(-1, words.shape[1])
+    values = words[places]
     start = empty.to(words.dtype).expand(len(ranges), -1)
     return start.scatter_reduce(0, index, values, "amax", include_self=False)

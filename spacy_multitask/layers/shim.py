@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import json
+import struct
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +17,10 @@ from safetensors.torch import save as save_tensors
 from thinc.api import Optimizer, get_torch_default_device, torch2xp, xp2torch
 from thinc.shims.shim import Shim
 from torch import nn
+
+from .transfer import as_tensor
+
+_MOST_HEADER = 100_000_000  # bytes; safetensors itself takes no more
 
 
 class TorchShim(Shim):
@@ -30,6 +38,7 @@ class TorchShim(Shim):
     ):
         super().__init__(None, config)
         self._build = build
+        self._copies: dict[str, nn.Module] = {}  # of parts, for `part_on`
         if module is not None:
             self.set_module(module)
 
@@ -56,18 +65,39 @@ class TorchShim(Shim):
 
     def set_module(self, module: nn.Module) -> None:
         self._model = module.to(get_torch_default_device())
+        self.weights_changed()
+
+    def weights_changed(self) -> None:
+        """Forget copies of older weights."""
+        self._copies = {}
+
+    def part_on(self, device: torch.device, name: str) -> Any:
+        """RETURNS (Optional[Module]): A part of the module; a copy of it if it is to work on
+        another device, which is kept until the weights change."""
+        part = getattr(self.module, name)
+        if part is None or next(part.parameters()).device == device:
+            return part
+        if name not in self._copies:
+            self._copies[name] = copy.deepcopy(part).to(device)
+        return self._copies[name]
 
     def copy(self) -> TorchShim:
         """RETURNS (TorchShim): One of its own for optimizers, which keep moments and averages by
         id; thinc's copy would share them."""
         copied = super().copy()
+        copied._copies = {}
+        copied.renew_id()
+        return copied
+
+    def renew_id(self) -> None:
+        """Let optimizers begin anew with it, as with weights of another shape."""
         with Shim.global_id_lock:
             Shim.global_id += 1
-            copied.id = Shim.global_id
-        return copied
+            self.id = Shim.global_id
 
     def finish_update(self, optimizer: Optimizer) -> None:
         """Take one optimizer step with the accumulated gradients, then clear them."""
+        self.weights_changed()
         step_module = getattr(optimizer, "step_module", None)  # of our AdamW
         if step_module is not None:
             step_module(self.id, self.module)
@@ -98,7 +128,8 @@ class TorchShim(Shim):
                 if name in own:
                     backup[name] = parameter.detach().clone()
                     value = own[name]
-                    parameter.copy_(value if torch.is_tensor(value) else xp2torch(value))
+                    parameter.copy_(value if torch.is_tensor(value) else as_tensor(value))
+        self.weights_changed()
         try:
             yield
         finally:
@@ -106,6 +137,7 @@ class TorchShim(Shim):
                 for name, parameter in self.module.named_parameters():
                     if name in backup:
                         parameter.copy_(backup[name])
+            self.weights_changed()
 
     def to_device(self, device_type: str, device_id: int) -> None:
         if self._model is not None:
@@ -113,7 +145,7 @@ class TorchShim(Shim):
 
     def to_bytes(self) -> bytes:
         """RETURNS (bytes): The module's tensors as safetensors; empty if there is no module."""
-        return b"" if self._model is None else tensors_to_bytes(self._model)
+        return b"" if self._model is None else tensors_to_bytes(self._model.state_dict())
 
     def from_bytes(self, data: bytes) -> TorchShim:
         if data:
@@ -122,14 +154,49 @@ class TorchShim(Shim):
 
     def load_state(self, state: dict[str, torch.Tensor]) -> None:
         if self._build is not None:
+            with torch.device("meta"):  # which takes no memory, whatever sizes the state tells of
+                sketch = self._build(state, self.cfg)
+            check_shapes(sketch, state)
             self._model = self._build(state, self.cfg)
         self.module.load_state_dict(state)
         self.set_module(self.module)
 
 
-def tensors_to_bytes(module: nn.Module) -> bytes:
-    """RETURNS (bytes): The module's state as safetensors. Tied weights are written once each."""
-    return save_tensors({k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()})
+def tensors_to_bytes(state: dict[str, torch.Tensor]) -> bytes:
+    """RETURNS (bytes): A module's state as safetensors. Tied weights are written once each."""
+    return save_tensors({k: v.detach().cpu().contiguous() for k, v in state.items()})
+
+
+def check_header(file: Path) -> None:
+    """See that a file of safetensors is as long as its start says, without reading the rest.
+
+    RAISES (ValueError): If not.
+    """
+    size = file.stat().st_size
+    with file.open("rb") as stream:
+        start = stream.read(8)
+        n_header = struct.unpack("<Q", start)[0] if len(start) == 8 else size
+        header = stream.read(n_header) if n_header < min(size, _MOST_HEADER) else b""
+    try:
+        ends = [entry["data_offsets"][1] for n, entry in json.loads(header).items() if n[:1] != "_"]
+        whole = 8 + n_header + max(ends, default=0)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
+        raise ValueError(f"{file} is damaged or was cut off. Download or copy it again.") from None
+    if size != whole:
+        raise ValueError(
+            f"{file} has {size} bytes of {whole}: it was cut off. Download or copy it again."
+        )
+
+
+def check_shapes(module: nn.Module, state: dict[str, torch.Tensor]) -> None:
+    """RAISES (ValueError): If weights are missing, too many or of another shape."""
+    expected = {name: tuple(value.shape) for name, value in module.state_dict().items()}
+    found = {name: tuple(value.shape) for name, value in state.items()}
+    for name in sorted(expected.keys() | found.keys()):
+        if expected.get(name) != found.get(name):
+            raise ValueError(
+                f"{name} has shape {found.get(name)} and should have {expected.get(name)}"
+            )
 
 
 def tensors_from_bytes(data: bytes, source: str) -> dict[str, torch.Tensor]:

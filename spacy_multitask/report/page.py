@@ -1,36 +1,67 @@
-"""One self-contained HTML page about a pipeline: how good, how sure, how fast, how large."""
+"""One self-contained HTML page about a pipeline: how good, how sure, how fast, what to mend."""
 
 from __future__ import annotations
 
-import json
-import math
-from collections import Counter
-from collections.abc import Sequence
+import platform
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader
-from markupsafe import Markup
+import spacy
+import torch
 from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
 from thinc.api import Model
 
-from ..evaluation.bootstrap import count_correct, label_pairs
+from .. import __version__
+from ..corpus.overview import Look
 from ..evaluation.evaluate import check_gold, labelled, main_scores, predict_corpus, score_corpus
-from ..evaluation.reliability import Reliability, reliability
-from ..heads.base import Head
-from ..heads.kinds import all_kinds, is_task_score, score_named
+from ..evaluation.mistakes import TaskPairs, find_pairs
+from ..heads.kinds import kind_of, score_named
 from ..layers.shim import TorchShim
 from ..progress import progress
-from .charts import line_chart
-from .visualize import draw
+from .cards import Scored, changes_from, interval_text, make_cards, percent, title_of
+from .curves import FEWEST, calibration_charts, read_log, training_curves
+from .mistakes import PASSAGE_WORDS, SHOWN_NOTHING, choose, matrix, passages_of
+from .rendering import render
+from .weaknesses import weaknesses
 
-MATRIX_SIZE = 14  # labels in a confusion matrix
-MISTAKES = 5  # docs shown per corpus
-SHOWN_WORDS = 60  # longer docs are cut there
-CALIBRATION_DOCS = 1000
+N_COLORS = 8
+CALLS = 20  # docs given one by one, to see how long one takes
+PARTS = {
+    "next": "What to look at first",
+    "scores": "Scores",
+    "labels": "Labels",
+    "confusion": "Confusion",
+    "mistakes": "Mistakes",
+    "training": "Training",
+    "data": "Data",
+    "calibration": "Calibration",
+    "speed": "Speed and size",
+}
+NO_LOG = (
+    "No log was given. Name the file that output_file of spacy_multitask.Logger.v1 names: "
+    "spacy multitask report MODEL OUT --log training/log.jsonl"
+)
+
+
+@dataclass
+class _Found:
+    """What is gathered corpus by corpus."""
+
+    scores: list[dict[str, Any]] = field(default_factory=list)
+    labels: list[dict[str, Any]] = field(default_factory=list)
+    cards: list[dict[str, Any]] = field(default_factory=list)
+    tasks: list[TaskPairs] = field(default_factory=list)
+    passages: list[dict[str, Any]] = field(default_factory=list)
+    calibration: list[dict[str, Any]] = field(default_factory=list)
+    speed: list[dict[str, Any]] = field(default_factory=list)
+    looks: list[tuple[str, Look]] = field(default_factory=list)
 
 
 def build_report(
@@ -39,6 +70,7 @@ def build_report(
     *,
     title: str = "",
     log: str | Path | None = None,
+    baseline: Language | None = None,
 ) -> str:
     """Make the page.
 
@@ -46,63 +78,168 @@ def build_report(
     corpora (Dict[str, str]): Path of a .spacy file, or a folder of them, per corpus name.
     title (str): Heading; the pipeline's name by default.
     log (Optional[Path]): What `spacy_multitask.Logger.v1` wrote while training, for the curves.
+    baseline (Optional[Language]): Another pipeline, whose scores on the same docs are compared.
     RETURNS (str): HTML that needs nothing else. All strings from data are escaped.
     RAISES (ValueError): If there is gold for no head.
     """
-    # Jinja escapes what is put in; charts and displaCy's drawings have done so themselves.
-    environment = Environment(loader=PackageLoader("spacy_multitask", "report"), autoescape=True)
-    curves = _curves(log) if log is not None else []  # first: a file that is none is soon told
-    scores, per_label, matrices, mistakes, charts = [], [], [], [], []
+    colors = _Colors(nlp)
+    curves = (
+        training_curves(log, colors) if log is not None else []
+    )  # first: soon told if it is none
+    history = _history(log)
+    other = _name(baseline) if baseline is not None else ""
+    found = _Found()
     scored: dict[str, bool] = {}
     for name, path in progress(corpora.items(), "Reporting", total=len(corpora), unit="corpus"):
-        examples, seconds = predict_corpus(nlp, name, path)
-        result, owners = score_corpus(nlp, examples, seconds)
-        scores += _score_rows(name, result)
-        per_label += _label_tables(name, result)
+        examples, owners, result = own = _scored(nlp, name, path)
+        colors.learn(owners)
+        scored[name] = bool(main_scores(result))
+        changes = {}
+        if baseline is not None:
+            changes = changes_from(own, _scored(baseline, name, path), other)
         heads = {score: owners[score] for score in main_scores(result)}
-        scored[name] = bool(heads)
-        matrices += _matrices(name, examples, heads)
-        mistakes += _mistakes(name, examples, heads)
-        charts += _calibration(name, nlp, examples)
+        found.scores += _score_rows(name, result, owners, changes)
+        found.labels += _label_rows(name, result, owners)
+        found.cards += make_cards(name, result, owners, history, changes, colors)
+        tasks = find_pairs(name, examples, heads)
+        numbered = list(enumerate(tasks, len(found.tasks)))
+        found.tasks += tasks
+        found.passages += passages_of(name, examples, numbered)
+        found.calibration += calibration_charts(name, nlp, examples, colors)
+        found.speed.append(_speed(nlp, name, examples, result))
+        found.looks.append((name, _look(examples)))
     check_gold(labelled(nlp), scored)
-    meta = nlp.meta
-    return environment.get_template("template.html").render(
-        title=title or f"{meta['lang']}_{meta['name']} {meta['version']}",
-        description=", ".join(nlp.pipe_names),
-        scores=scores,
-        per_label=per_label,
-        matrices=matrices,
-        mistakes=mistakes,
-        calibration=charts,
+    return _render(nlp, corpora, found, title, curves, other, log is not None, colors)
+
+
+def _render(
+    nlp: Language,
+    corpora: dict[str, str],
+    found: _Found,
+    title: str,
+    curves: list[dict[str, Any]],
+    baseline: str,
+    has_log: bool,
+    colors: _Colors,
+) -> str:
+    found.passages.sort(key=lambda p: (-len(p["m"]), len(p["w"])))
+    chosen = choose(found.passages)
+    tasks = [{"corpus": t.corpus, "title": t.title, "color": colors(t.score)} for t in found.tasks]
+    charts = [*curves, *found.calibration]
+    drawn = [{key: one[key] for key in ("id", "x", "series", "unit", "limits")} for one in charts]
+    return render(
+        "report.html",
+        data={"charts": drawn, "tasks": tasks, "passages": chosen, "nothing": SHOWN_NOTHING},
+        title=title or _name(nlp),
+        meta=_facts(nlp, corpora, baseline),
+        parts=PARTS.items(),
+        cards=found.cards,
+        weaknesses=weaknesses(found.tasks, found.calibration),
+        scores=found.scores,
+        labels=found.labels,
+        baseline=baseline,
+        matrices=[m for task in found.tasks if (m := matrix(task)) is not None],
+        passages=len(chosen),
+        passage_words=PASSAGE_WORDS,
+        left_out=len(found.passages) - len(chosen),
         curves=curves,
+        no_curves="The log has no lines yet." if has_log else NO_LOG,
+        looks=found.looks,
+        calibration=found.calibration,
+        fewest=FEWEST,
+        speed=found.speed,
         sizes=_sizes(nlp),
+        machine=f"{platform.machine()}, {torch.get_num_threads()} threads",
     )
 
 
-def _percent(value: float) -> str:
-    return f"{100 * value:.2f}"
+class _Colors:
+    """One colour for each head, in all parts of the page."""
+
+    def __init__(self, nlp: Language):
+        self.nlp = nlp
+        self.heads = {name: k % N_COLORS for k, name in enumerate(labelled(nlp) or nlp.pipe_names)}
+        self.scores: dict[str, int] = {}
+
+    def learn(self, owners: dict[str, Any]) -> None:
+        names = {id(pipe): name for name, pipe in self.nlp.pipeline}
+        self.scores.update({score: self(names[id(owner)]) for score, owner in owners.items()})
+
+    def __call__(self, name: str) -> int:
+        """
+        name (str): Of a head or a score.
+        RETURNS (int): The number of its colour.
+        """
+        if name in self.heads or name in self.scores:
+            return self.heads.get(name, self.scores.get(name, 0))
+        named = score_named(name)
+        for head in self.heads:
+            kind = kind_of(self.nlp.get_pipe(head), self.nlp.get_pipe_meta(head).factory)
+            if named is not None and kind is named.kind:
+                return self.heads[head]
+        return self.heads.setdefault(name, len(self.heads) % N_COLORS)
 
 
-def _interval(limits: Sequence[float]) -> str:
-    return " - ".join(f"{100 * limit:.1f}" for limit in limits)
+def _name(nlp: Language) -> str:
+    meta = nlp.meta
+    if (meta["name"], meta["version"]) == ("pipeline", "0.0.0") and nlp.path is not None:
+        # The name that spaCy gives all pipelines tells nothing.
+        return "/".join(nlp.path.absolute().parts[-2:])
+    return f"{meta['lang']}_{meta['name']} {meta['version']}"
 
 
-def _score_rows(name: str, result: dict[str, Any]) -> list[dict[str, Any]]:
+def _facts(nlp: Language, corpora: dict[str, str], baseline: str) -> list[tuple[str, str]]:
+    config = nlp.config.interpolate()
+    rows = [
+        ("encoder", "/".join(Path(str(part["model"]["name"])).parts[-2:]))
+        for part in config["components"].values()
+        if part.get("factory") == "multitask_transformer"
+    ]
+    rows.append(("heads", ", ".join(labelled(nlp))))
+    rows.append(("scored on", ", ".join(f"{name} ({path})" for name, path in corpora.items())))
+    if baseline:
+        rows.append(("compared with", baseline))
+    if (seed := config.get("training", {}).get("seed")) is not None:
+        rows.append(("seed", str(seed)))
+    rows.append(("made", datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")))
+    rows.append(("with", f"spacy_multitask {__version__}, spaCy {spacy.__version__}"))
+    return rows
+
+
+def _history(log: str | Path | None) -> dict[str, list[float]]:
+    """RETURNS (Dict[str, List[float]]): By score its values while training."""
+    history: dict[str, list[float]] = {}
+    for entry in read_log(Path(log)) if log is not None else []:
+        for score, value in (entry.get("scores") or {}).items():
+            if isinstance(value, float):
+                history.setdefault(score, []).append(value)
+    return history
+
+
+def _scored(nlp: Language, name: str, path: str) -> Scored:
+    examples, seconds = predict_corpus(nlp, name, path)
+    result, owners = score_corpus(nlp, examples, seconds)
+    return examples, owners, result
+
+
+def _score_rows(
+    name: str, result: dict[str, Any], owners: dict[str, Any], changes: dict[str, dict[str, Any]]
+) -> list[dict[str, Any]]:
     return [
         {
             "corpus": name,
+            "title": title_of(score, owners[score]),
             "score": score,
-            "value": _percent(value),
-            "interval": _interval(result["intervals"].get(score, ())),
+            "value": percent(value),
+            "interval": interval_text(result["intervals"].get(score, ())),
+            "baseline": percent(changes[score]["other"]) if score in changes else "",
             "docs": result["docs"],
-            "words": result["words"],
-            "speed": f"{result['speed']:.0f}",
         }
         for score, value in main_scores(result).items()
     ]
 
 
-def _label_tables(name: str, result: dict[str, Any]) -> list[dict[str, Any]]:
+def _label_rows(name: str, result: dict[str, Any], owners: dict[str, Any]) -> list[dict[str, Any]]:
     # Of other tasks, such as parsing, what spaCy's scorers say.
     counted = tuple(f"{score.rpartition('_')[0]}_" for score in result["labels"])
     others = {
@@ -112,197 +249,46 @@ def _label_tables(name: str, result: dict[str, Any]) -> list[dict[str, Any]]:
         and key not in ("intervals", "labels")
         and not key.startswith(counted)
     }
-    tables = []
-    for key, labels in {**result["labels"], **others}.items():
-        rows = [
-            {
-                "label": label,
-                **{k: _percent(scores[k]) for k in "prf"},
-                "interval": _interval(scores.get("interval", ())),
-                "gold": scores.get("gold", ""),
-            }
-            for label, scores in sorted(labels.items())
-            if isinstance(scores, dict) and all(isinstance(scores.get(k), float) for k in "prf")
-        ]
-        if rows:
-            tables.append({"corpus": name, "name": key, "rows": rows})
-    return tables
+    return [
+        {
+            "corpus": name,
+            "title": title_of(key, owners.get(key)),
+            "label": label,
+            **{k: percent(scores[k]) for k in "prf"},
+            "interval": interval_text(scores.get("interval", ())),
+            "gold": scores.get("gold", ""),
+        }
+        for key, labels in {**result["labels"], **others}.items()
+        for label, scores in sorted(labels.items())
+        if isinstance(scores, dict) and all(isinstance(scores.get(k), float) for k in "prf")
+    ]
 
 
-def _matrices(name: str, examples: list[Example], heads: dict[str, Any]) -> list[dict[str, Any]]:
-    """
-    heads (Dict[str, Any]): By main score, the component whose it is.
-    """
-    found = []
-    for score, head in heads.items():
-        known = score_named(score, head)
-        if known is None or not known.score.confused:
-            continue
-        pairs = sum((label_pairs(eg, score, head) for eg in examples), Counter())
-        if pairs:
-            title = f"{name}: {known.prefix.replace('_', ' ')}{known.score.confused}"
-            found.append({"title": title, **_matrix(pairs)})
-    return found
+def _look(examples: Iterable[Example]) -> Look:
+    look = Look()
+    for eg in examples:
+        look.add(eg.reference)
+    return look
 
 
-def _matrix(pairs: Counter[tuple[str, str]]) -> dict[str, Any]:
-    wrong: Counter[str] = Counter()
-    for (gold, own), n in pairs.items():
-        wrong[gold] += n * (gold != own)
-        wrong[own] += n * (gold != own)
-    labels = sorted(label for label, _ in wrong.most_common(MATRIX_SIZE))
-    rows = []
-    for gold in labels:
-        total = sum(n for (g, _), n in pairs.items() if g == gold) or 1
-        cells = []
-        for own in labels:
-            n = pairs[gold, own]
-            hue = "200, 69, 59" if gold != own else "46, 155, 106"
-            # Mistakes are few: a root makes them visible.
-            cells.append({"n": n, "color": f"rgba({hue}, {0.8 * (n / total) ** 0.5:.2f})"})
-        rows.append({"label": gold, "cells": cells})
-    return {"labels": labels, "rows": rows}
-
-
-def _mistakes(name: str, examples: list[Example], heads: dict[str, Any]) -> list[dict[str, Any]]:
-    """
-    heads (Dict[str, Any]): By main score, the component whose it is.
-    """
-    # What a drawing does not show is not counted: of each layer it has one label for each word.
-    drawn: dict[tuple[str, str], str] = {}
-    for score, head in heads.items():
-        known = score_named(score, head)
-        if known is not None and known.layer:
-            drawn.setdefault((known.layer, known.prefix), score)
-    wrong = []
-    for i, eg in enumerate(examples):
-        n = 0
-        for score in drawn.values():
-            counts = count_correct(eg, score, heads[score])
-            if counts is not None:
-                right, own, gold = counts
-                n += max(own, gold) - right
-        if n:
-            wrong.append((n, i))
-    # Of two docs with as many mistakes, the shorter one is easier to read.
-    wrong.sort(key=lambda item: (-item[0], len(examples[item[1]].predicted)))
-    found = []
-    for n, i in wrong[:MISTAKES]:
-        reference, predicted = examples[i].reference, examples[i].predicted
-        layers = known_layers(reference)
-        found.append(
-            {
-                "corpus": name,
-                "number": i + 1,
-                "wrong": n,
-                # draw() escapes what it is given.
-                "gold": Markup(draw(reference, layers, limit=SHOWN_WORDS, other=predicted)),
-                "predicted": Markup(draw(predicted, layers, limit=SHOWN_WORDS, other=reference)),
-            }
-        )
-    return found
-
-
-def known_layers(doc: Doc) -> set[str]:
-    """RETURNS (Set[str]): Layers that a gold doc annotates; only those can be compared."""
-    example, layers = Example(doc, doc), set()
-    for kind in all_kinds():
-        key = kind.recipe.spans_key if kind.recipe else ""
-        for score in kind.scores[:1]:
-            if score.layer and score.items and score.items(example, None, key) is not None:
-                layers.add(score.layer)
-    return layers
-
-
-def _calibration(name: str, nlp: Language, examples: list[Example]) -> list[dict[str, Any]]:
-    charts = []
-    for head_name, head in nlp.pipeline:
-        if not isinstance(head, Head):
-            continue
-        for part, (logits, targets) in head.gold_logits(examples[:CALIBRATION_DOCS]).items():
-            before = reliability(logits, targets)
-            after = reliability(logits, targets, temperature=head.temperature(part))
-            error = f"{100 * after.error:.1f}"
-            if head.temperature(part) != 1:
-                error += f" (before calibration {100 * before.error:.1f})"
-            charts.append(
-                {
-                    "title": f"{name}: {head_name} {part}".strip(),
-                    "error": error,
-                    "svg": _reliability_chart(before, after),
-                }
-            )
-    return charts
-
-
-def _reliability_chart(before: Reliability, after: Reliability) -> Markup:
-    lines = [("calibrated", after.confidence.tolist(), after.accuracy.tolist())]
-    if before.error != after.error:
-        lines.append(("before", before.confidence.tolist(), before.accuracy.tolist()))
-    else:
-        lines = [("", *lines[0][1:])]
-    # A dot is as large as the part of the predictions in its bin, or few would seem to be many.
-    parts = [found.size / found.size.sum() for found in (after, before)]
-    radii = [(1.5 + 8 * np.sqrt(part)).tolist() for part in parts[: len(lines)]]
-    return line_chart(lines, x_label="probability", y_range=(0.0, 1.0), diagonal=True, radii=radii)
-
-
-def _curves(log: str | Path) -> list[dict[str, Any]]:
-    lines = _read_log(Path(log))
-    if not lines:
-        return []
-    steps = [float(line["step"]) for line in lines]
-    curves = []
-    for title, key, factor in (
-        ("Mean loss per step", "losses", 1.0),
-        ("Scores on dev, percent", "scores", 100.0),
-        ("Loss weights", "weights", 1.0),
-    ):
-        logged = [
-            {name: v for name, v in (line.get(key) or {}).items() if _is_number(v)}
-            for line in lines
-        ]
-        # What has a value at some steps only, such as a score, is drawn there.
-        names = dict.fromkeys(name for values in logged for name in values)
-        drawn = [
-            (
-                name,
-                [s for s, values in zip(steps, logged) if name in values],
-                [factor * values[name] for values in logged if name in values],
-            )
-            for name in names
-            if name != "transformer" and (key != "scores" or is_task_score(name))
-        ]
-        if drawn:
-            curves.append({"title": title, "svg": line_chart(drawn, x_label="step")})
-    return curves
-
-
-def _read_log(path: Path) -> list[dict[str, Any]]:
-    """RETURNS (List[Dict[str, Any]]): The lines of a log.
-    RAISES (ValueError): If one is not as `spacy_multitask.Logger.v1` writes it.
-    """
-    lines = []
-    with path.open(encoding="utf8") as file:
-        for line_no, text in enumerate(file, 1):
-            if not text.strip():
-                continue
-            try:
-                line = json.loads(text)  # takes NaN, which other loggers may write
-            except ValueError:
-                line = None
-            if not isinstance(line, dict) or not _is_number(line.get("step")):
-                raise ValueError(
-                    f"{path}:{line_no}: {text.strip()[:60]!r} is not a line of a training log: "
-                    "JSON with a step. Give the file that output_file of spacy_multitask.Logger.v1 "
-                    "names."
-                )
-            lines.append(line)
-    return lines
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
+def _speed(
+    nlp: Language, name: str, examples: list[Example], result: dict[str, Any]
+) -> dict[str, Any]:
+    taken = []
+    # Spread over the corpus, whose docs may be in order of their length.
+    for eg in examples[:: max(1, len(examples) // CALLS)][:CALLS]:
+        doc = Doc(nlp.vocab, words=[token.text for token in eg.predicted])
+        started = time.perf_counter()
+        nlp(doc)
+        taken.append(1000 * (time.perf_counter() - started))
+    p50, p95 = np.quantile(taken, [0.5, 0.95])
+    return {
+        "corpus": name,
+        "words": f"{result['words']:,}",
+        "speed": f"{result['speed']:,.0f}",
+        "p50": f"{p50:.0f}",
+        "p95": f"{p95:.0f}",
+    }
 
 
 def _sizes(nlp: Language) -> list[dict[str, str]]:

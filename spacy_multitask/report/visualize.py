@@ -23,8 +23,6 @@ BETWEEN = "#e9edfc"  # words between the entities of a relation
 ENTITY_COLORS = {**DEFAULT_LABEL_COLORS, "PER": "#aa9cfc", "MISC": "#ffeb80"}
 MAX_CATS = 8  # bars shown
 
-MARK = '<b style="color: #b3261e">✗ {}</b>'
-
 WORD_HEIGHT, ROW_HEIGHT, BAR_HEIGHT, LINE_GAP = 24, 18, 16, 6  # pixels
 # Each word is a column as wide as the word or the widest label that begins below it.
 TEMPLATE = {
@@ -59,7 +57,6 @@ class Bar(NamedTuple):
     label (str): Text at the start.
     color (str): A CSS colour.
     ends (Optional[FrozenSet[int]]): Tokens that have this colour, if not all.
-    is_marked (bool): Whether the label is to stand out.
     """
 
     start: int
@@ -67,7 +64,6 @@ class Bar(NamedTuple):
     label: str
     color: str
     ends: frozenset[int] | None = None
-    is_marked: bool = False
 
 
 def visualize(
@@ -105,40 +101,21 @@ def visualize(
     return html
 
 
-def draw(
-    doc: Doc,
-    layers: set[str],
-    spans_key: str = "np",
-    *,
-    limit: int | None = None,
-    other: Doc | None = None,
-) -> str:
-    """Draw one doc.
-
-    limit (Optional[int]): Words to show, if not all.
-    other (Optional[Doc]): One with the same words; what it does not have is marked.
-    RETURNS (str): HTML, with every string of the doc escaped.
-    """
-    limit = len(doc) if limit is None else limit
+def draw(doc: Doc, layers: set[str], spans_key: str = "np") -> str:
+    """RETURNS (str): HTML of one doc, with every string of the doc escaped."""
     rows = []
     for layer in LAYERS:
         if layer in layers:
-            bars = [bar for bar in _bars(doc, layer, spans_key) if bar.end <= limit]
-            if other is not None and len(other) == len(doc):
-                there = set(_bars(other, layer, spans_key))
-                bars = [bar._replace(is_marked=bar not in there) for bar in bars]
-            rows += _rows(bars)
+            rows += rows_of(bars_of(doc, layer, spans_key))
     direction = doc.vocab.writing_system.get("direction", "ltr")
-    parts = [_Renderer(rows, direction).render_doc([token.text for token in doc[:limit]])]
-    if limit < len(doc):
-        parts.append(f"<div>… {len(doc) - limit} more words</div>")
+    parts = [_Renderer(rows, direction).render_doc([token.text for token in doc])]
     if "cats" in layers and doc.cats:
         parts.append(_cats(doc.cats))
     style = "margin: 0 0 2em; font-family: system-ui, sans-serif; overflow-wrap: anywhere"
     return f'<div class="doc" style="{style}">{"".join(parts)}</div>'
 
 
-def _bars(doc: Doc, layer: str, spans_key: str) -> list[Bar]:
+def bars_of(doc: Doc, layer: str, spans_key: str) -> list[Bar]:
     color = COLORS.get(layer, "")
     if layer == "tags":
         return [Bar(t.i, t.i + 1, t.tag_ or t.pos_, color) for t in doc if t.tag_ or t.pos_]
@@ -163,7 +140,7 @@ def _bars(doc: Doc, layer: str, spans_key: str) -> list[Bar]:
     return found
 
 
-def _rows(bars: list[Bar]) -> list[list[Bar]]:
+def rows_of(bars: list[Bar]) -> list[list[Bar]]:
     """RETURNS (List[List[Bar]]): As few rows as hold all bars of a layer without overlaps."""
     rows: list[list[Bar]] = []
     for bar in sorted(bars, key=lambda bar: (bar.start, -bar.end)):
@@ -210,8 +187,6 @@ class _Renderer(displacy.SpanRenderer):
                         color = f"linear-gradient(to {self.towards}, {gap})"
                     self.colors[color.upper()] = color
                     label = escape(bar.label) if i == bar.start else ""
-                    if label and bar.is_marked:
-                        label = MARK.format(label)
                     entries[i][slot] = self._entry(slot, color, label)
         return [{"text": text, "entities": own} for text, own in zip(tokens, entries, strict=True)]
 

@@ -43,12 +43,14 @@ class EncoderSize:
     """Layers and width of an encoder, and words in its vocabulary.
 
     known (bool): Whether it could be looked up; else it is taken to be as large as BERT-base.
+    learned (float): Part of the weights that learns.
     """
 
     layers: int = 12
     width: int = 768
     vocab: int = 30_000
     known: bool = False
+    learned: float = 1.0
 
 
 class Learner(NamedTuple):
@@ -121,12 +123,13 @@ def estimate_work(
     batch_pieces = work.batch_words * PIECES_PER_WORD
     # The paper counts 16 bits, and a frozen encoder keeps nothing for a way back.
     activations = batch_pieces * encoder.layers * encoder.width * 34 * (1 if half else 2)
-    operations = (2 if frozen else 6) * parameters * pieces
+    # Forward, back to what is below, and to the weights themselves.
+    operations = (2 if frozen else 4 + 2 * encoder.learned) * parameters * pieces
     return Estimate(
         steps=work.steps,
         seconds=operations / (speed * EFFICIENCY) + STEP_SECONDS * work.steps,
         # Weights, gradients and AdamW's two moments, 4 bytes each; and Python with its libraries.
-        memory=1e9 + (4 * total if frozen else 16 * total + activations),
+        memory=1e9 + 4 * total + (0 if frozen else 12 * total * encoder.learned + activations),
     )
 
 
@@ -172,8 +175,11 @@ def describe_training(nlp: Language) -> tuple[list[Row], str] | None:
     text = _steps_and_cost(nlp, training, work)
     used = {row[2] for row in rows}
     unused = [name for name in surveys if name not in used]
+    pupils = [name for name, pipe in nlp.components if getattr(pipe, "teacher", None) is not None]
     if unused:
-        text += f" No head learns from {', '.join(unused)}."
+        text += f" No head learns from {'gold of ' if pupils else ''}{', '.join(unused)}."
+    if pupils:
+        text += f" {', '.join(pupils)}: a teacher labels what has no gold."
     taught = {row[0] for row in rows}
     spoiled = [name for name in dependents(nlp) if name not in taught]
     if spoiled:
@@ -252,7 +258,10 @@ def _steps_and_cost(nlp: Language, training: Config, work: Work | None) -> str:
     if component is None or not isinstance(network, TransformerNetwork):
         return f"{work.describe_steps()}."
     config = network.transformer.config
-    size = EncoderSize(config.num_hidden_layers, config.hidden_size, config.vocab_size, known=True)
+    counts = [(p.numel(), p.requires_grad) for p in network.parameters()]
+    learned = sum(n for n, learns in counts if learns) / sum(n for n, _ in counts)
+    layers, width = config.num_hidden_layers, config.hidden_size
+    size = EncoderSize(layers, width, config.vocab_size, known=True, learned=learned)
     guess = estimate_work(
         size,
         work,

@@ -22,6 +22,7 @@ from .batching import BATCHER
 from .forecast import (
     ALIGNS,
     HEADER,
+    Row,
     dependents,
     describe_spoiled,
     describe_training,
@@ -65,24 +66,35 @@ def make_logger(
         _check_draws(nlp)
         if patience:
             _check_that_it_can_stop(nlp)
-        is_planned = plan and _print_plan(nlp, stdout)
+        rows = _print_plan(nlp, stdout) if plan else None
         run = LogPrinter(nlp, output_file, progress_bar, stdout, stderr, patience, training)
-        if is_planned:
+        if rows is not None:
+            run.planned = _numbers_of(rows)
             run.untaught.clear()  # it was said, if there are any
+        training.printer = run
         return run.log, run.close
 
     return setup
 
 
-def _print_plan(nlp: Language, stdout: IO) -> bool:
-    """RETURNS (bool): Whether there is one."""
+def _print_plan(nlp: Language, stdout: IO) -> list[Row] | None:
+    """RETURNS (Optional[List[Row]]): The rows of its table; None if there is none."""
     described = describe_training(nlp)
     if described is None:
-        return False
+        return None
     rows, text = described
     print(table(rows, header=HEADER, divider=True, aligns=ALIGNS), file=stdout)
     print(text, file=stdout, flush=True)
-    return True
+    return rows
+
+
+def _numbers_of(rows: list[Row]) -> dict[str, float]:
+    """RETURNS (Dict[str, float]): Gold items and passes of the plan, by task and corpus."""
+    found = {}
+    for task, _, corpus, _, _, gold, passes in rows:
+        found[f"plan/{task}/{corpus}/gold"] = float(gold.split()[0].replace(",", ""))
+        found[f"plan/{task}/{corpus}/passes"] = float(passes)
+    return found
 
 
 def _check_draws(nlp: Language) -> None:
@@ -159,6 +171,10 @@ class LogPrinter:
         self.shows_bar = progress_bar
         self.bar: tqdm | None = None
         self.patience = patience
+        # For other loggers beside this one, see `_tell`.
+        self.planned: dict[str, float] = {}
+        # Whether steps are taken note of only to tell others of them.
+        self.is_silent = False
         # `spacy train` does not look at the last step, unless it falls on an evaluation.
         self.end_is_evaluated = False
         self.eval_frequency = nlp.config["training"]["eval_frequency"]
@@ -200,6 +216,9 @@ class LogPrinter:
             if self.bar is not None:
                 self.bar.update(1)
             return
+        if self.is_silent:
+            self._tell(info, self._mean_losses(info), {})
+            return
         if self.bar is not None:
             self.bar.close()
         if not self.has_evaluated:
@@ -216,7 +235,9 @@ class LogPrinter:
         self._print_line(info, losses, weights)
         if self.file.path is not None:
             self._write_line(info, losses, weights)
-        if self.patience and self._is_at_an_end(info["other_scores"]):
+        scores = info["other_scores"]
+        self._tell(info, losses, weights)
+        if self.patience and self._is_at_an_end(scores):
             self._say_end()
         elif self.shows_bar:
             self.bar = tqdm(
@@ -227,6 +248,20 @@ class LogPrinter:
                 file=self.stderr,
                 unit="step",
             )
+
+    def _tell(
+        self, info: dict[str, Any], losses: dict[str, float], weights: dict[str, float]
+    ) -> None:
+        """Add what is said here to the scores that loggers after this one are given, such as those
+        for Weights & Biases and MLflow."""
+        told: dict[str, Any] = dict(info["other_scores"])
+        told.update({f"mean_loss/{name}": loss for name, loss in losses.items()})
+        told.update({f"loss_weight/{name}": weight for name, weight in weights.items()})
+        if self.planned:
+            steps = self.plan.total_steps()
+            told.update(self.planned, **({"plan/steps": float(steps)} if steps else {}))
+            self.planned = {}
+        info["other_scores"] = told
 
     def _mean_losses(self, info: dict[str, Any]) -> dict[str, float]:
         """RETURNS (Dict[str, float]): Each head's, per step since the line before: spaCy adds them

@@ -28,7 +28,7 @@ from wasabi import Printer
 
 from ..encoder.component import MultitaskTransformer
 from ..plain import finite
-from ..plan import opened
+from ..plan import join, opened
 from ..progress import SETTINGS
 from ..safe_files import SavingError, locked
 from .logger import LogPrinter
@@ -230,8 +230,15 @@ class Training:
             self._end_step(info, is_best)
 
     def finish(self) -> None:
-        """Look at the last step, too, and save what came of it."""
-        assert self.step is not None
+        """Look at the last step, too, and save what came of it.
+
+        RAISES (ValueError): If there was no step.
+        """
+        if self.step is None:
+            raise ValueError(
+                "There was no batch, and so no step. Look at [training.batcher], and at the "
+                "training corpora."
+            )
         _, info, is_best = self.step
         is_done = self.run.is_evaluated and not self.stop.has_begun
         if not self.run.is_evaluated:
@@ -324,13 +331,14 @@ class Training:
 class Log:
     """The logger that the config names.
 
-    Ours knows where it was when a training goes on; others are told of the past once more.
+    Ours knows where it was when a training goes on; others are told of the past once more. It may
+    be one of several in spaCy's ChainLogger.
     """
 
     def __init__(self, make: Any, nlp: Language, stdout: IO, stderr: IO):
+        plan = join()
         self._log_step, self.close = make(nlp, stdout, stderr)
-        printer = getattr(self._log_step, "__self__", None)
-        self._printer = printer if isinstance(printer, LogPrinter) else None
+        self._printer: LogPrinter | None = plan.printer
         if self._printer is not None:
             self._printer.end_is_evaluated = True
 
@@ -340,6 +348,10 @@ class Log:
     def past_step(self, info: dict[str, Any], is_best: bool | None) -> None:
         if self._printer is None:
             self.step(info, is_best)
+        elif self._log_step != self._printer.log:
+            self._printer.is_silent = True
+            self.step(info, is_best)
+            self._printer.is_silent = False
 
     def place(self) -> dict[str, Any] | None:
         """RETURNS (Optional[Dict[str, Any]]): What `go_on` takes."""

@@ -1,7 +1,7 @@
 """AdamW with one learning rate for the encoder and one for everything else."""
 
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, cast
 
 import torch
@@ -39,8 +39,8 @@ def make_adamw(
     grad_clip (float): Largest gradient norm of one component; 0 leaves gradients alone.
     layer_decay (float): Factor on the rate for each encoder layer further from the top; 1 is off.
     new_lr_scale (float): Factor on the rate for weights of the encoder that are not pretrained: the
-        embedding of word shapes and the weights of mixed layers. They start from nothing, and at
-        the rate of the rest would not get far in a short training.
+        embedding of word shapes, the weights of mixed layers, and adapters. They start from
+        nothing, and at the rate of the rest would not get far in a short training.
     pretrained_decay (float): Decoupled decay, like weight_decay, of the weights of the encoder's
         layers towards those that they had before their first step; embeddings are left out. Costs
         memory for another copy of them; 0 is off.
@@ -128,12 +128,13 @@ class AdamW(Optimizer):
         self._torch: dict[int, list[torch.optim.Optimizer]] = {}
         # Module that the optimizers above are for: loading a pipeline puts another in its place.
         self._modules: dict[int, weakref.ref[nn.Module]] = {}
+        self._devices: dict[int, torch.device] = {}
         # Weights before the first step, by name: those that pretrained_decay leads back to.
         self._starts: dict[int, dict[str, torch.Tensor]] = {}
 
     def __getstate__(self) -> tuple[dict[str, Any], dict[str, Any]]:
         # What belongs to modules does not go along into another process, where they are others.
-        own = {**self.__dict__, "_torch": {}, "_modules": {}, "_starts": {}}
+        own = {**self.__dict__, "_torch": {}, "_modules": {}, "_starts": {}, "_devices": {}}
         slots = [name for cls in type(self).__mro__ for name in getattr(cls, "__slots__", ())]
         return own, {name: getattr(self, name) for name in slots if hasattr(self, name)}
 
@@ -163,6 +164,7 @@ class AdamW(Optimizer):
                 self._starts[key] = {
                     name: p.detach().clone() for name, p in _layers(module) if p.requires_grad
                 }
+        self._move(key, module, parameters[0].device)
         if self.grad_clip:
             clip_gradients(parameters, self.grad_clip)
         rate = self.learn_rate if getattr(module, "is_encoder", False) else self.head_learn_rate
@@ -189,6 +191,19 @@ class AdamW(Optimizer):
                 min(1.0, rate * scale * self.pretrained_decay),
             )
 
+    def _move(self, key: int, module: nn.Module, device: torch.device) -> None:
+        """Bring what is kept of a module to the device that it has moved to."""
+        if self._devices.get(key, device) != device:
+            for optimizer in self._torch[key]:
+                # It casts and moves all that it loads.
+                optimizer.load_state_dict(optimizer.state_dict())
+            starts = self._starts.get(key, {})
+            self._starts[key] = {name: start.to(device) for name, start in starts.items()}
+            for name, _ in module.named_parameters():
+                if self.averages is not None and (key, name) in self.averages:
+                    self.averages[key, name] = self.averages[key, name].to(device)
+        self._devices[key] = device
+
     def _knows(self, key: int, module: nn.Module) -> bool:
         return key in self._modules and self._modules[key]() is module
 
@@ -201,6 +216,7 @@ class AdamW(Optimizer):
                 if self.averages is not None:
                     self.averages.pop((key, name), None)
         self._torch[key] = self._build(module, sparse_names)
+        self._devices.pop(key, None)
         self._modules[key] = weakref.ref(module)
 
     def _build(self, module: nn.Module, sparse_names: set[str]) -> list[torch.optim.Optimizer]:
@@ -288,32 +304,39 @@ class AdamW(Optimizer):
                     optimizer.state[parameters[name]] = dict(entries)
 
     def _scale(self, module: nn.Module, name: str) -> float:
-        depth_from_top = getattr(module, "depth_from_top", None)
-        if depth_from_top is None:
+        if not hasattr(module, "depth_from_top"):
             return 1.0
-        depth = depth_from_top(name)
-        return self.new_lr_scale if depth is None else self.layer_decay**depth
+        encoder: Any = module
+        scale = self.new_lr_scale if encoder.is_new(name) else 1.0
+        return scale * self.layer_decay ** (encoder.depth_from_top(name) or 0)
 
     def _average(self, averages: dict[Any, Any], key: int, module: nn.Module) -> None:
+        by_step: dict[int, list[tuple[torch.Tensor, torch.Tensor]]] = {}
         for name, parameter in module.named_parameters():
+            if not parameter.requires_grad:
+                continue  # its average is what it is
             self.nr_update[key, name] += 1
-            step = self.nr_update[key, name]
             if (key, name) not in averages:
                 averages[key, name] = parameter.detach().clone()
+            pair = averages[key, name], parameter.detach()
+            by_step.setdefault(self.nr_update[key, name], []).append(pair)
+        for step, pairs in by_step.items():
             # The same growing window as thinc's update_averages.
             decay = min((1.0 + step) / (10.0 + step), 0.9999)
-            averages[key, name].lerp_(parameter.detach(), 1.0 - decay)
+            own, new = map(list, zip(*pairs))
+            torch._foreach_lerp_(own, new, 1.0 - decay)
 
 
 def _layers(module: nn.Module) -> list[tuple[str, nn.Parameter]]:
     """RETURNS (List[Tuple[str, Parameter]]): What is pretrained and lies above the embeddings."""
-    depth_from_top: Callable[[str], int | None] | None = getattr(module, "depth_from_top", None)
-    if depth_from_top is None:
+    if not hasattr(module, "layer_of"):
         return []
-    found = [(name, p, depth_from_top(name)) for name, p in module.named_parameters()]
-    # Nothing is further from the top than the embeddings.
-    bottom = max((depth for *_, depth in found if depth is not None), default=0)
-    return [(name, p) for name, p, depth in found if depth is not None and depth < bottom]
+    encoder: Any = module
+    return [
+        (name, p)
+        for name, p in module.named_parameters()
+        if not encoder.is_new(name) and encoder.layer_of(name) != -1
+    ]
 
 
 def _has_sparse_gradient(parameter: nn.Parameter) -> bool:

@@ -10,6 +10,7 @@ from timeit import default_timer
 from spacy.language import Language
 from spacy.training.loop import DIR_MODEL_BEST, DIR_MODEL_LAST, clean_output_dir
 from thinc.api import Model, Optimizer
+from thinc.shims.shim import Shim
 
 from ..safe_files import SavingError, new_folder, recover
 from .optimizer import AdamW
@@ -151,8 +152,8 @@ def _sizes(nlp: Language, optimizer: Optimizer, frozen: list[str]) -> tuple[int,
         n_bytes = _weights_of(part)
         weights += n_bytes
         if name.split("/")[0] not in frozen:
-            learned += n_bytes
-    copies = 2 + bool(optimizer.averages is not None)
+            learned += n_bytes if isinstance(part, Model) else _learned_of(part)
+    copies = 2 + (optimizer.averages is not None)
     if isinstance(optimizer, AdamW) and optimizer.pretrained_decay:
         copies += 1
     strings = len(nlp.vocab.strings.to_bytes())
@@ -161,12 +162,16 @@ def _sizes(nlp: Language, optimizer: Optimizer, frozen: list[str]) -> tuple[int,
     return model, weights + copies * learned + strings
 
 
-def _weights_of(part: object) -> int:
+def _weights_of(part: Model | Shim) -> int:
     """RETURNS (int): Bytes of its own weights, without those of parts within."""
     if isinstance(part, Model):
         return sum(part.get_param(n).nbytes for n in part.param_names if part.has_param(n))
-    module = part._model  # type: ignore[attr-defined]
-    return sum(tensor.nbytes for tensor in module.state_dict().values())
+    return sum(tensor.nbytes for tensor in part._model.state_dict().values())
+
+
+def _learned_of(part: Shim) -> int:
+    """RETURNS (int): Bytes of the weights that learn."""
+    return sum(p.nbytes for p in part._model.parameters() if p.requires_grad)
 
 
 def _bytes(n: float) -> str:

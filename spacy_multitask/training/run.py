@@ -19,7 +19,9 @@ from spacy.training import Example
 from thinc.api import Optimizer
 
 from ..corpus.reader import corpus_of
+from ..layers.losses import DeviceLoss, settle_losses
 from .checkpoint import read_checkpoint, write_checkpoint
+from .memory import Learner
 from .randomness import RandomState, Snapshot, random_state, set_random_state
 from .sameness import Facts, checksum_of_gold
 from .state import REMEDY, Diverged, capture, restore
@@ -67,6 +69,7 @@ class Run:
         self.facts = facts
         self.past = past
         self.stop = stop
+        self.learner = Learner(nlp)
         # The latest step, from 0; its batch; words up to here; losses since the last evaluation.
         self.step = -1
         self.batch: list[Example] = []
@@ -106,12 +109,22 @@ class Run:
         if self.past is None:
             self.stop.has_begun = True
             examples = list(examples)
-            self.nlp.update(examples, losses=losses, **options)
-            self._check_losses(examples)
+            self.learner.update(self.step, examples, losses=losses, **options)
+            # To ask a device for its losses would make each step wait for it.
+            if not any(isinstance(loss, DeviceLoss) for loss in losses.values()):
+                self._check_losses(examples)
         elif self.step == self.past.step:
             losses.update(self.past.notes["losses"])
         else:
             losses.update(self.evaluations.get(self.step, {}).get("losses", {}))
+
+    def settle_losses(self) -> None:
+        """Ask a device for the losses so far.
+
+        RAISES (Diverged): If one is no longer a number.
+        """
+        settle_losses(self.losses)
+        self._check_losses(self.batch)
 
     def _check_losses(self, examples: list[Example]) -> None:
         bad = {n: loss for n, loss in self.losses.items() if not math.isfinite(loss)}
@@ -168,6 +181,7 @@ class Run:
                 with self.use_params(self.optimizer.averages or {}):
                     return evaluate()
             if self.is_live:
+                self.settle_losses()
                 with self.stop.evaluating():
                     return evaluate()
             if hasattr(dev_corpus, "skip"):
@@ -207,6 +221,7 @@ class Run:
         logger (Any): What the logger wants to know when the training goes on.
         """
         tensors, notes = capture(self.nlp, self.optimizer)
+        self.settle_losses()
         states = {"random": random_state()}
         states.update({f"draws/{step}": state for step, state in self.draws.items()})
         for place, state in states.items():

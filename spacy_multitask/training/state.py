@@ -81,6 +81,8 @@ def restore(nlp: Language, optimizer: Optimizer, tensors: Tensors, notes: Notes)
             _restore_layer(name, part, own, with_gradient, notes["sets"])
         else:
             _restore_module(name, part._model, own, with_gradient)
+            if isinstance(part, TorchShim):
+                part.weights_changed()
             if isinstance(optimizer, AdamW) and name in notes["moments"]:
                 _restore_moments(name, part, optimizer, tensors, notes)
     _restore_arrays(nlp, optimizer, tensors, notes)

@@ -40,6 +40,8 @@ def test_parts_do_not_overlap_and_the_seed_decides(file, tmp_path):
     small, same_dev, printed = split("d", "--fraction", 0.2, "--sample", 0.1)
     assert len(small) == 8 and same_dev == dev, "the sample does not change the dev part"
     assert "72 left out" in printed
+    last = printed.splitlines()[-1]
+    assert last.startswith("Next: python -m spacy multitask look ") and "d-train.spacy" in last
 
 
 @pytest.mark.parametrize("options", [("--fraction", 0), ("--fraction", 1), ("--sample", 0)])

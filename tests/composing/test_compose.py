@@ -341,7 +341,8 @@ def test_command(corpora, encoder_path, tmp_path):
     arguments += ["--task", f"pos:tagger={corpora / 'pos'}", "--task", f"ner:ner={corpora / 'ner'}"]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
-    assert "tagged words" in done.output and "python -m spacy train" in done.output
+    assert "tagged words" in done.output
+    assert "Next: python -m spacy multitask train" in done.output
     assert "#" in out.read_text()
     again = CliRunner().invoke(app, arguments)
     assert again.exit_code == 1 and "--overwrite" in again.output

@@ -94,3 +94,11 @@ def test_many_labels_are_cut(vocab):
     assert (
         "fewer than 20 of T00, T01, T02, T03, T04, T05, T06, T07, T08, T09 and 20 others." in shown
     )
+
+
+def test_labels_that_look_the_same_and_single_ones_are_named(vocab):
+    doc = Doc(vocab, words=["a", "b", "c", "d"], tags=["PRP$", "PRP", "B-X", "b_x"])
+    doc.cats = {"only": 1.0}
+    found = look_at(doc).warnings()
+    assert "tag: B-X and b_x differ in their spelling alone. Are they one label?" in found
+    assert "topic: only is the only label." in found

@@ -110,7 +110,7 @@ SPOILED = {
             rename(p, "config.json", "adapter_config.json"),
             rename(p, "model.safetensors", "adapter_model.safetensors"),
         ),
-        ("adapter", "merge_and_unload"),
+        ("does not say which encoder", "adapter.path"),
     ),
     "no tokenizer": (without_tokenizer, ("tokenizer.json is missing",)),
     "a tokenizer of a later version": (

@@ -52,3 +52,24 @@ def test_micro_batches_keep_to_the_budget_and_lose_nothing():
         padded = (sizes[group].max() + 2) * len(group)
         assert padded <= 40 or len(group) == 1
     assert groups[0] == [6]
+
+
+@pytest.mark.parametrize("n_docs", [1, 3, 1000])
+def test_groups_that_cost_least_keep_to_the_budget_and_lose_nothing(n_docs):
+    # Sentences of news and web text have such lengths.
+    sizes = np.random.default_rng(0).lognormal(3.0, 0.7, n_docs).clip(1, 510).astype(np.int64)
+    groups = list(micro_batches(sizes, 2, 65536, overhead=2500))
+    assert sorted(np.concatenate(groups)) == list(range(n_docs))
+    padded = [(int(sizes[group].max()) + 2) * len(group) for group in groups]
+    assert max(padded) <= 65536
+    assert all(np.all(np.diff(sizes[group]) <= 0) for group in groups), "longest first"
+    if n_docs == 1000:
+        assert (sizes + 2).sum() / sum(padded) >= 0.7
+        greedy = micro_batches(sizes, 2, 65536)
+        wasteful = sum((int(sizes[group].max()) + 2) * len(group) for group in greedy)
+        assert sum(padded) + 2500 * len(groups) < wasteful
+
+
+def test_a_group_of_one_size_is_cut_by_the_budget():
+    groups = list(micro_batches(np.full(10, 8), 2, 40, overhead=5))
+    assert [len(group) for group in groups] == [4, 4, 2]

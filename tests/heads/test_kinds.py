@@ -78,8 +78,15 @@ def test_a_second_recogniser_has_a_score_of_its_own(encoder_path):
     assert score_named("sents_f", head).kind.name == "senter", "one that it does not have"
 
 
-def test_what_a_drawing_shows_is_the_first_head_of_a_kind(encoder_path):
-    shown = {"tag_acc": "tags", "spans_np_f": "chunks", "x_cats_acc": "cats"}
-    assert {name: score_named(name).layer for name in shown} == shown
-    for name in ("x_tag_acc", "spans_other_f", "dep_las", "cats_score"):
-        assert score_named(name).layer == "", name
+def test_scores_are_told_in_words(encoder_path):
+    nlp = make_nlp(encoder_path, [])
+    second = nlp.add_pipe("multitask_ner", config={"spans_key": "mine"})
+    titles = {
+        "tag_acc": "tags",
+        "coarse_tag_acc": "coarse tags",
+        "spans_np_f": "chunks",
+        "spans_other_f": "chunks other",
+        "dep_uas": "",
+    }
+    assert {name: score_named(name).title for name in titles} == titles
+    assert score_named("spans_mine_f", second).title == "entities mine"

@@ -16,6 +16,7 @@ DEFAULTS = {
     "label_smoothing": 0.0,
     "class_weights": None,
     "abstain": 0.0,
+    "probs": False,
     "corpora": None,
 }
 every_head = pytest.mark.parametrize("head", HEADS)

@@ -61,6 +61,12 @@ def test_each_figure_stands_in_its_column():
     assert "mean of 1 to 3 seeds" in readme_table.table({"accuracy": uneven})
 
 
+def test_the_readme_has_features_and_figures_in_one_table():
+    lines = readme_table.comparison({"speed": SPEED, "accuracy": ACCURACY}).splitlines()
+    assert {line.count("|") for line in lines} == {7}
+    assert "| predict, float32, words/s | 4,889 | 1,324 | 1,346 |  |  |" in lines
+
+
 def test_without_results_the_page_says_so():
     assert "Not measured" in readme_table.table({})
 
@@ -98,11 +104,11 @@ def test_only_what_is_between_the_marks_is_replaced(tmp_path):
     results = tmp_path / "benchmarks" / "results"
     results.mkdir(parents=True)
     (results / "accuracy.json").write_text(json.dumps(ACCURACY))
-    page = "# Top\n<!-- measured -->\nold\n<!-- /measured -->\nrest\n"
+    page = "# Top\n<!-- measured -->\nstale\n<!-- /measured -->\nrest\n"
     (tmp_path / "README.md").write_text(page)
     readme_table.main(tmp_path)
     text = (tmp_path / "README.md").read_text()
-    assert text.startswith("# Top\n<!-- measured -->\n| ") and "old" not in text
+    assert text.startswith("# Top\n<!-- measured -->\n| ") and "stale" not in text
     assert text.endswith("<!-- /measured -->\nrest\n") and "94.2" in text
     readme_table.main(tmp_path)
     assert (tmp_path / "README.md").read_text() == text, "a second run changes nothing"

@@ -1,0 +1,271 @@
+"""Parts of `benchmarks.scale` about annotating.
+
+The texts are those of the topics of the samples, again and again, Parquet in and Parquet out. The
+pipeline has the packaged encoder and four heads, which have learned a little, in int8 where that is
+installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import spacy
+import torch
+
+from spacy_multitask import annotate
+from spacy_multitask.annotation.shards import Annotator
+from spacy_multitask.layers.network import TransformerNetwork
+
+from .common import packaged_encoder, pipeline, training_examples
+
+ROUNDS = 3
+KILL_DOCS, KILL_SHARD = 1600, 100
+DIGITS = 4  # of probabilities that are compared: parts of a shard are padded otherwise
+WANTED = {"local": 0.95, "ray": 0.85, "host_words_per_s": 150_000}
+
+
+def texts_of(samples: Path, n_docs: int) -> list[str]:
+    data = gzip.decompress((samples / "topic/test.txt.gz").read_bytes()).decode("utf8")
+    texts = [line.partition(" ")[2] for line in data.splitlines()]
+    return (texts * (n_docs // len(texts) + 1))[:n_docs]
+
+
+def write_texts(path: Path, texts: list[str]) -> Path:
+    ids = [f"doc{i:07d}" for i in range(len(texts))]
+    pq.write_table(pa.table({"id": ids, "text": texts}), path, row_group_size=5000)
+    return path
+
+
+@contextmanager
+def place(options: argparse.Namespace, *, int8: bool) -> Iterator[tuple[Path, Path]]:
+    """YIELDS (Tuple[Path, Path]): A folder, and the pipeline in it."""
+    nlp, sgd = pipeline(
+        options.encoder or packaged_encoder(), lambda nlp: training_examples(nlp, options.samples)
+    )
+    examples = training_examples(nlp, options.samples)
+    for start in range(0, 320, 32):
+        nlp.update(examples[start : start + 32], sgd=sgd)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        model = folder / "model"
+        nlp.to_disk(model)
+        if int8 and find_spec("onnxruntime") is not None:
+            from spacy_multitask.encoder.quantize import quantize
+
+            quantize(model, folder / "int8")
+            model = folder / "int8"
+        yield folder, model
+
+
+def local(options: argparse.Namespace) -> dict[str, Any]:
+    """Words per second of `annotate` in this process, from file to file, and of `nlp.pipe` on the
+    same docs in memory, in turn. Loading the pipeline counts for neither."""
+    found: dict[str, list[float]] = {"annotate": [], "pipe": []}
+    with place(options, int8=True) as (folder, model):
+        texts = texts_of(options.samples, options.docs)
+        path = write_texts(folder / "texts.parquet", texts)
+        nlp = spacy.load(model)
+        list(nlp.pipe(texts[:500]))
+        n_words = 0
+        for _ in range(ROUNDS):
+            started = time.perf_counter()
+            with nlp.memory_zone():
+                n_words = sum(len(doc) for doc in nlp.pipe(texts))
+            found["pipe"].append(n_words / (time.perf_counter() - started))
+            found["annotate"].append(n_words / shards_alone(path, model, folder / "out"))
+    ratios = [a / b for a, b in zip(found["annotate"], found["pipe"])]
+    return {
+        "docs": len(texts),
+        "words": n_words,
+        **{f"{name}_words_per_s": round(median(values)) for name, values in found.items()},
+        "ratio": round(median(ratios), 3),
+        "wanted": WANTED["local"],
+    }
+
+
+def shards_alone(path: Path, model: Path, out: Path) -> float:
+    """RETURNS (float): Seconds that all shards take, once the pipeline is loaded."""
+    shutil.rmtree(out, ignore_errors=True)
+    annotate(model, path, out, dry_run=True)  # writes the manifest
+    annotator = Annotator(str(out))
+    started = time.perf_counter()
+    for number in range(len(annotator.job.shards)):
+        annotator.annotate_shard(number)
+    return time.perf_counter() - started
+
+
+def ray(options: argparse.Namespace) -> dict[str, Any]:
+    """Words per second of Ray and of processes of this machine, as many workers of one thread each,
+    from the end of the first shard to that of the last: without start-up."""
+    n_workers = options.threads
+    speeds: dict[str, list[float]] = {"local": [], "ray": []}
+    with place(options, int8=True) as (folder, model):
+        texts = texts_of(options.samples, options.docs)
+        path = write_texts(folder / "texts.parquet", texts)
+        for _ in range(ROUNDS):
+            for engine in speeds:
+                out = folder / engine
+                shutil.rmtree(out, ignore_errors=True)
+                annotate(model, path, out, engine=engine, processes=n_workers, shard_docs=500)
+                speeds[engine].append(steady_speed(out, n_workers))
+    ratio = median(a / b for a, b in zip(speeds["ray"], speeds["local"]))
+    return {
+        "workers": n_workers,
+        **{f"{name}_words_per_s": round(median(values)) for name, values in speeds.items()},
+        "ratio": round(ratio, 3),
+        "wanted": WANTED["ray"],
+    }
+
+
+def steady_speed(out: Path, n_workers: int) -> float:
+    """RETURNS (float): Words per second between the first shards and the last, by the times of the
+    files."""
+    files = sorted((out / "data").iterdir(), key=lambda path: path.stat().st_mtime)
+    begin, end = (files[i].stat().st_mtime for i in (n_workers - 1, -1))
+    n_words = sum(
+        sum(map(len, pq.read_table(path, columns=["tokens"])["tokens"].to_pylist()))
+        for path in files[n_workers:]
+    )
+    return n_words / (end - begin)
+
+
+def host(options: argparse.Namespace) -> dict[str, Any]:
+    """Words per second of one thread with a network that costs nothing: reading, tokenizing,
+    pieces, pooling, heads, writing."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    forward = TransformerNetwork.forward
+    noise = torch.randn(1 << 16, 384)
+
+    def free(self: Any, pieces: torch.Tensor, *others: Any) -> torch.Tensor:
+        n_rows, n_columns = pieces.shape
+        return noise[: n_rows * n_columns, : self.width].view(n_rows, n_columns, self.width)
+
+    try:
+        with place(options, int8=False) as (folder, model):
+            texts = texts_of(options.samples, options.docs)
+            path = write_texts(folder / "texts.parquet", texts)
+            n_words = sum(map(len, spacy.blank("en").pipe(texts)))
+            TransformerNetwork.forward = free  # type: ignore[method-assign]
+            seconds = [shards_alone(path, model, folder / "out") for _ in range(ROUNDS)]
+    finally:
+        TransformerNetwork.forward = forward  # type: ignore[method-assign]
+        torch.set_num_threads(threads)
+    return {
+        "words": n_words,
+        "words_per_s": round(n_words / median(seconds)),
+        "wanted": WANTED["host_words_per_s"],
+    }
+
+
+RUN = (
+    "import sys; from spacy_multitask import annotate; "
+    "annotate(*sys.argv[1:4], engine=sys.argv[4], processes=2, shard_docs=int(sys.argv[5]))"
+)
+
+
+def kills(options: argparse.Namespace) -> dict[str, Any]:
+    """Runs that are killed at random moments, until they end: rows that differ from those of a run
+    that nobody killed. With Ray, workers are killed as well."""
+    rng = random.Random(options.seed)
+    found = {}
+    with place(options, int8=False) as (folder, model):
+        path = write_texts(folder / "texts.parquet", texts_of(options.samples, KILL_DOCS))
+
+        def run(engine: str, out: Path) -> subprocess.Popen:
+            command = [sys.executable, "-c", RUN, str(model), str(path), str(out), engine]
+            # In a group of its own, so that all that it starts ends with it.
+            return subprocess.Popen([*command, str(KILL_SHARD)], start_new_session=True)
+
+        for engine in ("local", "ray") if find_spec("ray") else ("local",):
+            started = time.perf_counter()
+            if run(engine, folder / "unbroken").wait():
+                raise RuntimeError(f"The run with the engine {engine} failed.")
+            whole = time.perf_counter() - started
+            expected = rows_of(folder / "unbroken")
+            counts = {"kills": 0, "worker_kills": 0, "runs": 0, "equal": 0}
+            while counts["kills"] + counts["worker_kills"] < options.kills:
+                out = folder / "killed"
+                while True:
+                    child = run(engine, out)
+                    try:
+                        child.wait(rng.uniform(0.2, 1.1) * whole)
+                    except subprocess.TimeoutExpired:
+                        victims = workers_of(child.pid)
+                        if victims and rng.random() < 0.5:
+                            os.kill(rng.choice(victims), signal.SIGKILL)
+                            counts["worker_kills"] += 1
+                            child.wait()
+                        else:
+                            os.killpg(child.pid, signal.SIGKILL)
+                            counts["kills"] += 1
+                            child.wait()
+                            continue
+                    if child.returncode:
+                        raise RuntimeError(f"The run ended with code {child.returncode}.")
+                    break
+                counts["runs"] += 1
+                counts["equal"] += rows_of(out) == expected
+                shutil.rmtree(out)
+            shutil.rmtree(folder / "unbroken")
+            found[engine] = counts
+    return found
+
+
+def workers_of(pid: int) -> list[int]:
+    """RETURNS (List[int]): Processes under a process that annotate shards."""
+    parents, names = {}, {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                names[int(entry.name)] = (entry / "cmdline").read_bytes()
+            except OSError:
+                continue
+            parents[int(entry.name)] = int(fields[1])
+    found = []
+    for process, name in names.items():
+        above = process
+        while above in parents and above != pid:
+            above = parents[above]
+        if above == pid and (b"MapWorker" in name or b"spawn_main" in name):
+            found.append(process)
+    return found
+
+
+def rows_of(out: Path) -> list[dict]:
+    """RETURNS (List[Dict]): All rows, with rounded probabilities."""
+    return _rounded(pq.read_table(out / "data").to_pylist())
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return list(map(_rounded, value))
+    return round(value, DIGITS) if isinstance(value, float) else value
+
+
+PARTS = {
+    "annotate_local": local,
+    "annotate_ray": ray,
+    "annotate_host": host,
+    "annotate_kills": kills,
+}

@@ -1,0 +1,197 @@
+"""From docs to columns of an Arrow table, without a Python loop over tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from spacy.attrs import IDX, LENGTH, POS, TAG
+from spacy.strings import StringStore
+from spacy.tokens import Doc
+
+from ..probabilities import SPANS_KEY, layer_of, token_probs
+from ..relations import KEY as RELATIONS_KEY
+from .schema import LAYERS
+
+# (row of the first token, row of the end token, hash of the label)
+Rows = tuple[int, int, int]
+
+
+class Columns:
+    """The columns of a batch of docs.
+
+    docs (Sequence[Doc]): Annotated.
+    strings (StringStore): The pipeline's.
+    chunk_keys (Sequence[str]): Groups of `doc.spans` that are chunks.
+    probs (bool): Whether to give probabilities of tags and spans.
+    """
+
+    def __init__(
+        self,
+        docs: Sequence[Doc],
+        strings: StringStore,
+        *,
+        chunk_keys: Sequence[str],
+        probs: bool,
+    ):
+        self.docs, self.strings = docs, strings
+        self.chunk_keys, self.probs = chunk_keys, probs
+        lengths = np.fromiter(map(len, docs), np.int64, len(docs))
+        self.borders = np.append(0, np.cumsum(lengths))
+
+    @property
+    def n_words(self) -> int:
+        return int(self.borders[-1])
+
+    @cached_property
+    def values(self) -> np.ndarray:
+        """RETURNS (ndarray): First character, length, tag and part of speech of all tokens, uint64
+        (n_words, 4)."""
+        none = np.zeros((0, 4), np.uint64)
+        return np.concatenate([none, *(d.to_array([IDX, LENGTH, TAG, POS]) for d in self.docs)])
+
+    @cached_property
+    def starts(self) -> np.ndarray:
+        return self.values[:, 0].astype(np.int32)
+
+    @cached_property
+    def ends(self) -> np.ndarray:
+        return self.starts + self.values[:, 1].astype(np.int32)
+
+    def of_layers(self, layers: Iterable[str]) -> dict[str, pa.Array]:
+        """RETURNS (Dict[str, Array]): Columns by name, one row per doc."""
+        found: dict[str, pa.Array] = {}
+        for layer in layers:
+            make: Callable[[], pa.Array] = getattr(self, layer)
+            found[layer] = make()
+            if self.probs and LAYERS[layer].column_of_probs:
+                name = LAYERS[layer].column_of_probs
+                found[name] = self._token_probs(name.removesuffix("_probs"))
+        return found
+
+    # Layers
+
+    def tokens(self) -> pa.Array:
+        return self._per_token(_struct(start=pa.array(self.starts), end=pa.array(self.ends)))
+
+    def tags(self) -> pa.Array:
+        return self._per_token(self._names(self.values[:, 2]))
+
+    def pos(self) -> pa.Array:
+        return self._per_token(self._names(self.values[:, 3]))
+
+    def chunks(self) -> pa.Array:
+        return self._spans(
+            lambda doc: [(k, doc.spans[k]) for k in self.chunk_keys if k in doc.spans]
+        )
+
+    def entities(self) -> pa.Array:
+        return self._spans(lambda doc: [(None, doc.ents)])
+
+    def spans(self) -> pa.Array:
+        others = self.chunk_keys
+        return self._spans(
+            lambda doc: [(k, group) for k, group in doc.spans.items() if k not in others],
+            has_keys=True,
+        )
+
+    def topics(self) -> pa.Array:
+        ranked = [sorted(doc.cats.items(), key=lambda pair: -pair[1]) for doc in self.docs]
+        pairs = [pair for found in ranked for pair in found]
+        labels, probs = pa.array([p[0] for p in pairs], pa.string()), [p[1] for p in pairs]
+        return _lists(map(len, ranked), _struct(label=labels, prob=pa.array(probs, pa.float32())))
+
+    def relations(self) -> pa.Array:
+        counts: list[int] = []
+        found: list[Any] = []
+        for doc, offset in zip(self.docs, self.borders.tolist()):
+            relations = doc.user_data.get(RELATIONS_KEY, ())
+            counts.append(len(relations))
+            found.extend(
+                (h[0] + offset, h[1] + offset, h[2], t[0] + offset, t[1] + offset, t[2], label, p)
+                for h, t, label, p in relations
+            )
+        heads, head_ends, head_labels, tails, tail_ends, tail_labels, labels, probs = (
+            zip(*found) if found else [()] * 8
+        )
+        values = _struct(
+            head=self._places(heads, head_ends, pa.array(head_labels, pa.string())),
+            tail=self._places(tails, tail_ends, pa.array(tail_labels, pa.string())),
+            label=pa.array(labels, pa.string()),
+            prob=pa.array(probs, pa.float32()),
+        )
+        return _lists(counts, values)
+
+    # Parts of them
+
+    def _per_token(self, values: pa.Array) -> pa.Array:
+        return pa.ListArray.from_arrays(pa.array(self.borders, pa.int32()), values)
+
+    def _names(self, hashes: np.ndarray) -> pa.Array:
+        """RETURNS (Array): Strings, null for none."""
+        found, index = np.unique(hashes, return_inverse=True)
+        names = pa.array([self.strings[int(i)] or None for i in found], pa.string())
+        return names.take(pa.array(index.reshape(-1), pa.int32()))
+
+    def _token_probs(self, layer: str) -> pa.Array:
+        parts = [np.zeros(0, np.float32)]
+        for doc in self.docs:
+            probs = token_probs(doc, layer)
+            parts.append(np.full(len(doc), np.nan, np.float32) if probs is None else probs)
+        return self._per_token(pa.array(np.concatenate(parts), pa.float32(), from_pandas=True))
+
+    def _spans(
+        self, groups_of: Callable[[Doc], list[tuple[Any, Iterable[Any]]]], *, has_keys: bool = False
+    ) -> pa.Array:
+        """
+        groups_of (Callable): Gives groups of spans of a doc by key; None for `doc.ents`.
+        has_keys (bool): Whether the column has the keys, too.
+        """
+        rows: list[Rows] = []
+        keys: list[str | None] = []
+        borders = [0]
+        for doc, at in zip(self.docs, self.borders.tolist()):
+            for key, spans in groups_of(doc):
+                rows += [(s.start + at, s.end + at, s.label) for s in spans if s.end > s.start]
+                keys += [key] * (len(rows) - len(keys))
+            borders.append(len(rows))
+        array = np.array(rows, np.uint64).reshape(-1, 3)
+        first, end = array[:, :2].astype(np.int64).T
+        starts, ends = self.starts[first], self.ends[end - 1]
+        labels = self._names(array[:, 2])
+        fields = {"key": pa.array(keys, pa.string())} if has_keys else {}
+        fields.update(start=pa.array(starts), end=pa.array(ends), label=labels)
+        if self.probs:
+            places = list(zip(map(layer_of, keys), starts.tolist(), ends.tolist(), labels.tolist()))
+            probs: list[float | None] = []
+            for doc, start, stop in zip(self.docs, borders, borders[1:]):
+                known = _span_probs(doc)
+                probs += [known.get(place) for place in places[start:stop]]
+            fields["prob"] = pa.array(probs, pa.float32())
+        return _lists(np.diff(borders), _struct(**fields))
+
+    def _places(self, first: Sequence[int], end: Sequence[int], labels: pa.Array) -> pa.Array:
+        at, last = np.array(first, np.int64), np.array(end, np.int64) - 1
+        return _struct(start=pa.array(self.starts[at]), end=pa.array(self.ends[last]), label=labels)
+
+
+def _span_probs(doc: Doc) -> dict[tuple, float]:
+    """RETURNS (Dict[tuple, float]): Probabilities by layer, characters and label."""
+    layers = doc.user_data.get(SPANS_KEY, {})
+    return {
+        (layer, start, end, label): prob
+        for layer, found in layers.items()
+        for start, end, label, prob in found
+    }
+
+
+def _lists(counts: Iterable[int], values: pa.Array) -> pa.Array:
+    borders = np.append(0, np.cumsum(list(counts), dtype=np.int64))
+    return pa.ListArray.from_arrays(pa.array(borders, pa.int32()), values)
+
+
+def _struct(**fields: pa.Array) -> pa.Array:
+    return pa.StructArray.from_arrays(list(fields.values()), list(fields))

@@ -1,0 +1,97 @@
+"""How much a network is given at once: what suits the device, and what fits into its memory."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+
+logger = logging.getLogger("spacy")
+Result = TypeVar("Result")
+
+# Padded pieces in a micro-batch: what keeps the caches of a CPU, or the units of a GPU, busy. A
+# training batch is small and its docs differ in length, so that smaller groups pad less.
+BUDGETS = {"cpu": 2048, "int8": 448}
+TRAINING_BUDGETS = {"cpu": 768}
+OF_DEVICES = 65536
+LEAST = 512  # the pieces of a long window
+# Values that a network holds of a piece in prediction, in vectors: those of its feed-forward layers
+# and attention, in float32, and some of the layer before.
+VECTORS_PER_PIECE = 24
+SHARE = 0.5  # of the free memory
+
+
+class Budget:
+    """Padded pieces in the micro-batches of an encoder.
+
+    encoder (Encoder): Whose network is used.
+    """
+
+    def __init__(self, encoder: Any):
+        self.encoder = encoder
+        self.most: int | None = None  # that fit, once it is known
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"encoder": self.encoder, "most": None}  # of another device, maybe
+
+    def of_training(self) -> int:
+        """RETURNS (int): That in training."""
+        return self._of_device(TRAINING_BUDGETS)
+
+    def of_prediction(self) -> int:
+        """RETURNS (int): That in prediction; on a device no more than fits into its memory."""
+        found = self._of_device(BUDGETS)
+        if self.most is None:
+            self.most = self._that_fit()
+        return min(found, self.most or found)
+
+    def _of_device(self, budgets: dict[str, int]) -> int:
+        kind = "int8" if self.encoder.is_quantized else self.encoder.device.type
+        return budgets.get(kind, OF_DEVICES)
+
+    def _that_fit(self) -> int | None:
+        device = self.encoder.device
+        if device.type != "cuda":
+            return None
+        free, _ = torch.cuda.mem_get_info(device)
+        free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        per_piece = 4 * self.encoder.width * VECTORS_PER_PIECE
+        return max(LEAST, int(free * SHARE / per_piece))
+
+    def halve(self, budget: int, error: BaseException) -> int:
+        """Take less from now on.
+
+        budget (int): What was too much.
+        RETURNS (int): Half of it.
+        RAISES (BaseException): The error, if there is nothing left to be halved.
+        """
+        if budget <= LEAST:
+            raise error
+        self.most = budget // 2
+        logger.warning(
+            "The device ran out of memory with %s pieces in a micro-batch. From now on there are "
+            "%s at most. Set max_batch_pieces of the encoder to have it so from the start.",
+            budget,
+            self.most,
+        )
+        torch.cuda.empty_cache()
+        return self.most
+
+
+def retried(run: Callable[[int], Result], wanted: int | None, budget: Budget) -> Result:
+    """Run the network, with less at once where the device runs out of memory.
+
+    run (Callable): Takes the most padded pieces of a micro-batch.
+    wanted (Optional[int]): So many, if a user has asked for it.
+    RETURNS (Any): What it gives.
+    """
+    pieces = min(wanted, budget.most or wanted) if wanted else budget.of_prediction()
+    while True:
+        try:
+            return run(pieces)
+        except torch.OutOfMemoryError as error:
+            # Outside of this block, as the error holds on to what was computed.
+            failure = error.with_traceback(None)
+        pieces = budget.halve(pieces, failure)

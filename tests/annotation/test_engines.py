@@ -1,0 +1,90 @@
+"""Each engine for real, and a worker of each killed in mid-run."""
+
+import json
+import shutil
+import sys
+
+import pytest
+import spacy
+
+from spacy_multitask import annotate
+from spacy_multitask.annotation.engines import ENGINES, engine_named
+from tests.annotation.conftest import errors_in, rows_of, write_texts
+
+CODE = """
+import os
+from pathlib import Path
+from spacy.language import Language
+
+@Language.component("deadly_once")
+def deadly_once(doc):
+    before = Path(__file__).with_name("killed")
+    if doc.text == "deadly" and not before.exists():
+        before.touch()
+        os.kill(os.getpid(), 9)
+    return doc
+"""
+
+
+@pytest.fixture
+def ray_here():
+    ray = pytest.importorskip("ray", reason="ray is not installed")
+    memory = 100 * 2**20
+    ray.init(num_cpus=2, include_dashboard=False, object_store_memory=memory, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def spark_here(monkeypatch):
+    pyspark = pytest.importorskip("pyspark", reason="pyspark is not installed")
+    if shutil.which("java") is None:
+        pytest.skip("Spark needs Java")
+    builder = pyspark.sql.SparkSession.builder.master("local[2,4]")
+    session = builder.config("spark.ui.enabled", "false").getOrCreate()
+    yield
+    session.stop()
+
+
+@pytest.mark.parametrize(
+    "engine",
+    ["local", pytest.param("ray", marks=pytest.mark.slow)]
+    + [pytest.param("spark", marks=[pytest.mark.slow, pytest.mark.spark])],
+)
+def test_a_run_whose_worker_is_killed_ends_complete(engine, tmp_path, request):
+    if engine != "local":
+        request.getfixturevalue(f"{engine}_here")
+    code = tmp_path / "code.py"
+    code.write_text(CODE)
+    spacy.util.import_file("python_code", code)
+    nlp = spacy.blank("en")
+    nlp.add_pipe("deadly_once")
+    nlp.to_disk(tmp_path / "model")
+    texts = write_texts(tmp_path / "texts.jsonl", 12, d5="deadly")
+    summary = annotate(
+        tmp_path / "model",
+        texts,
+        tmp_path / "out",
+        engine=engine,
+        processes=2,
+        shard_docs=4,
+        code=code,
+    )
+    assert (tmp_path / "killed").exists()
+    rows = rows_of(summary)
+    assert [row["id"] for row in rows] == [f"d{i}" for i in range(12)]
+    assert [len(row["tokens"]) for row in rows[4:6]] == [5, 1]
+    assert errors_in(tmp_path / "out") == {}
+    assert (summary.done, summary.total.docs) == (summary.shards, 12)
+    saved = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert saved["shards_done"] == saved["shards"] == 3
+
+
+def test_an_engine_that_is_none_or_not_installed_is_said(monkeypatch):
+    with pytest.raises(ValueError, match="engine = 'dask' is not one of local, ray, spark"):
+        engine_named("dask")
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.delitem(sys.modules, engine_named.__module__ + ".on_ray", raising=False)
+    with pytest.raises(ImportError, match=r"pip install 'spacy_multitask\[ray\]'"):
+        engine_named("ray")
+    assert set(ENGINES) == {"local", "ray", "spark"}
