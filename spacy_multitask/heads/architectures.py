@@ -219,6 +219,34 @@ def copy_of(model: Model) -> Model:
     return copied
 
 
+def take_outputs(old: Model, new: Model, *, like_others: bool) -> bool:
+    """Bring the weights of a linear model into one that has an output more.
+
+    like_others (bool): Whether the new output is to give the mean of the others; else 0.
+    RETURNS (bool): Whether that was done: it is known where the layers keep each output.
+    """
+    pairs = [
+        (a, b, name)
+        for a, b in zip(old.walk(), new.walk(), strict=True)
+        for name in a.param_names
+        if a.has_param(name)
+    ]
+    if not all(_keeps_rows(a) for a, _, _ in pairs):
+        return False
+    for a, b, name in pairs:
+        rows = a.get_param(name).reshape(a.get_dim("nO"), -1)
+        more = rows.mean(axis=0) if like_others else 0 * rows[0]
+        weights = a.ops.xp.concatenate([rows.ravel(), more.ravel()])
+        b.set_param(name, weights.reshape(b.get_param(name).shape))
+    return True
+
+
+def _keeps_rows(layer: Model) -> bool:
+    """RETURNS (bool): Whether a layer's parameters have the numbers of one output together."""
+    is_sparse = layer.name == "sparse_linear" and not layer.attrs.get("v1_indexing", True)
+    return is_sparse or layer.name == "linear"
+
+
 def check_model(model: Model, name: str, wanted: str) -> None:
     """RAISES (ValueError): If the model is not what a head needs."""
     is_ours = model.shims and isinstance(model.shims[0], TorchShim) and model.has_ref("tok2vec")

@@ -42,8 +42,6 @@ class Head(Pupil):
     """
 
     kind: HeadKind  # what the rest of the package must know of it
-    # Whether it writes places of tokens, which do not follow when tokens are merged or split.
-    keeps_places = False
     model_name = "token_classifier"  # of the model that it takes
 
     def __init__(self, vocab: Vocab, model: Model, name: str, options: HeadOptions):
@@ -60,6 +58,7 @@ class Head(Pupil):
         # Not `probs`, which asks heads of words for all of them.
         self.writes_probs = options.probs
         self.corpora = None if options.corpora is None else frozenset(options.corpora)
+        self.new_labels = options.new_labels
         self.scorer = options.scorer
         self.cfg: dict[str, Any] = {}
         self._warned: set[str] = set()
@@ -238,7 +237,7 @@ class Head(Pupil):
         validate_examples(examples, f"{type(self).__name__}.update")
         docs = [eg.predicted for eg in examples]
         has_words = any(map(len, docs))
-        gold = self.gold(list(map(self._hide_foreign_gold, examples))) if has_words else None
+        gold = self._gold_to_learn(examples) if has_words else None
         unknown: list[int] = []
         if self.teacher is not None:
             unknown = [i for i, eg in enumerate(examples) if not self.is_all_known(eg)]
@@ -273,6 +272,20 @@ class Head(Pupil):
         if sgd is not None and sgd is not False:
             self.finish_update(sgd)
         return losses
+
+    def _gold_to_learn(self, examples: list[Example]) -> Any | None:
+        """RETURNS (Optional[Any]): As `gold`; with new labels, if they are to be added."""
+        own = list(map(self._hide_foreign_gold, examples))
+        if self.new_labels != "add":
+            return self.gold(own)
+        while True:
+            self._met = {}
+            try:
+                gold, met = self.gold(own), self._met
+            finally:
+                self._met = None
+            if not sum(self.add_label(label, entry) for entry, label in met):
+                return gold
 
     def _drop_calibration(self) -> bool:
         """RETURNS (bool): Whether there was any."""

@@ -14,9 +14,8 @@ from torch import Tensor, nn
 from ..corpus.survey import Survey
 from ..encoder.batch import PackedBatch
 from ..layers.classifier import Classifier
-from ..layers.shim import TorchShim
 from ..layers.transfer import to_device, to_host
-from .architectures import add_linear_logits, copy_of, default_model, give
+from .architectures import add_linear_logits, copy_of, default_model, give, take_outputs
 from .base import Head
 from .cats import ABSENT, BOTH_TRUE, ROUNDING, TRUE_ALONE, check_choice, check_values
 from .items import Items
@@ -200,13 +199,15 @@ class TextCategorizer(Head):
     def n_out(self) -> int:
         return len(self.cfg["labels"])
 
-    def grow(self, shim: TorchShim, label: str) -> None:
+    def grow(self, entry: str, label: str) -> None:
         if self.linear_model is not None:
-            super().grow(shim, label)  # it keeps its size
+            new = self._linear_model_for(self.n_out + 1)
+            if not take_outputs(self.linear_model, new, like_others=self.exclusive_classes):
+                super().grow(entry, label)  # says that it can't
+            self.model.replace_node(self.linear_model, new)
         module = self.module
         others = slice(0, self.n_out) if self.exclusive_classes else None
         module.linear = with_rows(module.linear, self.n_out, 1, others)
-        self.cfg["labels"] = [*self.cfg["labels"], label]
 
     @property
     def linear_model(self) -> Model | None:
@@ -215,19 +216,22 @@ class TextCategorizer(Head):
 
     def make_module(self, width: int) -> nn.Module:
         if self.linear_model is not None:
-            assert self._blank_linear_model is not None, "there was one from the start"
-            # Another, as layers of thinc keep their size.
-            new = copy_of(self._blank_linear_model)
-            self.model.replace_node(self.linear_model, new)
-            sample = [Doc(self.vocab, words=["word"])]
-            new.initialize(X=sample, Y=new.ops.alloc2f(1, self.n_out))
-            n_out = new.predict(sample).shape[1]
-            if n_out != self.n_out:
-                raise ValueError(
-                    f"The linear_model of {self.name!r} is for {n_out} labels, but there are "
-                    f"{self.n_out}. Set nO = null in its section."
-                )
+            self.model.replace_node(self.linear_model, self._linear_model_for(self.n_out))
         return super().make_module(width)
+
+    def _linear_model_for(self, n_labels: int) -> Model:
+        """RETURNS (Model): Another one, as layers of thinc keep their size."""
+        assert self._blank_linear_model is not None, "there was one from the start"
+        new = copy_of(self._blank_linear_model)
+        sample = [Doc(self.vocab, words=["word"])]
+        new.initialize(X=sample, Y=new.ops.alloc2f(1, n_labels))
+        n_out = new.predict(sample).shape[1]
+        if n_out != n_labels:
+            raise ValueError(
+                f"The linear_model of {self.name!r} is for {n_out} labels, but there are "
+                f"{n_labels}. Set nO = null in its section."
+            )
+        return new
 
     def _settle_in(self) -> None:
         super()._settle_in()
@@ -286,7 +290,7 @@ class TextCategorizer(Head):
             if both := self._both_true(example.reference, labels):
                 self.warn_once("exclusive", BOTH_TRUE.format(name=self.name, both=both))
             if not cats.keys() <= set(labels):
-                self.warn_of_label(min(cats.keys() - set(labels)))
+                self.meet(min(cats.keys() - set(labels)))
         if (np.abs(values - 0.5) > 0.5 + ROUNDING).any():
             for example in examples:
                 own = {k: v for k, v in example.reference.cats.items() if k in labels}
