@@ -69,7 +69,8 @@ def _span_at(doc: Doc, place: list) -> Span:
     """RETURNS (Span): What `place_of` was of, or the tokens that are there now."""
     start, end, label, *chars = place  # 0.1.0 had no characters
     if chars:
-        span = doc.char_span(*chars, label=label, alignment_mode="expand")
+        first, last = chars
+        span = doc.char_span(first, last, label=label, alignment_mode="expand")
         if span is not None:
             return span
     return Span(doc, start, end, label=label)

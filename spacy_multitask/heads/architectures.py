@@ -251,7 +251,7 @@ def take_outputs(old: Model, new: Model, *, like_others: bool) -> bool:
     if not all(_keeps_rows(a) for a, _, _ in pairs):
         return False
     for a, b, name in pairs:
-        rows = a.get_param(name).reshape(a.get_dim("nO"), -1)
+        rows: Any = cast(Any, a.get_param(name)).reshape(a.get_dim("nO"), -1)
         more = rows.mean(axis=0) if like_others else 0 * rows[0]
         weights = a.ops.xp.concatenate([rows.ravel(), more.ravel()])
         b.set_param(name, weights.reshape(b.get_param(name).shape))

@@ -83,7 +83,7 @@ def make_new_labels(heads: list[str]) -> Callable[[Language], Language]:
 
     def set_new_labels(nlp: Language) -> Language:
         for name in heads:
-            pipe = nlp.get_pipe(name) if name in nlp.component_names else None
+            pipe: Any = nlp.get_pipe(name) if name in nlp.component_names else None
             if not hasattr(pipe, "new_labels"):
                 known = [n for n, pipe in nlp.components if hasattr(pipe, "new_labels")]
                 raise ValueError(

@@ -10,7 +10,7 @@ from spacy.tokens import Doc
 from spacy.training import Example
 from torch import Tensor, nn
 
-from ..encoder.batch import PackedBatch
+from ..encoder.batch import PackedBatch, blank_tokens
 from ..layers.transfer import to_device
 from .base import Head
 
@@ -65,7 +65,8 @@ class TokenHead(Head):
     def is_all_known(self, example: Example) -> bool:
         n_words = len(example.predicted)
         gold = self.gold([self._hide_foreign_gold(example)]) if n_words else None
-        return not any(map(len, self._rows_without_gold([example.predicted], gold).values()))
+        blank = blank_tokens(example.predicted)
+        return not any(map(len, self._rows_without_gold(gold, blank).values()))
 
     def _rows_without_gold(self, gold: Any | None, blank: np.ndarray) -> dict[str, np.ndarray]:
         """RETURNS (Dict[str, ndarray]): Rows of the other words, by the part of the task.
