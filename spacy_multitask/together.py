@@ -31,6 +31,11 @@ def shares(count: Callable[[], Mapping[str, float]]) -> Mapping[str, float]:
     return {name: n / total if total else 0.0 for (name, n), total in zip(own.items(), totals)}
 
 
+def is_one_of_several() -> bool:
+    """RETURNS (bool): Whether there are other processes."""
+    return _sums is not None
+
+
 @contextmanager
 def together(sums: Sums) -> Iterator[None]:
     """Train as one of several processes within.

@@ -26,8 +26,9 @@ def init_config_cli(
             "-t",
             metavar="NAME:KIND=PATH",
             help="Task and the corpus it learns from; may be repeated. KIND is tagger, chunker, "
-            "ner, textcat, relations, or one that another package registers. PATH holds "
-            "train.spacy and dev.spacy, or begins PATH-train.spacy and PATH-dev.spacy.",
+            "ner, textcat, relations, spans, span_classifier, or one that another package "
+            "registers. PATH holds train.spacy and dev.spacy, or begins PATH-train.spacy and "
+            "PATH-dev.spacy.",
         ),
     ],
     gpu: Annotated[bool, typer.Option("--gpu", help="Choose sizes for a GPU.")] = False,

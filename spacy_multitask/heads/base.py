@@ -23,7 +23,7 @@ from ..encoder.wiring import link
 from ..layers.classifier import Classifier
 from ..layers.losses import add_loss, settle_losses
 from ..layers.shim import TorchShim
-from ..together import shares
+from ..together import is_one_of_several, shares
 from .architectures import check_model, init_tok2vec
 from .gold import all_examples, check_examples
 from .kinds import HeadKind
@@ -42,8 +42,6 @@ class Head(Learning):
     """
 
     kind: HeadKind  # what the rest of the package must know of it
-    # Whether it writes places of tokens, which do not follow when tokens are merged or split.
-    keeps_places = False
     model_name = "token_classifier"  # of the model that it takes
 
     def __init__(self, vocab: Vocab, model: Model, name: str, options: HeadOptions):
@@ -60,6 +58,7 @@ class Head(Learning):
         # Not `probs`, which asks heads of words for all of them.
         self.writes_probs = options.probs
         self.corpora = None if options.corpora is None else frozenset(options.corpora)
+        self.new_labels = options.new_labels
         self.scorer = options.scorer
         self.cfg: dict[str, Any] = {}
         self._warned: set[str] = set()
@@ -223,7 +222,7 @@ class Head(Learning):
         validate_examples(examples, f"{type(self).__name__}.update")
         docs = [eg.predicted for eg in examples]
         has_words = any(map(len, docs))
-        gold = self.gold(list(map(self._hide_foreign_gold, examples))) if has_words else None
+        gold = self._gold_to_learn(examples) if has_words else None
         share = shares(lambda: self.counts(gold))
         unknown: list[int] = []
         if self.teacher is not None:
@@ -250,6 +249,28 @@ class Head(Learning):
     def update_without_docs(self) -> None:
         """Take part in an update in which other processes have all docs, and this one has none."""
         shares(lambda: self.counts(None))
+
+    def _gold_to_learn(self, examples: list[Example]) -> Any | None:
+        """RETURNS (Optional[Any]): As `gold`; with new labels, if they are to be added.
+        RAISES (ValueError): If there are some and other processes, which may not have met them.
+        """
+        own = list(map(self._hide_foreign_gold, examples))
+        if self.new_labels != "add":
+            return self.gold(own)
+        while True:
+            self._met = {}
+            try:
+                gold, met = self.gold(own), self._met
+            finally:
+                self._met = None
+            if met and is_one_of_several():
+                raise ValueError(
+                    f"{self.name!r} has met new labels in one of several processes: "
+                    f"{', '.join(label for _, label in met)}. Add them before the training, with "
+                    "add_label, or train in one process."
+                )
+            if not sum(self.add_label(label, entry) for entry, label in met):
+                return gold
 
     def _drop_calibration(self) -> bool:
         """RETURNS (bool): Whether there was any."""
