@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -103,6 +104,10 @@ def kill() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def kill_later() -> None:
+    threading.Timer(15, kill).start()
+
+
 def fail() -> None:
     raise ValueError("This doc can't be read.")
 
@@ -169,7 +174,7 @@ def test_a_rank_that_is_at_something_else_ends_too(folder, tmp_path):
     """Rank 0 looks at the development data when the other one is killed."""
     output = tmp_path / "out"
     started = time.monotonic()
-    harm = ((0, "evaluate", 1, take_long), (1, "update", 2, kill))
+    harm = ((0, "evaluate", 1, take_long), (1, "update", 1, kill_later))
     in_ranks(2, train_in_rank, folder, output, *harm, timeout=300)
     assert time.monotonic() - started < 300
     assert "Rank 1 is gone" in said(output, 0)
