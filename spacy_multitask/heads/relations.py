@@ -244,6 +244,9 @@ class RelationExtractor(Head):
         logits = module(batch.word_vectors, gold.spans, gold.types, gold.pairs)
         return self.cross_entropy(logits, gold.targets, self.classes)
 
+    def n_items(self, gold: Pairs) -> float:
+        return self.weight_of(gold.targets, self.classes)
+
     def check_teachable(self) -> None:
         pass
 

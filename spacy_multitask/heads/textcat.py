@@ -28,10 +28,11 @@ from .cats import ABSENT, BOTH_TRUE, ROUNDING, TRUE_ALONE, check_choice, check_v
 from .items import Items
 from .kinds import HeadKind, Recipe, Score, Second, register
 from .labelled import with_rows
+from .learning import CPU
 from .options import HeadOptions, head_factory
 from .scorers import best_cat, knows_cats
 from .teaching import TAUGHT
-from .values import choices_of, filled, known_rows, loss_of_values
+from .values import choices_of, filled, known_rows, loss_of_values, n_of_values
 
 MANY_TOPICS = 50  # from which on a bag of words takes more than it is worth
 # As in configs/multitask.cfg.
@@ -343,6 +344,10 @@ class TextCategorizer(Head):
             weight=self.class_factors(self.cfg["labels"], logits.device),
             label_smoothing=self.label_smoothing,
         )
+
+    def n_items(self, gold: tuple[np.ndarray, np.ndarray]) -> float:
+        weight = self.class_factors(self.cfg["labels"], CPU)
+        return n_of_values(gold[1], exclusive=self.exclusive_classes, weight=weight)
 
     def logits_at(self, docs: list[Doc], gold: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         rows, values = gold
