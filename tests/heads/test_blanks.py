@@ -182,7 +182,7 @@ def test_gold_spans_are_scored_without_blanks_at_their_edges():
     items = group_items(example, None, "np")
     assert items.gold == items.own == {(1, 3, "NP"), (4, 6, "NP")}
     assert not items.cut
-    assert [ent.text for ent in reference.ents] == ["\nNew York\n"], "the gold stays as it is"
+    assert [ent.text for ent in reference.ents] == ["\n New York \n"], "the gold stays as it is"
 
 
 def test_predictions_where_gold_is_unknown_do_not_count_beside_blanks():
