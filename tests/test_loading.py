@@ -46,7 +46,7 @@ def refusal(folder) -> str:
 
 
 def test_a_whole_folder_is_loaded(folder):
-    assert load_pipeline(folder).vocab.vectors.shape == (1, 4)
+    assert load_pipeline(folder).vocab.has_vector("word")
     assert all((folder / name).is_file() for name in FILES)
 
 

@@ -15,16 +15,17 @@ import srsly
 import torch
 from torch.nn.modules.module import register_module_module_registration_hook
 
-# Kinds of models that read text: those of `docs/encoders.md`, and others of the same make.
+# Kinds of models that read text: those of `docs/encoders.md`, and others of the same make. MRA and
+# YOSO are not: beside a GPU transformers 5 fetches code for them from the hub, unasked.
 TEXT_MODELS = frozenset(
     """
     albert bart bert big_bird blenderbot blenderbot-small camembert canine convbert data2vec-text
     deberta deberta-v2 distilbert electra ernie ernie_m esm eurobert flaubert fnet funnel gemma
     gemma2 gemma3_text gpt2 gpt_neo gpt_neox gte ibert jina_embeddings_v3 layoutlm led llama
     longformer luke m2m_100 marian mbart megatron-bert ministral mistral mobilebert modernbert
-    modernbert-decoder mpnet mra mt5 nezha nomic_bert nystromformer olmo olmo2 opt pegasus phi phi3
+    modernbert-decoder mpnet mt5 nezha nomic_bert nystromformer olmo olmo2 opt pegasus phi phi3
     qwen2 qwen3 rembert roberta roberta-prelayernorm roc_bert roformer smollm3 squeezebert t5
-    t5gemma umt5 xglm xlm xlm-roberta xlm-roberta-xl xlnet xmod yoso
+    t5gemma umt5 xglm xlm xlm-roberta xlm-roberta-xl xlnet xmod
     """.split()
 )
 # Options that name code or files elsewhere; the values are those that do no harm.

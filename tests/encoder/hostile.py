@@ -252,6 +252,11 @@ SPOILED: dict[str, tuple[Spoil, tuple[str, ...] | None]] = {
         config(backbone="hf-hub:owner/evil"),
         ("config.json", "backbone"),
     ),
+    "a kind that fetches kernels": (other_config(model_type="yoso"), ("config.json", "'yoso'")),
+    "another kind that fetches kernels": (
+        other_config(model_type="mra"),
+        ("config.json", "'mra'"),
+    ),
     "code beside the weights": (remote_code, ("config.json", "auto_map")),
     "code on the hub": (
         config(auto_map={"AutoModel": "owner/name--model.Evil"}),

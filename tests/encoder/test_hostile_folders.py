@@ -205,5 +205,6 @@ def test_no_package_is_asked_for_code(pipeline, tmp_path):
         said = SPOILED[name][1]
         check_line(line, ("loaded",) if said is None else said)
     # The last is no pipeline: it shows that one would be noticed.
-    assert asked.read_text().splitlines() == ["get_kernel control/kernel"]
+    (line,) = asked.read_text().splitlines()
+    assert "control/kernel" in line
     assert not list(tmp_path.glob("*/was_run"))

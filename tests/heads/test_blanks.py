@@ -8,7 +8,7 @@ from spacy.training import Example
 from spacy.util import fix_random_seed
 
 from spacy_multitask.heads.items import group_items
-from spacy_multitask.heads.scorers import score_chunks, score_ents
+from spacy_multitask.heads.scorers import score_ents, score_groups
 from tests.conftest import corpus, example, learn, make_nlp
 
 SMITH = ["Mr", "Smith", "loves", "New", "York"]
@@ -178,11 +178,11 @@ def test_gold_spans_are_scored_without_blanks_at_their_edges():
     example = Example(predicted, reference)
     assert score_ents([example])["ents_f"] == 1.0
     assert score_ents([example], spans_key="ents")["spans_ents_f"] == 1.0
-    assert score_chunks([example], spans_key="np")["spans_np_f"] == 1.0
+    assert score_groups([example], spans_key="np")["spans_np_f"] == 1.0
     items = group_items(example, None, "np")
     assert items.gold == items.own == {(1, 3, "NP"), (4, 6, "NP")}
     assert not items.cut
-    assert [ent.text for ent in reference.ents] == ["\nNew York\n"], "the gold stays as it is"
+    assert [ent.text for ent in reference.ents] == ["\n New York \n"], "the gold stays as it is"
 
 
 def test_predictions_where_gold_is_unknown_do_not_count_beside_blanks():
