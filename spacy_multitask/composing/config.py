@@ -65,10 +65,10 @@ def compose(
 
     encoder (str or Path): Folder or hub name of a pretrained encoder.
     tasks (Mapping[str, Tuple[str, str]]): Kind of head and path of its corpus, by name. Kinds are
-        "tagger", "chunker", "ner", "textcat", "relations", and those that other packages register
-        with a recipe. A path is a folder with train.spacy and dev.spacy, or the beginning of
-        PATH-train.spacy and PATH-dev.spacy. Tasks may share one. A path alone will do where it
-        has gold for one kind.
+        "tagger", "chunker", "ner", "textcat", "relations", "spans", "span_classifier", and those
+        that other packages register with a recipe. A path is a folder with train.spacy and
+        dev.spacy, or the beginning of PATH-train.spacy and PATH-dev.spacy. Tasks may share one. A
+        path alone will do where it has gold for one kind.
     gpu (bool): Whether to choose sizes for a GPU.
     lang (str): Language code of the tokenizer.
     sizes: `epochs`, `batch_words`, `learn_rate`, `head_learn_rate`, `eval_frequency`, where the
@@ -103,6 +103,7 @@ def write(
         pipeline=", ".join(map(_quote, pipeline)),
         allocator='"pytorch"' if composition.gpu else "null",
         precision='"bfloat16"' if composition.gpu else '"float32"',
+        batch_size=1000 if composition.gpu else 256,
         max_docs="max_docs = 256\n" if composition.gpu else "",
         heads="\n".join(_head(component, components) for component in components),
         train=_corpora(composition, "train", 0),
@@ -237,7 +238,7 @@ gpu_allocator = {allocator}
 lang = {lang}
 pipeline = [{pipeline}]
 # Docs that are predicted at once: as many as memory allows.
-batch_size = 256
+batch_size = {batch_size}
 disabled = []
 before_creation = null
 after_creation = null
