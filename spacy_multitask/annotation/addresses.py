@@ -127,7 +127,7 @@ class Store:
         """
         folder, _, base = name.rpartition("/")
         self.fs.makedirs(self.path(folder), exist_ok=True)
-        aside = self.path(f"{folder}/.{base}.{os.getpid()}.new")
+        aside = self.path(f"{folder}/.{base}.{os.getpid()}.new".lstrip("/"))
         try:
             with self.fs.open(aside, "wb") as stream:
                 yield stream

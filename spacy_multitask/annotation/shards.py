@@ -190,8 +190,10 @@ class Annotator:
         stats = Stats()
         with self.store.new_file(self._file_of(part)) as stream:
             writer = self.writer(stream, self.schema)
-            yield writer, stats
-            writer.close()
+            try:
+                yield writer, stats
+            finally:
+                writer.close()  # of a file that is thrown away, too, or pyarrow closes it too late
             self.store.write(f"{part.name}.json", asdict(stats))
 
     # What is in a shard
