@@ -33,7 +33,8 @@ class Lines(Format):
             return
         with file.open() as stream:
             sample = stream.read(BLOCK)
-        step = max(1, n_docs * len(sample) // max(1, sample.count(b"\n")))
+        # Rounded up, lest some bytes are left for one more shard.
+        step = -(-n_docs * len(sample) // max(1, sample.count(b"\n")))
         for start in range(0, file.size, step):
             end = min(start + step, file.size)
             yield Range(number, start, end, end - start)

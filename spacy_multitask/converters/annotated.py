@@ -104,7 +104,7 @@ class DocMaker:
             spans.append(tokens)
             unknown.update(not_known)
         placed = self._set_spans(doc, spans, unknown, said)
-        if said.relations is not None and placed is not None:
+        if said.relations is not None:
             self._set_relations(doc, said.relations, placed, said)
         return doc
 
@@ -156,10 +156,8 @@ class DocMaker:
 
     def _set_spans(
         self, doc: Doc, spans: list[TokenSpan | None], unknown: set[int], said: Annotated
-    ) -> list[Span | None] | None:
-        """RETURNS (Optional[List[Optional[Span]]]): What became of each span; None if the doc says
-        nothing of spans.
-        """
+    ) -> list[Span | None]:
+        """RETURNS (List[Optional[Span]]): What became of each span."""
         known = [span for span in spans if span is not None]
         if self.spans_key is None:
             entities: list[Span | None] = list(
@@ -173,13 +171,11 @@ class DocMaker:
                     partial=said.partial,
                 )
             )
-        elif unknown or said.partial:
-            # A group of spans has no way to say that nothing is known of a token.
-            cause = f"doc with tokens that are unknown: without doc.spans[{self.spans_key!r}]"
-            self._count(cause, said)
-            return None
         else:
-            entities = list(set_spans(doc, self.spans_key, known))
+            if said.partial:
+                within = {token for start, end, _ in known for token in range(start, end)}
+                unknown = unknown | (set(range(len(doc))) - within)
+            entities = list(set_spans(doc, self.spans_key, known, unknown))
         placed = iter(entities)
         return [None if span is None else next(placed) for span in spans]
 

@@ -1,11 +1,11 @@
 """From what a file says of a doc to the doc's layers: tags, spans of tokens, categories."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from spacy.language import Language
 from spacy.parts_of_speech import IDS as POS_IDS
-from spacy.tokens import Doc, Span
+from spacy.tokens import Doc, Span, SpanGroup
 
 from .iob import IOBDecoder
 from .report import ConversionReport, PathLike, error_at
@@ -13,6 +13,9 @@ from .sentences import Sentence
 
 # First token, end (exclusive) and label.
 TokenSpan = tuple[int, int, str]
+# Attribute of a group of spans: tokens of which nothing is known, a list of their places. It is
+# kept where the group is: in a DocBin, and in what Doc.to_bytes gives.
+UNKNOWN_TOKENS = "unknown"
 
 
 def make_text_doc(
@@ -135,13 +138,17 @@ def set_entities(
     return [kept.get(span) for span in spans]
 
 
-def set_spans(doc: Doc, key: str, spans: Iterable[TokenSpan]) -> list[Span]:
+def set_spans(
+    doc: Doc, key: str, spans: Iterable[TokenSpan], unknown: Collection[int] = ()
+) -> list[Span]:
     """Write spans to `doc.spans[key]`, where they may overlap; none is 'there are none'.
 
+    unknown (Collection[int]): Tokens of which nothing is known.
     RETURNS (List[Span]): Each of them.
     """
     group = [Span(doc, start, end, label=label) for start, end, label in spans]
-    doc.spans[key] = group
+    attrs = {UNKNOWN_TOKENS: sorted(unknown)} if unknown else {}
+    doc.spans[key] = SpanGroup(doc, name=key, attrs=attrs, spans=group)
     return group
 
 

@@ -10,8 +10,9 @@ import numpy as np
 from spacy.tokens import Doc, Span, SpanGroup
 from spacy.vocab import Vocab
 
+from ..converters.gold import UNKNOWN_TOKENS
 from ..corpus.reader import unannotated
-from .groups import ENT_PROBS, UNKNOWN_TOKENS
+from .groups import ENT_PROBS
 
 FORM = (
     'Columns are "text"; "spans", a list of structs with start, end (characters), label and score '

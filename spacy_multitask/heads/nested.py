@@ -16,13 +16,12 @@ from ..encoder.batch import PackedBatch, blank_tokens
 from ..given import given_docs
 from ..layers.band import NOT_KNOWN, BandGold, SpanBand, band_gold, choose, room
 from ..layers.bioes import Spans
-from ..layers.shim import TorchShim
 from ..layers.transfer import to_device
 from ..probabilities import layer_of
 from .architectures import default_model
 from .base import Head
 from .gold import SpanTuple, gold_group
-from .groups import over_words, set_group, sureness_of
+from .groups import set_group, sureness_of
 from .items import group_items
 from .kinds import HeadKind, Recipe, Score, register, spans_in
 from .labelled import with_rows
@@ -121,7 +120,6 @@ class SpanFinder(Head):
     """
 
     kind = KIND
-    keeps_places = True
     model_name = "span_finder"
 
     def __init__(
@@ -168,10 +166,9 @@ class SpanFinder(Head):
     def check_pipeline(self, nlp: Language) -> None:
         refuse_shared_group(nlp, self)
 
-    def grow(self, shim: TorchShim, label: str) -> None:
+    def grow(self, entry: str, label: str) -> None:
         module = self.module
         module.output = with_rows(module.output, self.n_out, 1, None)
-        self.cfg["labels"] = [*self.cfg["labels"], label]
 
     def make_module(self, width: int) -> SpanBand:
         return SpanBand(width, self.n_out, self.max_width or self.cfg.get("widest", WIDEST))
@@ -243,17 +240,17 @@ class SpanFinder(Head):
         """RETURNS (Dict[Tuple[int, int, int], float]): How probable spans over the words are, with
         the indices of their labels."""
         index = {label: k for k, label in enumerate(self.cfg["labels"])}
+        before = np.append(0, np.cumsum(~blank)).tolist()  # words before each token
         placed: dict[tuple[int, int, int], float] = {}
-        for i, span in enumerate(spans):
-            if span[0] < span[1] and (blank[span[0]] or blank[span[1] - 1]):
+        for (first, last, label), p in zip(spans, probs or [1.0] * len(spans)):
+            if before[first] >= before[last]:
+                continue  # it has no words
+            if blank[first] or blank[last - 1]:
                 self.warn_of_blanks("spans")
-            for start, end, label in over_words([span], blank):
-                if start >= end:
-                    continue  # it has no tokens
-                if label not in index:
-                    self.warn_of_label(label)
-                place = start, end, index.get(label, NOT_KNOWN)
-                placed[place] = max(placed.get(place, 0.0), 1.0 if probs is None else probs[i])
+            if label not in index:
+                self.meet(label)
+            place = before[first], before[last], index.get(label, NOT_KNOWN)
+            placed[place] = max(placed.get(place, 0.0), p)
         return placed
 
     def loss(self, module: SpanBand, batch: PackedBatch, gold: Known) -> Tensor:
@@ -261,6 +258,9 @@ class SpanFinder(Head):
         start with it; a scalar."""
         weights = self.class_factors(self.classes, batch.word_vectors.device)
         return self._loss_of(module, batch, gold, weights)
+
+    def n_items(self, gold: Known) -> float:
+        return max(1.0, float(gold.band.edges.any(1).sum()))
 
     def _loss_of(
         self, module: SpanBand, batch: PackedBatch, gold: Known, weights: Tensor | None

@@ -89,14 +89,19 @@ def test_spans_that_overlap_are_unknown_in_ents_and_kept_in_spans(make, report):
     assert not doc.has_annotation("ENT_IOB")
 
 
-def test_a_group_of_spans_is_left_out_where_a_token_is_unknown(make, report):
+def test_a_group_of_spans_says_which_tokens_are_unknown(make, report):
     doc = make(span("Os"), span("Bergen"), spans_key="sc", relations=[(1, 0, "R")])
-    assert "sc" not in doc.spans and not doc.user_data
+    assert [s.text for s in doc.spans["sc"]] == ["Bergen"]
+    assert [doc[i].text for i in doc.spans["sc"].attrs["unknown"]] == ["Oslo"]
     assert causes(report) == {
         "span that cuts a token: its tokens are unknown": 1,
-        "doc with tokens that are unknown: without doc.spans['sc']": 1,
+        "relation of what is no span, or none that was kept: left out": 1,
     }
-    assert list(make(spans_key="sc").spans["sc"]) == []
+    none = make(spans_key="sc").spans["sc"]
+    assert list(none) == [] and not none.attrs
+    partial = make(span("in Oslo"), spans_key="sc", partial=True)
+    known = set(range(len(partial))) - set(partial.spans["sc"].attrs["unknown"])
+    assert [partial[i].text for i in sorted(known)] == ["in", "Oslo"]
 
 
 def test_what_is_unknown_takes_entities_with_it(make, report):

@@ -127,6 +127,15 @@ def test_probabilities_are_those_of_what_is_written(trained):
     assert head.span_probs(doc, [Span(doc, 0, 6, label="ORG")]) == [0.0], "none is that wide"
 
 
+def test_spans_that_overlap_have_their_own_probability(trained, monkeypatch):
+    monkeypatch.setattr(trained.get_pipe("spans"), "writes_probs", True)
+    doc = trained(Doc(trained.vocab, words=BANK))
+    assert len({span.start for span in doc.spans["sc"]}) < len(doc.spans["sc"])
+    own = [span._.prob for span in doc.spans["sc"]]
+    np.testing.assert_allclose(own, doc.spans["sc"].attrs["scores"])
+    assert Span(doc, 0, 1, label="ORG")._.prob is None
+
+
 def test_nothing_is_learned_where_nothing_is_known(nlp):
     head = nlp.get_pipe("spans")
     assert head.gold([gold(nlp, BANK, None)]) is None

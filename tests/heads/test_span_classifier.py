@@ -91,6 +91,14 @@ def test_flags_are_learned_and_written_as_flags(trained):
     np.testing.assert_allclose(probs.sum(1), 1, atol=1e-6)
 
 
+def test_probabilities_are_left_on_the_spans_if_asked_for(trained, monkeypatch):
+    assert trained(doc_of(trained)).ents[1]._.negated_prob is None
+    monkeypatch.setattr(trained.get_pipe("attr"), "writes_probs", True)
+    doc = trained(doc_of(trained))
+    (probs,) = trained.get_pipe("attr").probs(doc)
+    np.testing.assert_allclose([ent._.negated_prob for ent in doc.ents], probs.max(1), atol=1e-6)
+
+
 def test_several_labels_may_be_true(encoder_path):
     nlp = make(encoder_path, "traits", several, 40, exclusive_classes=False)
     assert values(nlp(doc_of(nlp)), "traits") == [[], ["negated", "sure"], ["sure"]]
