@@ -299,8 +299,7 @@ class SpanFinder(Head):
         return max(own, self.abstain)
 
     def logits_and_batch(self, docs: list[Doc]) -> tuple[Tensor, PackedBatch]:
-        words, batch = super().logits_and_batch(docs)
-        # On a GPU they went to the host along with what other heads want.
+        words, batch = super().logits_and_batch(docs)  # a GPU sends them to the host for all heads
         return words.to(self.shim.device, non_blocking=True), batch
 
     def predict(self, docs: Iterable[Doc]) -> SpanPredictions:
