@@ -1,6 +1,6 @@
-"""What an adapter, or frozen layers, save: memory, time and size against training the whole encoder.
+"""What an adapter, or frozen layers, save: memory, time and size against the whole encoder.
 
-Each setting trains a tagger and an entity recogniser in a process of its own, which tells its
+Each setting trains a tagger and an entity recogniser in a process of its own, that tells its
 peak of memory. Time is that of the processor, which other processes do not change. Tags are scored
 on the development part after the steps; with few of them that only shows that it learns.
 

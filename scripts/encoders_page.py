@@ -31,8 +31,9 @@ def table(results: Mapping[str, Mapping[str, Any]]) -> str:
     names = dict.fromkeys(name for found in results.values() for name in found["runs"])
     lines = [HEADER, ("---",) * len(HEADER)]
     for name in names:
-        runs = {major: found["runs"][name] for major, found in results.items()}
-        lines.append(_row(runs))
+        runs = {m: found["runs"][name] for m, found in results.items() if name in found["runs"]}
+        if any(run["here"] for run in runs.values()):
+            lines.append(_row(runs))
     versions = " and ".join(
         results[major]["machine"]["versions"]["transformers"] for major in sorted(results)
     )

@@ -25,7 +25,7 @@ def to_google(text: str) -> str:
     i = 0
     while i < len(lines):
         found = ENTRY.match(lines[i])
-        if found is None or not (found[2] or sections.get("Args")):
+        if found is None or found[1] == "Source" or not (found[2] or sections.get("Args")):
             prose.append(lines[i])
             i += 1
             continue

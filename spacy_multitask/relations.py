@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from spacy.tokens import Doc, Span
+from spacy.tokens.underscore import Underscore
 
 # Plain lists under this key of doc.user_data, so that they survive DocBin and to_bytes.
 KEY = "spacy_multitask_relations"
@@ -33,21 +35,22 @@ class Relation(NamedTuple):
 def get_relations(doc: Doc) -> list[Relation]:
     """RETURNS (List[Relation]): What `doc._.relations` gives; empty where nothing is known."""
     return [
-        Relation(
-            Span(doc, head[0], head[1], label=head[2]),
-            Span(doc, tail[0], tail[1], label=tail[2]),
-            label,
-            probability,
-        )
+        Relation(_span_at(doc, head), _span_at(doc, tail), label, probability)
         for head, tail, label, probability in doc.user_data.get(KEY, [])
     ]
 
 
-def set_relations(doc: Doc, relations: Iterable[tuple[Span, Span, str, float]]) -> None:
-    """Set `doc._.relations`. An empty list says that there are none; before, nothing is known."""
+def set_relations(
+    doc: Doc, relations: Iterable[tuple[Span, Span, str, float] | dict[str, Any]]
+) -> None:
+    """Set `doc._.relations`. An empty list says that there are none; before, nothing is known.
+
+    relations (Iterable): Head, tail, label and probability of each; or what `to_dict` gave.
+    """
+    found = [_from_dict(doc, r) if isinstance(r, dict) else r for r in relations]
     doc.user_data[KEY] = [
-        [plain(head), plain(tail), label, float(probability)]
-        for head, tail, label, probability in relations
+        [place_of(head), place_of(tail), label, float(probability)]
+        for head, tail, label, probability in found
     ]
 
 
@@ -56,5 +59,46 @@ def plain(span: Span) -> list:
     return [span.start, span.end, span.label_]
 
 
+def place_of(span: Span) -> list:
+    """RETURNS (List): As `plain`, and first and end character (exclusive): these stay what they are
+    when tokens are merged or split."""
+    return [*plain(span), span.start_char, span.end_char]
+
+
+def _span_at(doc: Doc, place: list) -> Span:
+    """RETURNS (Span): What `place_of` was of, or the tokens that are there now."""
+    start, end, label, *chars = place  # 0.1.0 had no characters
+    if chars:
+        span = doc.char_span(*chars, label=label, alignment_mode="expand")
+        if span is not None:
+            return span
+    return Span(doc, start, end, label=label)
+
+
+def to_dict(relation: Relation) -> dict[str, Any]:
+    """RETURNS (Dict[str, Any]): What JSON can hold; ends by characters, as `Doc.to_json`."""
+    head, tail = (
+        {"start": s.start_char, "end": s.end_char, "label": s.label_, "text": s.text}
+        for s in relation[:2]
+    )
+    return {"head": head, "tail": tail, **dict(zip(("label", "probability"), relation[2:]))}
+
+
+def _from_dict(doc: Doc, values: dict[str, Any]) -> tuple[Span, Span, str, float]:
+    head, tail = (
+        _span_at(doc, [0, 0, end["label"], end["start"], end["end"]])
+        for end in (values["head"], values["tail"])
+    )
+    return head, tail, values["label"], values["probability"]
+
+
+def _get(doc: Doc) -> list[Relation] | list[dict[str, Any]]:
+    """RETURNS (List): Relations; plain values for `doc.to_json(underscore=["relations"])`, which
+    takes nothing else. It alone asks by `doc._.get`."""
+    found = get_relations(doc)
+    asks = sys._getframe(2).f_code is Underscore.get.__code__
+    return list(map(to_dict, found)) if asks else found
+
+
 if not Doc.has_extension("relations"):
-    Doc.set_extension("relations", getter=get_relations, setter=set_relations)
+    Doc.set_extension("relations", getter=_get, setter=set_relations)

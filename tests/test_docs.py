@@ -316,6 +316,7 @@ def test_the_server_of_the_page_answers(trained, tmp_path, monkeypatch):
 def test_every_option_is_documented():
     """Of what is registered under our name: factories, and functions for configs."""
     text = (ROOT / "docs" / "configs.md").read_text(encoding="utf8")
+    spacy.blank("en")  # makes the factories of installed packages known
     own = [name for name in registry.factories.get_all() if name.startswith("multitask_")]
     assert len(own) >= 6
     options = {name: Language.get_factory_meta(name).default_config for name in own}

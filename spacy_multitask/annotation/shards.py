@@ -25,6 +25,7 @@ import torch
 from spacy.tokens import Doc
 from spacy.util import import_file
 
+from ..loading import load_pipeline
 from ..plain import to_json
 from .addresses import Store
 from .columns import Columns
@@ -114,7 +115,7 @@ class Annotator:
             torch.set_num_threads(threads)
         if gpu is not None:
             spacy.require_gpu(gpu)
-        self.nlp = spacy.load(job.model)
+        self.nlp = load_pipeline(job.model)
         self.layers = choose_layers(self.nlp, job.options.layers)
         self.pieces = Pieces(job.options.long, self.nlp.max_length)
         self.writer = WRITERS[job.options.to]

@@ -31,17 +31,17 @@ def calibrate_cli(
     Fits a temperature per head, and thresholds per label where several may be true. Labels that are
     chosen as the most probable ones stay the same.
     """
-    import spacy
     from spacy.cli._util import setup_gpu
     from wasabi import msg, table
 
     from ..evaluation.calibrate import calibrate
+    from ..loading import load_pipeline
     from ..safe_files import new_folder
 
     paths = corpus_paths(corpus)
     check_is_free(output, overwrite=overwrite)
     setup_gpu(gpu_id, silent=True)
-    nlp = spacy.load(model)
+    nlp = load_pipeline(model)
     found = calibrate(nlp, paths)
     with new_folder(output) as folder:
         nlp.to_disk(folder)

@@ -23,15 +23,15 @@ def evaluate_cli(
     gpu_id: Annotated[int, typer.Option("--gpu-id", "-g", help="GPU, or -1 for CPU.")] = -1,
 ) -> dict[str, Any]:
     """Score a pipeline on several corpora, each for the tasks that it annotates."""
-    import spacy
     from spacy.cli._util import setup_gpu
     from wasabi import table
 
     from ..evaluation.evaluate import evaluate, main_scores
+    from ..loading import load_pipeline
 
     paths = corpus_paths(corpus)
     setup_gpu(gpu_id, silent=True)
-    scores = evaluate(spacy.load(model), paths)
+    scores = evaluate(load_pipeline(model), paths)
     rows = [
         (
             name,

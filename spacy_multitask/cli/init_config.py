@@ -35,7 +35,8 @@ def init_config_cli(
     lang: Annotated[str, typer.Option("--lang", "-l", help="Language of the tokenizer.")] = "en",
     epochs: Annotated[int | None, typer.Option("--epochs", help="Passes over the data.")] = None,
     batch_words: Annotated[
-        int | None, typer.Option("--batch-words", help="Most words in a batch.")
+        int | None,
+        typer.Option("--batch-words", help="Most words in a batch, of all devices together."),
     ] = None,
     learn_rate: Annotated[
         float | None, typer.Option("--learn-rate", help="Peak learning rate of the encoder.")

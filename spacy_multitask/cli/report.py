@@ -36,10 +36,10 @@ def report_cli(
     overwrite: Overwrite = False,
 ) -> None:
     """Write one HTML page about a pipeline: how good, what to mend, how sure, how fast."""
-    import spacy
     from spacy.cli._util import setup_gpu
     from wasabi import msg
 
+    from ..loading import load_pipeline
     from ..report.page import build_report
     from ..safe_files import write_text
 
@@ -48,7 +48,7 @@ def report_cli(
     if log is not None and not log.is_file():
         raise ValueError(f"There is no file {log}.")
     setup_gpu(gpu_id, silent=True)
-    other = spacy.load(baseline) if baseline else None
-    page = build_report(spacy.load(model), paths, title=title, log=log, baseline=other)
+    other = load_pipeline(baseline) if baseline else None
+    page = build_report(load_pipeline(model), paths, title=title, log=log, baseline=other)
     write_text(output, page)
     msg.good(f"Saved to {output}. Open it in a browser.")

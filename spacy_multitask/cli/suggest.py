@@ -46,17 +46,17 @@ def suggest_cli(
 
     Texts that are nearly the same come once. What was corrected goes back through `convert`.
     """
-    import spacy
     from wasabi import msg
 
     from ..converters.exports import TOOLS, label_studio_config, write_suggestions
     from ..corpus.plain_texts import read_plain_texts
     from ..evaluation.suggesting import relation_labels, suggest
+    from ..loading import load_pipeline
 
     if to not in TOOLS:
         raise ValueError(f"--to {to} is not one of {', '.join(TOOLS)}.")
     check_is_free(output, overwrite=overwrite)
-    nlp = spacy.load(model)
+    nlp = load_pipeline(model)
     found = suggest(nlp, read_plain_texts(texts), order=order, n=n, layer=layer)
     if not found:
         raise ValueError(f"{texts} has no text.")

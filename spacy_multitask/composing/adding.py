@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import spacy
 from spacy.language import Language
 from spacy.util import get_package_path, is_package
 from thinc.api import Config
 
 from ..corpus.reader import READER
 from ..heads.kinds import HeadKind, kind_of
+from ..loading import load_pipeline
 from .composition import Composition, Task
 from .config import write
 
@@ -40,7 +40,7 @@ def add_head(
     RAISES (ValueError): If the pipeline has no shared encoder, or a quantized one; if the task's
         name is taken, or its corpus has no gold; or if an old head would learn the new labels.
     """
-    nlp, source = spacy.load(model), _folder(model)
+    nlp, source = load_pipeline(model), _folder(model)
     old = {name: nlp.get_pipe_meta(name).factory for name in nlp.component_names}
     encoder = next((name for name, factory in old.items() if factory == _ENCODER), None)
     if encoder is None:

@@ -103,6 +103,7 @@ def write(
         pipeline=", ".join(map(_quote, pipeline)),
         allocator='"pytorch"' if composition.gpu else "null",
         precision='"bfloat16"' if composition.gpu else '"float32"',
+        batch_size=1000 if composition.gpu else 256,
         max_docs="max_docs = 256\n" if composition.gpu else "",
         heads="\n".join(_head(component, components) for component in components),
         train=_corpora(composition, "train", 0),
@@ -237,7 +238,7 @@ gpu_allocator = {allocator}
 lang = {lang}
 pipeline = [{pipeline}]
 # Docs that are predicted at once: as many as memory allows.
-batch_size = 256
+batch_size = {batch_size}
 disabled = []
 before_creation = null
 after_creation = null

@@ -157,7 +157,8 @@ class Selection:
         kept: list[list] = []
         for head, tail, label, probability in doc.user_data[RELATIONS_KEY]:
             names = [self._new(head[2]), self._new(tail[2]), self._new(label)]
-            renamed = [[*head[:2], names[0]], [*tail[:2], names[1]], names[2], probability]
+            ends = [[*h[:2], name, *h[3:]] for h, name in zip((head, tail), names)]
+            renamed = [*ends, names[2], probability]
             if None not in names and renamed not in kept:
                 kept.append(renamed)
         doc.user_data[RELATIONS_KEY] = kept

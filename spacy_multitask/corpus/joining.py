@@ -63,7 +63,10 @@ def join_layers(doc: Doc, other: Doc, counts: Counter[str]) -> None:
         elif not same_tokens:
             counts[f"docs whose {layer} is of other tokens: left out"] += 1
         elif layer == "relations":
-            doc.user_data[RELATIONS_KEY] = other.user_data[RELATIONS_KEY]
+            # Without their characters, which may be others.
+            doc.user_data[RELATIONS_KEY] = [
+                [head[:3], tail[:3], *rest] for head, tail, *rest in other.user_data[RELATIONS_KEY]
+            ]
         else:
             attrs: list[int | str] = [*TOKEN_ATTRS[layer]]
             columns: Any = other.to_array(attrs)

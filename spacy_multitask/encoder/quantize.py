@@ -6,9 +6,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import spacy
 import torch
 
+from ..loading import load_pipeline
 from ..safe_files import new_folder
 from .component import MultitaskTransformer
 from .encode import Encoder
@@ -30,7 +30,7 @@ def quantize(model: str | Path, output: str | Path, **options: Any) -> tuple[int
         raise ImportError(
             f"Quantization needs {', '.join(missing)}: pip install 'spacy_multitask[onnx]'"
         )
-    nlp = spacy.load(model)
+    nlp = load_pipeline(model)
     found = [(n, c) for n, c in nlp.pipeline if isinstance(c, MultitaskTransformer)]
     if not found:
         raise ValueError(f"{model} has no component multitask_transformer to quantize.")

@@ -283,23 +283,6 @@ class Wiring:
                     stacklevel=2,
                 )
 
-        self._check_places(names)
-
-    def _check_places(self, names: list[str]) -> None:
-        """Warn of components that change the tokens behind heads that write places of tokens."""
-        nlp = self._nlp()
-        if nlp is None:
-            return
-        for name, head in nlp.components:
-            behind = names[names.index(name) + 1 :] if getattr(head, "keeps_places", False) else []
-            for other in behind:
-                if nlp.get_pipe_meta(other).retokenizes:
-                    warnings.warn(
-                        f"The component {other!r} merges or splits tokens behind {name!r}, whose "
-                        f"spans will be at wrong words. Put {other!r} before {name!r}.",
-                        stacklevel=2,
-                    )
-
     def warn_of_move(self, listener: EncoderListener, component_name: str) -> None:
         """Say once that a head comes from another encoder, if it does."""
         home, listener.home = listener.home, self.owner

@@ -8,6 +8,7 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
 from spacy.util import registry
+from spacy.vocab import Vocab
 from thinc.api import Model, torch2xp, xp2torch
 from thinc.types import Floats2d
 from torch import Tensor
@@ -217,6 +218,50 @@ def copy_of(model: Model) -> Model:
             ref = node.maybe_get_ref(name)
             copy.set_ref(name, None if ref is None else places[ref.id])
     return copied
+
+
+def initialized(blank: Model | None, n_labels: int, name: str) -> Model:
+    """RETURNS (Model): Another linear model, as layers of thinc keep their size.
+    RAISES (ValueError): If it is for another number of labels."""
+    assert blank is not None, "there was one from the start"
+    new = copy_of(blank)
+    sample = [Doc(Vocab(), words=["word"])]
+    new.initialize(X=sample, Y=new.ops.alloc2f(1, n_labels))
+    n_out = new.predict(sample).shape[1]
+    if n_out != n_labels:
+        raise ValueError(
+            f"The linear_model of {name!r} is for {n_out} labels, but there are {n_labels}. Set nO "
+            "= null in its section."
+        )
+    return new
+
+
+def take_outputs(old: Model, new: Model, *, like_others: bool) -> bool:
+    """Bring the weights of a linear model into one that has an output more.
+
+    like_others (bool): Whether the new output is to give the mean of the others; else 0.
+    RETURNS (bool): Whether that was done: it is known where the layers keep each output.
+    """
+    pairs = [
+        (a, b, name)
+        for a, b in zip(old.walk(), new.walk(), strict=True)
+        for name in a.param_names
+        if a.has_param(name)
+    ]
+    if not all(_keeps_rows(a) for a, _, _ in pairs):
+        return False
+    for a, b, name in pairs:
+        rows = a.get_param(name).reshape(a.get_dim("nO"), -1)
+        more = rows.mean(axis=0) if like_others else 0 * rows[0]
+        weights = a.ops.xp.concatenate([rows.ravel(), more.ravel()])
+        b.set_param(name, weights.reshape(b.get_param(name).shape))
+    return True
+
+
+def _keeps_rows(layer: Model) -> bool:
+    """RETURNS (bool): Whether a layer's parameters have the numbers of one output together."""
+    is_sparse = layer.name == "sparse_linear" and not layer.attrs.get("v1_indexing", True)
+    return is_sparse or layer.name == "linear"
 
 
 def check_model(model: Model, name: str, wanted: str) -> None:

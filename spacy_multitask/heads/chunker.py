@@ -11,7 +11,7 @@ from thinc.api import Model
 
 from .architectures import default_model
 from .gold import SpanTuple, gold_group
-from .groups import HashedSpan, set_group
+from .groups import HashedSpan, placed_spans, set_group
 from .items import group_items
 from .kinds import HeadKind, Recipe, Score, register, spans_in
 from .options import HeadOptions, head_factory
@@ -82,7 +82,7 @@ OTHER_KEY = "spacy_multitask_chunks"
 
 
 def _chunks(doc: Doc) -> list[Span]:
-    return list(doc.spans.get(doc.user_data.get(OTHER_KEY, KEY), []))
+    return placed_spans(doc, doc.user_data.get(OTHER_KEY, KEY))
 
 
 def _noun_chunks(doc: Doc) -> list[Span]:
@@ -103,7 +103,6 @@ class Chunker(SpanHead):
     """
 
     kind = KIND
-    keeps_places = True
 
     def __init__(
         self,

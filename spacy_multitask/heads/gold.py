@@ -46,6 +46,26 @@ def same_tokens(example: Example) -> bool:
     return len(x) == len(y) and bool(np.array_equal(x.to_array(ORTH), y.to_array(ORTH)))
 
 
+def trimmed(spans: Iterable[Span]) -> list[Span]:
+    """RETURNS (List[Span]): Spans without blank tokens at their edges, as heads learn and predict
+    them; those of blanks alone are gone."""
+    found = []
+    for span in spans:
+        if not len(span) or not (span[0].is_space or span[-1].is_space):
+            found.append(span)
+            continue
+        words = [token.i for token in span if not token.is_space]
+        if words:
+            found.append(Span(span.doc, words[0], words[-1] + 1, label=span.label))
+    return found
+
+
+def aligned_entities(example: Example) -> list[SpanTuple]:
+    """RETURNS (List[tuple]): Gold entities on the predicted doc's tokens."""
+    spans = example.get_aligned_spans_y2x(trimmed(example.reference.ents))
+    return [(span.start, span.end, span.label_) for span in spans]
+
+
 def pack_targets(parts: Iterator[np.ndarray]) -> tuple[np.ndarray, np.ndarray] | None:
     """Join the docs' targets.
 

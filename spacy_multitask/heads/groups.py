@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import struct
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
 
 import numpy as np
+import srsly
 from spacy.tokens import Doc, Span, SpanGroup
 
 from ..converters.gold import UNKNOWN_TOKENS
@@ -43,6 +46,68 @@ def over_words(
     return list(dict.fromkeys((before[s], before[e], label) for s, e, label in left))
 
 
+# As SpanGroup packs its spans: id, knowledge base id, label, first token, end token, and the same
+# in characters.
+_PACKED = struct.Struct(">QQQllll")
+
+
+class PlacedSpans(SpanGroup):
+    """Spans that are at the same characters whatever becomes of the tokens.
+
+    spaCy leaves the numbers of first and last token what they were, so that behind `merge_entities`
+    they are those of other words, or of none. A span that ends within a merged token grows to its
+    end; but where no spans overlapped before, those that would overlap now go.
+    """
+
+    def __getitem__(self, i: int) -> Span:
+        if not self._is_at_its_words(i):
+            self._mend()
+        return super().__getitem__(i)
+
+    def __iter__(self) -> Iterator[Span]:
+        self._mend()
+        return super().__iter__()
+
+    def __len__(self) -> int:
+        self._mend()
+        return super().__len__()
+
+    def to_bytes(self) -> bytes:
+        self._mend()
+        return super().to_bytes()
+
+    def _mend(self) -> None:
+        """Bring the spans to the tokens that are now at their characters, if these are others."""
+        if all(map(self._is_at_its_words, range(super().__len__()))):
+            return
+        message = srsly.msgpack_loads(super().to_bytes())
+        places = [_PACKED.unpack(data) for data in message["spans"]]
+        is_flat = all(one[-1] <= other[-2] for one, other in pairwise(places))
+        kept: list[int] = []
+        packed, end = [], 0
+        for i, (*names, _, _, start_char, end_char) in enumerate(places):
+            span = self.doc.char_span(start_char, end_char, alignment_mode="expand")
+            if span is not None and not (is_flat and span.start < end):
+                end = span.end
+                now = (span.start, span.end, span.start_char, span.end_char)
+                packed.append(_PACKED.pack(*names, *now))
+                kept.append(i)
+        attrs = message["attrs"]
+        if "scores" in attrs:
+            attrs = {**attrs, "scores": np.asarray(attrs["scores"])[kept]}
+        super().from_bytes(srsly.msgpack_dumps({**message, "attrs": attrs, "spans": packed}))
+
+    def _is_at_its_words(self, i: int) -> bool:
+        try:
+            span = super().__getitem__(i)
+        except IndexError:  # there are not so many tokens now
+            return False
+        if not len(span):
+            return True
+        last = span[-1]
+        return span.start_char == span[0].idx and span.end_char == last.idx + len(last)
+
+
 def set_group(
     doc: Doc,
     spans_key: str,
@@ -53,9 +118,18 @@ def set_group(
 
     scores (Optional[ndarray]): Probabilities, which go where spaCy's `spancat` has its scores.
     """
-    doc.spans[spans_key] = SpanGroup(
+    doc.spans[spans_key] = PlacedSpans(
         doc,
         name=spans_key,
         attrs={} if scores is None else {"scores": scores},
         spans=[Span(doc, start, end, label=label) for start, end, label in spans],
     )
+
+
+def placed_spans(doc: Doc, spans_key: str) -> list[Span]:
+    """RETURNS (List[Span]): Spans of a group, at their words also where the group has been
+    saved and loaded; empty if there is none."""
+    group = doc.spans.get(spans_key)
+    if group is None or isinstance(group, PlacedSpans):
+        return list(group or ())
+    return list(PlacedSpans(doc).from_bytes(group.to_bytes()))

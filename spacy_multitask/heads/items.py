@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from spacy.tokens import Span
 from spacy.training import Example
 
+from .gold import trimmed
 from .groups import unknown_tokens
 
 # Right, predicted and gold items of one doc. Accuracy is right / gold.
@@ -76,11 +77,11 @@ def span_items(example: Example, gold: Iterable[Span], own: Iterable[Span]) -> I
 
     gold, own (Iterable[Span]): Of the reference and of the predicted doc.
     """
-    gold = list(gold)
+    gold = trimmed(gold)
     aligned = example.get_aligned_spans_y2x(gold, allow_overlap=True)
     cut = Counter(s.label_ for s in gold)
     cut -= Counter(s.label_ for s in aligned)
-    return Items(set(map(_place, aligned)), set(map(_place, own)), cut)
+    return Items(set(map(_place, aligned)), set(map(_place, trimmed(own))), cut)
 
 
 def known_spans(example: Example, spans: Iterable[Span], unknown: list[bool]) -> list[Span]:

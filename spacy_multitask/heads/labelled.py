@@ -21,6 +21,8 @@ class Labelled(SavedPipe):
 
     cfg: dict[str, Any]
     _warned: set[str]
+    # Labels that gold has and the head does not, by entry of `cfg`; None where nobody asks.
+    _met: dict[tuple[str, str], None] | None = None
 
     @property
     def n_out(self) -> int:
@@ -36,10 +38,11 @@ class Labelled(SavedPipe):
     def labels(self) -> tuple[str, ...]:
         return tuple(label for labels in self.label_data.values() for label in labels)
 
-    def add_label(self, label: str) -> int:
+    def add_label(self, label: str, entry: str | None = None) -> int:
         """Add a label to a trained head. It is not predicted until it has been learned; what the
         head says of other labels stays what it was.
 
+        entry (Optional[str]): The list in `cfg` to add to; None for the main one.
         RETURNS (int): 1, or 0 if the head has the label.
         RAISES (ValueError): If the head has not been initialised: its labels are those of the
             training data.
@@ -50,19 +53,23 @@ class Labelled(SavedPipe):
                 f"Labels of {self.name!r} come from the training data. To fix them beforehand, run "
                 "`spacy init labels` or set [initialize.components] labels."
             )
-        if label in self.own_labels():
+        entry = entry or self.main_entry()
+        if label in self.cfg[entry]:
             return 0
-        self.grow(shim, label)
+        self.grow(entry, label)
+        self.cfg[entry] = [*self.cfg[entry], label]
+        shim.renew_id()
         self.model.set_dim("nO", self.n_out, force=True)
         return 1
 
-    def own_labels(self) -> list[str]:
-        """RETURNS (List[str]): The list in `cfg` that `add_label` adds to."""
-        return self.cfg["labels"]
+    def main_entry(self) -> str:
+        """RETURNS (str): The list in `cfg` that `add_label` adds to."""
+        return "labels"
 
-    def grow(self, shim: TorchShim, label: str) -> None:
-        """Add a label to `own_labels`, and outputs for it to the trained layer.
+    def grow(self, entry: str, label: str) -> None:
+        """Add outputs for a label, which will be the last of its list, to the trained layer.
 
+        entry (str): The list in `cfg`.
         RAISES (NotImplementedError): If the layer can't grow.
         """
         raise NotImplementedError(
@@ -75,13 +82,16 @@ class Labelled(SavedPipe):
             self._warned.add(kind)
             warnings.warn(message, stacklevel=3)
 
-    def warn_of_label(self, label: str) -> None:
-        """Say once that there is gold which the head can't take."""
+    def meet(self, label: str, entry: str = "labels") -> None:
+        """There is gold with a label that the head does not have: note it, or say so once."""
+        if self._met is not None:
+            self._met[entry, label] = None
+            return
         self.warn_once(
             "label",
             f"There is gold with a label that {self.name!r} did not see when it was initialised: "
             f"{label!r}. Gold with this label, or with others of that kind, is left out. "
-            f"Before the training, nlp.get_pipe({self.name!r}).add_label adds one.",
+            f'To take up such labels, set new_labels = "add" of {self.name!r}.',
         )
 
     def warn_of_blanks(self, which: str) -> None:

@@ -143,10 +143,6 @@ class EntityRecognizer(SpanHead):
         super().__init__(vocab, model, name, options, crf=crf, cross_sentences=cross_sentences)
         self.spans_key = spans_key
 
-    @property
-    def keeps_places(self) -> bool:  # type: ignore[override]
-        return self.spans_key is not None
-
     def score_options(self) -> dict[str, Any]:
         return {"spans_key": self.spans_key}
 

@@ -16,7 +16,6 @@ from ..encoder.batch import PackedBatch, blank_tokens
 from ..given import given_docs
 from ..layers.band import NOT_KNOWN, BandGold, SpanBand, band_gold, choose, room
 from ..layers.bioes import Spans
-from ..layers.shim import TorchShim
 from ..layers.transfer import to_device
 from ..probabilities import layer_of
 from .architectures import default_model
@@ -121,7 +120,6 @@ class SpanFinder(Head):
     """
 
     kind = KIND
-    keeps_places = True
     model_name = "span_finder"
 
     def __init__(
@@ -168,10 +166,9 @@ class SpanFinder(Head):
     def check_pipeline(self, nlp: Language) -> None:
         refuse_shared_group(nlp, self)
 
-    def grow(self, shim: TorchShim, label: str) -> None:
+    def grow(self, entry: str, label: str) -> None:
         module = self.module
         module.output = with_rows(module.output, self.n_out, 1, None)
-        self.cfg["labels"] = [*self.cfg["labels"], label]
 
     def make_module(self, width: int) -> SpanBand:
         return SpanBand(width, self.n_out, self.max_width or self.cfg.get("widest", WIDEST))
@@ -251,7 +248,7 @@ class SpanFinder(Head):
             if blank[first] or blank[last - 1]:
                 self.warn_of_blanks("spans")
             if label not in index:
-                self.warn_of_label(label)
+                self.meet(label)
             place = before[first], before[last], index.get(label, NOT_KNOWN)
             placed[place] = max(placed.get(place, 0.0), p)
         return placed
@@ -261,6 +258,9 @@ class SpanFinder(Head):
         start with it; a scalar."""
         weights = self.class_factors(self.classes, batch.word_vectors.device)
         return self._loss_of(module, batch, gold, weights)
+
+    def n_items(self, gold: Known) -> float:
+        return max(1.0, float(gold.band.edges.any(1).sum()))
 
     def _loss_of(
         self, module: SpanBand, batch: PackedBatch, gold: Known, weights: Tensor | None

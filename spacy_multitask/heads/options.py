@@ -7,9 +7,12 @@ from functools import wraps
 from typing import Any
 
 from spacy.language import Language
+from spacy.util import registry
 from torch import nn
 
 from ..registering import refuse_quoted_numbers
+
+NEW_LABELS = ("refuse", "add")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +26,8 @@ class HeadOptions:
     class_weights (Optional[Dict[str, float]]): Factors on the loss of gold items, by label. Labels
         that are not named have 1.
     abstain (float): Probability below which nothing is said of an item.
+    new_labels (str): What a trained head does with labels that it does not know, once it learns on:
+        "refuse" leaves their gold out and warns, "add" takes them up as they come.
     probs (bool): Whether to leave the probability of each prediction on the doc, for heads whose
         predictions have no place for it: topics and relations always have theirs.
     corpora (Optional[List[str]]): Names of the training corpora that this head learns from and is
@@ -35,6 +40,7 @@ class HeadOptions:
     label_smoothing: float = 0.0
     class_weights: dict[str, float] | None = None
     abstain: float = 0.0
+    new_labels: str = "refuse"
     probs: bool = False
     corpora: list[str] | None = None
     scorer: Callable | None
@@ -50,11 +56,44 @@ class HeadOptions:
             value = getattr(self, option)
             if not 0 <= value < 1:
                 raise ValueError(f"{option} = {value} of {name!r} must be in [0, 1).")
+        check_new_labels(self.new_labels, name)
         for label, weight in (self.class_weights or {}).items():
             if weight <= 0:
                 raise ValueError(
                     f"class_weights of {name!r}: {weight} for {label!r} must be greater than 0."
                 )
+
+
+def check_new_labels(choice: str, name: str) -> None:
+    """RAISES (ValueError): If a head can't do so with labels that it does not know."""
+    if choice not in NEW_LABELS:
+        raise ValueError(
+            f"new_labels = {choice!r} of {name!r} is not one of {', '.join(NEW_LABELS)}."
+        )
+
+
+@registry.callbacks("spacy_multitask.new_labels.v1")
+def make_new_labels(heads: list[str]) -> Callable[[Language], Language]:
+    """Let heads take up new labels, for [initialize] after_init: those that come from another
+    pipeline (`source`) keep the options that they have there.
+
+    heads (List[str]): Names of the components.
+    RETURNS (Callable): Sets their `new_labels` to "add".
+    """
+
+    def set_new_labels(nlp: Language) -> Language:
+        for name in heads:
+            pipe = nlp.get_pipe(name) if name in nlp.component_names else None
+            if not hasattr(pipe, "new_labels"):
+                known = [n for n, pipe in nlp.components if hasattr(pipe, "new_labels")]
+                raise ValueError(
+                    f"[initialize.after_init] heads: {name!r} is no head of this pipeline. There "
+                    f"are: {', '.join(known) or 'none'}."
+                )
+            pipe.new_labels = "add"
+        return nlp
+
+    return set_new_labels
 
 
 def head_factory(name: str, *, default_config: dict[str, Any], **meta: Any) -> Callable:

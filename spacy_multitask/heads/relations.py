@@ -16,11 +16,13 @@ from torch import Tensor, nn
 from ..encoder.batch import PackedBatch
 from ..layers.pairs import PairClassifier
 from ..layers.transfer import to_device, to_host
-from ..relations import KEY, get_relations, plain
+from ..relations import KEY, get_relations, place_of, plain
 from .architectures import default_model
 from .base import Head
+from .gold import aligned_entities, trimmed
 from .items import Items
 from .kinds import HeadKind, Recipe, Score, register
+from .labelled import with_rows
 from .options import HeadOptions, head_factory
 from .scorers import register_scorer
 from .teaching import TAUGHT
@@ -137,7 +139,6 @@ class RelationExtractor(Head):
     """
 
     kind = KIND
-    keeps_places = True
     model_name = "relation_classifier"
 
     def __init__(
@@ -181,6 +182,11 @@ class RelationExtractor(Head):
         n_types = len(self.cfg["entity_labels"])
         return PairClassifier(width, n_types, self.n_out, self.hidden_width)
 
+    def grow(self, entry: str, label: str) -> None:
+        module = self.module
+        # As no relation, so that no pair has it at first.
+        module.output = with_rows(module.output, self.n_out, 1, slice(0, 1))
+
     def collect_labels(self, examples: Iterable[Example]) -> dict[str, list[str]]:
         relations: set[str] = set()
         entities: set[str] = set()
@@ -223,7 +229,7 @@ class RelationExtractor(Head):
                         known[head, tail] = index[label]
                         entities.update(dict.fromkeys((head, tail)))
                     else:
-                        self.warn_of_label(label)
+                        self.meet(label)
             docs.append(list(entities))
             truth.append(known)
         lengths = [len(eg.predicted) for eg in examples]
@@ -237,6 +243,9 @@ class RelationExtractor(Head):
     def loss(self, module: PairClassifier, batch: PackedBatch, gold: Pairs) -> Tensor:
         logits = module(batch.word_vectors, gold.spans, gold.types, gold.pairs)
         return self.cross_entropy(logits, gold.targets, self.classes)
+
+    def n_items(self, gold: Pairs) -> float:
+        return self.weight_of(gold.targets, self.classes)
 
     def check_teachable(self) -> None:
         pass
@@ -310,7 +319,7 @@ class RelationExtractor(Head):
         for doc in docs:
             found: list[list] = []
             doc.user_data[KEY] = found
-            owners.extend((found, plain(ent)) for ent in doc.ents)
+            owners.extend((found, place_of(ent)) for ent in doc.ents)
         for k in np.flatnonzero(labels != NONE).tolist():
             head, tail = pairs.pairs[k].tolist()
             found, entity = owners[head]
@@ -347,12 +356,6 @@ class RelationExtractor(Head):
         return Pairs(spans, np.array(kinds, np.int64), pairs, np.zeros(len(pairs), np.int64))
 
 
-def aligned_entities(example: Example) -> list[SpanTuple]:
-    """RETURNS (List[tuple]): Gold entities on the predicted doc's tokens."""
-    spans = example.get_aligned_spans_y2x(example.reference.ents)
-    return [(span.start, span.end, span.label_) for span in spans]
-
-
 def aligned_relations(example: Example) -> list[tuple[SpanTuple, SpanTuple, str]] | None:
     """RETURNS (Optional[List[tuple]]): Gold relations on the predicted doc's tokens; None if
     nothing is known. A relation whose ends the tokenization cuts is left out."""
@@ -360,7 +363,7 @@ def aligned_relations(example: Example) -> list[tuple[SpanTuple, SpanTuple, str]
         return None
     found = []
     for relation in get_relations(example.reference):
-        ends = example.get_aligned_spans_y2x([relation.head, relation.tail], allow_overlap=True)
+        ends = example.get_aligned_spans_y2x(trimmed(relation[:2]), allow_overlap=True)
         if len(ends) == 2:
             head, tail = ((span.start, span.end, span.label_) for span in ends)
             found.append((head, tail, relation.label))

@@ -30,6 +30,8 @@ class SavedPipe(Piped):
         RAISES (ValueError): If the folder is incomplete or damaged.
         """
         place = Path(path)
+        if not (place / "vocab").exists():
+            exclude = [*exclude, "vocab"]  # in a pipeline's folder it is beside the component
         try:
             files = _own_files(path, exclude)
             if "cfg" in files:

@@ -16,6 +16,7 @@ from spacy.training import Example
 from spacy.util import registry
 
 from ..registering import refuse_quoted_numbers
+from .gold import trimmed
 from .items import Items, known_group, known_spans
 from .kinds import in_order, is_task_score, score_named
 
@@ -168,7 +169,7 @@ def score_groups(examples: Iterable[Example], *, spans_key: str, **kwargs: Any) 
     return Scorer.score_spans(
         known,
         attr=f"spans_{spans_key}",
-        getter=lambda doc, _: own[id(doc)] if id(doc) in own else doc.spans[spans_key],
+        getter=lambda doc, _: trimmed(own[id(doc)] if id(doc) in own else doc.spans[spans_key]),
         allow_overlap=True,
         labeled=True,
     )
@@ -194,8 +195,8 @@ def score_ents(
 
         def spans_of(doc: Doc, _: str) -> Iterable[Span]:
             if id(doc) in known:
-                return known[id(doc)]
-            return doc.spans[spans_key] if spans_key in doc.spans else doc.ents
+                return trimmed(known[id(doc)])
+            return trimmed(doc.spans[spans_key] if spans_key in doc.spans else doc.ents)
 
         return Scorer.score_spans(
             examples,
@@ -205,7 +206,18 @@ def score_ents(
             allow_overlap=True,
             labeled=True,
         )
-    return get_ner_prf([eg for eg in examples if eg.reference.has_annotation("ENT_IOB")])
+    known_examples = (eg for eg in examples if eg.reference.has_annotation("ENT_IOB"))
+    return get_ner_prf(list(map(_with_trimmed_ents, known_examples)))
+
+
+def _with_trimmed_ents(example: Example) -> Example:
+    """RETURNS (Example): The same, or one whose gold entities have no blanks at their edges."""
+    if not any(ent[0].is_space or ent[-1].is_space for ent in example.reference.ents):
+        return example
+    gold = example.reference.copy()
+    unknown = [gold[token.i : token.i + 1] for token in gold if token.ent_iob == 0]
+    gold.set_ents(trimmed(gold.ents), missing=unknown, default="outside")
+    return Example(example.predicted, gold)
 
 
 def known_ents(example: Example, ents: Iterable[Span]) -> list[Span]:

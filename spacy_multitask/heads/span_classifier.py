@@ -15,7 +15,6 @@ from ..corpus.survey import Survey
 from ..encoder.batch import PackedBatch
 from ..given import given_docs
 from ..layers.pooled import SpanClassifier as SpanLayer
-from ..layers.shim import TorchShim
 from .architectures import default_model
 from .base import Head
 from .cats import check_choice
@@ -23,8 +22,9 @@ from .gold import same_tokens
 from .items import Items
 from .kinds import HeadKind, Recipe, Score, Second, register
 from .labelled import with_rows
+from .learning import CPU
 from .options import HeadOptions, head_factory
-from .values import choices_of, known_rows, loss_of_values
+from .values import choices_of, known_rows, loss_of_values, n_of_values
 
 HIDDEN = 256
 FLAGS = {"True": True, "False": False}  # labels that stand for values of their own
@@ -153,7 +153,6 @@ class SpanClassifier(Head):
     """
 
     kind = KIND
-    keeps_places = True
     model_name = "span_classifier"
 
     def __init__(
@@ -205,11 +204,10 @@ class SpanClassifier(Head):
     def make_module(self, width: int) -> SpanLayer:
         return SpanLayer(width, self.n_out, HIDDEN)
 
-    def grow(self, shim: TorchShim, label: str) -> None:
+    def grow(self, entry: str, label: str) -> None:
         module = self.module
         others = slice(0, self.n_out) if self.exclusive_classes else None
         module.output = with_rows(module.output, self.n_out, 1, others)
-        self.cfg["labels"] = [*self.cfg["labels"], label]
 
     def score_options(self) -> dict[str, Any]:
         return {"items": self.items, "exclusive": self.exclusive_classes}
@@ -285,7 +283,7 @@ class SpanClassifier(Head):
                     if label in index:
                         row[index[label]] = value
                     else:
-                        self.warn_of_label(label)
+                        self.meet(label)
                 spans.append((offset + start, offset + end))
                 rows.append(row)
             offset += len(example.predicted)
@@ -304,6 +302,10 @@ class SpanClassifier(Head):
             weight=self.class_factors(self.cfg["labels"], logits.device),
             label_smoothing=self.label_smoothing,
         )
+
+    def n_items(self, gold: Labelling) -> float:
+        weight = self.class_factors(self.cfg["labels"], CPU)
+        return n_of_values(gold.values, exclusive=self.exclusive_classes, weight=weight)
 
     # Prediction
 

@@ -20,7 +20,6 @@ from ..given import given_docs
 from ..layers import bioes
 from ..layers.classifier import Classifier
 from ..layers.crf import UNKNOWN, Transitions
-from ..layers.shim import TorchShim
 from ..layers.transfer import OnTheWay, to_device
 from ..probabilities import layer_of, set_span_probs
 from .base import Head
@@ -106,13 +105,12 @@ class SpanHead(TokenHead):
     def n_out(self) -> int:
         return bioes.n_labels(len(self.cfg["labels"]))
 
-    def grow(self, shim: TorchShim, label: str) -> None:
+    def grow(self, entry: str, label: str) -> None:
         module = self.module
         # As what is outside all spans, so that no path through the new labels is the best.
         module.linear = with_rows(module.linear, self.n_out, 4, slice(0, 1))
         if module.transitions is not None:
             module.transitions = module.transitions.with_type()
-        self.cfg["labels"] = [*self.cfg["labels"], label]
 
     @property
     def choices(self) -> dict[str, slice]:
@@ -214,7 +212,7 @@ class SpanHead(TokenHead):
                 bioes.write_span(targets, start, end, index[label])
             else:
                 targets[start:end] = UNKNOWN
-                self.warn_of_label(label)
+                self.meet(label)
         return targets
 
     def loss(
@@ -226,6 +224,9 @@ class SpanHead(TokenHead):
         vectors = batch.word_vectors
         words = vectors[to_device(vectors.device, rows)[0]]
         return self.cross_entropy(module(words), targets, self.classes)
+
+    def n_items(self, gold: tuple[np.ndarray, np.ndarray]) -> float:
+        return self.weight_of(gold[1], self.classes)
 
     def _chain_loss(
         self,

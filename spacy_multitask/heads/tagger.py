@@ -18,7 +18,6 @@ from ..encoder.batch import PackedBatch, blank_tokens
 from ..given import given_docs
 from ..layers.classifier import Classifier
 from ..layers.crf import UNKNOWN
-from ..layers.shim import TorchShim
 from ..layers.transfer import to_device, to_host
 from ..probabilities import add_token_extension, set_token_probs
 from .architectures import default_model
@@ -143,15 +142,13 @@ class Tagger(TokenHead):
     def n_out(self) -> int:
         return sum(map(len, self.label_data.values()))
 
-    def own_labels(self) -> list[str]:
-        return self.cfg["tags"] if self.cfg.get("tags") else self.cfg["pos"]
+    def main_entry(self) -> str:
+        return "tags" if self.cfg.get("tags") else "pos"
 
-    def grow(self, shim: TorchShim, label: str) -> None:
-        layer = "tags" if self.cfg.get("tags") else "pos"
-        columns = self._columns(layer)
+    def grow(self, entry: str, label: str) -> None:
+        columns = self._columns(entry)
         module = self.module
         module.linear = with_rows(module.linear, columns.stop, 1, columns)
-        self.cfg[layer] = [*self.cfg[layer], label]
 
     @property
     def choices(self) -> dict[str, slice]:
@@ -196,7 +193,7 @@ class Tagger(TokenHead):
             try:
                 yield np.array([index[int(v)] for v in values], np.int64)
             except KeyError as error:
-                self.warn_of_label(self.vocab.strings[error.args[0]])
+                self.meet(self.vocab.strings[error.args[0]], layer)
                 yield np.array([index.get(int(v), UNKNOWN) for v in values], np.int64)
 
     def loss(
@@ -212,6 +209,12 @@ class Tagger(TokenHead):
             logits = module(words)[:, self._columns(layer)]
             total = total + self.cross_entropy(logits, targets, self.cfg[layer])
         return total
+
+    def gold_of_part(self, gold: Any, part: str) -> Any | None:
+        return {part: gold[part]} if part in gold else None
+
+    def n_items(self, gold: dict[str, tuple[np.ndarray, np.ndarray]]) -> float:
+        return sum(self.weight_of(targets, self.cfg[x]) for x, (_, targets) in gold.items())
 
     def _columns(self, layer: str) -> slice:
         n_tags = len(self.cfg.get("tags", []))

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import spacy
 import torch
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin
@@ -17,6 +16,7 @@ from spacy.vocab import Vocab
 from ..corpus.reader import unannotated
 from ..encoder.batch import words_of
 from ..encoder.listener import EncoderListener
+from ..loading import load_pipeline
 from ..progress import progress
 from ..relations import KEY as RELATIONS_KEY
 from .labelfile import LabelFile
@@ -209,7 +209,7 @@ def make_teacher(source: str, pupil: Any) -> Teacher:
     try:
         # Loading draws random weights first; those of the heads to come stay what they are.
         with torch.random.fork_rng():
-            nlp = spacy.load(source)
+            nlp = load_pipeline(source)
     except OSError as error:
         raise ValueError(
             f"{title} is neither a folder with a trained pipeline, nor an installed one, nor a "

@@ -276,8 +276,8 @@ class SpanBand(nn.Module):
             start = rows[which]
             places.append(torch.stack([start, start + columns[which] + 1, labels]))
             found.append(probs[which, labels])
-        (start, end, label), probs = to_host(torch.cat(places, dim=1), torch.cat(found).double())
-        return Found(start, end, label, probs)
+        (start, end, label), sure = to_host(torch.cat(places, dim=1), torch.cat(found).double())
+        return Found(start, end, label, sure)
 
 
 def bucket(widths: np.ndarray) -> np.ndarray:

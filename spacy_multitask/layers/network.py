@@ -175,12 +175,13 @@ class TransformerNetwork(nn.Module):
                 modes.enter_context(KnownPadding(ids.shape, is_padded=mask is not None))
             if self.config.model_type == "deberta" and torch.is_autocast_enabled(ids.device.type):
                 modes.enter_context(FittingFill())
-            n_short = self.n_least - ids.shape[1]
-            if n_short <= 0:
+            n_pieces = ids.shape[1]
+            if n_pieces >= self.n_least:
                 return self._encode(ids, shapes, mask, layers)
-            mask = torch.ones_like(ids) if mask is None else mask
-            padded = [nn.functional.pad(part, (0, n_short)) for part in (ids, shapes, mask)]
-            return self._encode(padded[0], padded[1], padded[2], layers)[:, : ids.shape[1]]
+            sides = (0, self.n_least - n_pieces)
+            mask = nn.functional.pad(torch.ones_like(ids) if mask is None else mask, sides)
+            ids, shapes = nn.functional.pad(ids, sides), nn.functional.pad(shapes, sides)
+            return self._encode(ids, shapes, mask, layers)[:, :n_pieces]
 
     def _encode(
         self, ids: Tensor, shapes: Tensor, mask: Tensor | None, layers: tuple[int, ...]

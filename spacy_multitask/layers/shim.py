@@ -86,10 +86,14 @@ class TorchShim(Shim):
         id; thinc's copy would share them."""
         copied = super().copy()
         copied._copies = {}
+        copied.renew_id()
+        return copied
+
+    def renew_id(self) -> None:
+        """Let optimizers begin anew with it, as with weights of another shape."""
         with Shim.global_id_lock:
             Shim.global_id += 1
-            copied.id = Shim.global_id
-        return copied
+            self.id = Shim.global_id
 
     def finish_update(self, optimizer: Optimizer) -> None:
         """Take one optimizer step with the accumulated gradients, then clear them."""

@@ -25,6 +25,7 @@ from ..evaluation.bootstrap import Difference, count_correct, paired_difference
 from ..evaluation.evaluate import check_gold, predict_corpus
 from ..heads.kinds import gold_counts
 from ..heads.scorers import main_score
+from ..loading import load_pipeline
 from ..training.forecast import Learner, learners_of
 from .conflict import gradient_cosines
 
@@ -214,7 +215,7 @@ class Comparison:
         folder.mkdir(parents=True, exist_ok=True)
         config = self.config_of(run, seed, folder / "log.jsonl")
         train(init_nlp(config, use_gpu=gpu_id), folder, use_gpu=gpu_id, stdout=io.StringIO())
-        nlp = spacy.load(folder / "model-last")
+        nlp = load_pipeline(folder / "model-last")
         found: dict[str, Any] = {}
         for corpus, path in self.tests.items():
             heads = [name for name in run.heads if name in self.tested[corpus]]

@@ -31,7 +31,8 @@ from .state import Diverged
 STUDY_FILE = "study.db"
 BEST_FILE = "best.cfg"
 PAGE_FILE = "tuning.md"
-_LOGGER = "spacy_multitask.Trial.v1"
+# For this process alone: no config that is saved names it.
+_LOGGER = "multitask_trial"
 _STUDY = "spacy_multitask"
 # Trials use seeds from here on, so that the seed of the config is one that no choice was made by.
 FIRST_SEED = 1_000_000

@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+import spacy
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 from spacy.util import fix_random_seed
 
+from spacy_multitask.heads.items import group_items
+from spacy_multitask.heads.scorers import score_chunks, score_ents
 from tests.conftest import corpus, example, learn, make_nlp
 
 SMITH = ["Mr", "Smith", "loves", "New", "York"]
@@ -162,3 +165,31 @@ def test_a_teacher_does_not_teach_blanks(trained, tmp_path, encoder_path):
     nlp.initialize(lambda: [*corpus(nlp), example(nlp, ["\n"])])
     losses = nlp.update([example(nlp, ["\n", "\t"])])
     assert losses["ner"] == 0.0
+
+
+def test_gold_spans_are_scored_without_blanks_at_their_edges():
+    vocab = spacy.blank("en").vocab
+    words = ["\n", "New", "York", "\n", "is", "old", " "]
+    reference = Doc(vocab, words=words, ents=["B-LOC", "I-LOC", "I-LOC", "I-LOC", "O", "", "O"])
+    predicted = Doc(vocab, words=words, ents=["O", "B-LOC", "I-LOC", "O", "O", "O", "O"])
+    for doc, spans in ((reference, [(0, 4), (4, 6), (6, 7)]), (predicted, [(1, 3), (4, 6)])):
+        doc.spans["np"] = [Span(doc, start, end, label="NP") for start, end in spans]
+        doc.spans["ents"] = list(doc.ents)
+    example = Example(predicted, reference)
+    assert score_ents([example])["ents_f"] == 1.0
+    assert score_ents([example], spans_key="ents")["spans_ents_f"] == 1.0
+    assert score_chunks([example], spans_key="np")["spans_np_f"] == 1.0
+    items = group_items(example, None, "np")
+    assert items.gold == items.own == {(1, 3, "NP"), (4, 6, "NP")}
+    assert not items.cut
+    assert [ent.text for ent in reference.ents] == ["\nNew York\n"], "the gold stays as it is"
+
+
+def test_predictions_where_gold_is_unknown_do_not_count_beside_blanks():
+    vocab = spacy.blank("en").vocab
+    words = ["\n", "York", "is", "old"]
+    reference = Doc(vocab, words=words, ents=["B-LOC", "I-LOC", "", ""])
+    reference.set_ents([Span(reference, 0, 2, "LOC")], default="missing")
+    predicted = Doc(vocab, words=words, ents=["O", "B-LOC", "O", "B-LOC"])
+    scores = score_ents([Example(predicted, reference)])
+    assert (scores["ents_p"], scores["ents_r"]) == (1.0, 1.0)

@@ -1,26 +1,115 @@
 """Places of tokens, and components that change the tokens."""
 
-import warnings
+import json
 
 import pytest
-from spacy.tokens import Doc, Span
+import spacy
+from spacy.tokens import Doc, DocBin, Span
 
-from tests.conftest import corpus, make_nlp
+from spacy_multitask.heads.groups import set_group
+from spacy_multitask.relations import KEY, set_relations
+from tests.conftest import make_nlp
 
 SMITH = ["Mr", "Smith", "loves", "New", "York"]
+WORDS = "New York and Anna Brown love the old town near the river .".split()
+CHUNKS = [(0, 3, "NP"), (3, 5, "NP"), (5, 6, "VP"), (6, 9, "NP"), (9, 10, "PP"), (10, 12, "NP")]
 
 
-def test_tokens_merged_behind_a_head_that_writes_spans_are_warned_of(encoder_path, tmp_path):
-    nlp = make_nlp(encoder_path, ["ner", "chunker"])
-    nlp.initialize(lambda: corpus(nlp))
-    nlp.add_pipe("merge_entities", before="chunker")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        nlp.to_disk(tmp_path)
-    nlp.remove_pipe("merge_entities")
+@pytest.fixture
+def doc():
+    """A doc as the heads leave it."""
+    nlp = spacy.blank("en")
+    doc = Doc(nlp.vocab, words=WORDS)
+    set_group(doc, "np", [(s, e, nlp.vocab.strings.add(label)) for s, e, label in CHUNKS])
+    doc.ents = [Span(doc, 0, 2, "GPE"), Span(doc, 3, 5, "PER"), Span(doc, 10, 12, "LOC")]
+    set_relations(doc, [(doc.ents[1], doc.ents[0], "lives_in", 0.5)])
+    return doc
+
+
+def texts(spans):
+    return [(span.text, span.label_) for span in spans]
+
+
+@pytest.mark.parametrize("read", ["whole", "by index", "saved", "copied"])
+def test_chunks_and_relations_stay_at_their_words_when_entities_are_merged(doc, read):
+    before, ends = texts(doc.spans["np"]), [r[:2] for r in doc._.relations]
+    assert len(before) == 6
+    ends = [(head.text, tail.text) for head, tail in ends]
+    doc = spacy.blank("en").create_pipe("merge_entities")(doc)
+    assert len(doc) == 10
+    spans = doc.spans["np"]
+    if read == "saved":
+        doc = Doc(doc.vocab).from_bytes(doc.to_bytes())
+        spans = doc.spans["np"]
+    elif read == "copied":
+        doc = doc.copy()
+        spans = doc.spans["np"]
+    elif read == "by index":
+        spans = [spans[i] for i in range(-6, 0)]
+    assert texts(spans) == before
+    assert texts(doc._.chunks) == before
+    assert [(r.head.text, r.tail.text) for r in doc._.relations] == ends
+
+
+def test_a_chunk_that_ends_within_a_merged_token_grows_and_another_there_goes(doc):
+    with doc.retokenize() as retokenizer:  # as many tokens as before, at other places
+        retokenizer.merge(doc[5:8])
+        retokenizer.split(doc[8], ["to", "wn"], heads=[doc[8], doc[9]])
+        retokenizer.split(doc[11], ["ri", "ver"], heads=[doc[11], doc[12]])
+    assert len(doc) == len(WORDS)
+    assert texts(doc.spans["np"]) == [
+        ("New York and", "NP"),
+        ("Anna Brown", "NP"),
+        ("love the old", "VP"),
+        ("near", "PP"),
+        ("the river", "NP"),
+    ]
+    assert len(doc.spans["np"]) == 5
+
+
+def test_chunks_that_were_loaded_are_found_at_their_words(doc):
+    before = texts(doc.spans["np"])
+    (doc,) = DocBin(docs=[doc], store_user_data=True).get_docs(doc.vocab)
+    doc = spacy.blank("en").create_pipe("merge_entities")(doc)
+    assert texts(doc._.chunks) == before
+    assert doc._.relations[0].head.text == "Anna Brown"
+
+
+def test_spans_that_users_add_are_kept(doc):
+    doc.spans["np"].append(Span(doc, 12, 13, "O"))
+    doc = spacy.blank("en").create_pipe("merge_entities")(doc)
+    assert texts(doc.spans["np"])[-1] == (".", "O")
+
+
+def test_a_pipeline_may_merge_behind_its_heads(trained, tmp_path):
+    trained.to_disk(tmp_path)
+    nlp = spacy.load(tmp_path)
+    chunks = texts(nlp("Mr Smith loves New York").spans["np"])
+    assert ("New York", "NP") in chunks
     nlp.add_pipe("merge_entities")
-    with pytest.warns(UserWarning, match="'merge_entities' merges or splits .* 'chunker'"):
-        nlp.to_disk(tmp_path)
+    (doc,) = nlp.pipe(["Mr Smith loves New York"])
+    assert [token.text for token in doc] == ["Mr", "Smith", "loves", "New York"]
+    assert texts(doc.spans["np"]) == texts(doc._.chunks) == chunks
+
+
+def test_relations_go_to_json_and_back(doc):
+    data = json.loads(json.dumps(doc.to_json(underscore=["relations"]), indent=2))
+    assert data["_"]["relations"] == [
+        {
+            "head": {"start": 13, "end": 23, "label": "PER", "text": "Anna Brown"},
+            "tail": {"start": 0, "end": 8, "label": "GPE", "text": "New York"},
+            "label": "lives_in",
+            "probability": 0.5,
+        }
+    ]
+    again = Doc(doc.vocab).from_json(data)
+    assert again.user_data[KEY] == doc.user_data[KEY]
+    assert doc._.relations[0].head.label_ == "PER", "they are spans for all others"
+
+
+def test_relations_of_the_first_version_are_read(doc):
+    doc.user_data[KEY] = [[[3, 5, "PER"], [0, 2, "GPE"], "lives_in", 0.5]]
+    assert [r.head.text for r in doc._.relations] == ["Anna Brown"]
 
 
 def test_chunks_are_found_under_another_key(encoder_path):

@@ -12,7 +12,8 @@ from spacy_multitask.corpus.reader import corpus_of, make_multi_corpus
 from spacy_multitask.evaluation.bootstrap import count_correct
 from spacy_multitask.evaluation.calibrate import calibrate
 from spacy_multitask.evaluation.evaluate import evaluate, main_scores
-from spacy_multitask.report.page import _matrices
+from spacy_multitask.evaluation.mistakes import find_pairs
+from spacy_multitask.report.mistakes import matrix
 from tests.conftest import example, make_nlp
 
 SMITH = ["Mr", "Smith", "loves", "New", "York"]
@@ -133,8 +134,8 @@ def test_mistakes_are_those_of_the_head_that_the_score_belongs_to(nlp):
     own.cats = {"bad": 0.6, "good": 0.4, "Business": 0.1}
     assert count_correct(eg, "mood_cats_acc", moods) == (0, 1, 1)
     heads = {"coarse_tag_acc": coarse, "mood_cats_acc": moods, "mood_cats_score": moods}
-    found = {matrix["title"]: matrix["labels"] for matrix in _matrices("x", [eg], heads)}
-    assert found == {"x: coarse tags": ["N", "V"], "x: mood topics": ["bad", "good"]}
+    found = {task.title: matrix(task)["labels"] for task in find_pairs("x", [eg], heads)}
+    assert found == {"coarse tags": ["N", "V"], "mood topics": ["bad", "good"]}
     own.cats = {"Business": 0.9}
     assert count_correct(eg, "mood_cats_acc", moods) == (0, 1, 1), "it abstained"
 

@@ -43,12 +43,12 @@ def test_the_page_has_what_was_found(tmp_path):
 
 
 @pytest.mark.parametrize("major", encoders_page.MAJORS)
-def test_what_is_claimed_of_all_families_was_found_with_each_version(major):
+def test_what_is_claimed_of_families_was_found_with_each_version(major):
     """If this fails, run `nox -s families`."""
     runs = RESULTS[major]["runs"]
-    assert list(runs) == list(FAMILIES)
-    for name, family in FAMILIES.items():
-        found = runs[name]
+    assert {"bert", "modernbert"} <= runs.keys() <= FAMILIES.keys()
+    for name, found in runs.items():
+        family = FAMILIES[name]
         assert not found["failed"], name
         assert found["here"] == (int(major) in family.majors)
         assert (found["title"], found["notes"]) == (family.title, family.notes)

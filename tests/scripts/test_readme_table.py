@@ -104,11 +104,11 @@ def test_only_what_is_between_the_marks_is_replaced(tmp_path):
     results = tmp_path / "benchmarks" / "results"
     results.mkdir(parents=True)
     (results / "accuracy.json").write_text(json.dumps(ACCURACY))
-    page = "# Top\n<!-- measured -->\nold\n<!-- /measured -->\nrest\n"
+    page = "# Top\n<!-- measured -->\nstale\n<!-- /measured -->\nrest\n"
     (tmp_path / "README.md").write_text(page)
     readme_table.main(tmp_path)
     text = (tmp_path / "README.md").read_text()
-    assert text.startswith("# Top\n<!-- measured -->\n| ") and "old" not in text
+    assert text.startswith("# Top\n<!-- measured -->\n| ") and "stale" not in text
     assert text.endswith("<!-- /measured -->\nrest\n") and "94.2" in text
     readme_table.main(tmp_path)
     assert (tmp_path / "README.md").read_text() == text, "a second run changes nothing"
