@@ -8,8 +8,9 @@ from argparse import Namespace
 
 import pytest
 
-from benchmarks import accuracy, craft, gpu, host, robustness, speed
+from benchmarks import accuracy, craft, gpu, host, robustness, spans, speed
 from benchmarks.common import Runs, machine, peak_mib
+from benchmarks.gpu_encoders import write_encoder
 from tests.conftest import predictions
 
 
@@ -165,3 +166,30 @@ def test_memory_stays_flat(trained, name):
     if name == "zone":
         assert found["new_strings"] == 0
         assert 4000 < found["cached_words"] <= found["cache_limit"]
+
+
+def test_spans_that_overlap_are_measured_for_each_head(monkeypatch, tmp_path):
+    some = list(spans.assets("train"))[:12]
+    encoder = write_encoder(tmp_path, "tiny", [words for words, _ in some])
+    flat = [(words, [one for one in own if one[2] in ("PER", "LOC")]) for words, own in some]
+    monkeypatch.setattr(spans, "assets", lambda part: some)
+    monkeypatch.setattr(spans, "flat", lambda samples, part: flat)
+    args = Namespace(samples=None, epochs=1, flat_epochs=1, max_words=60)
+    args.learn_rate, args.head_learn_rate = 2e-4, 3e-3
+    for corpus, systems in spans.SYSTEMS.items():
+        for system in systems if corpus != "synthetic" else ():
+            found = spans.run(corpus, system, 0, encoder, args)
+            assert found.keys() == {"p", "r", "f", "train_seconds", "words_per_second"}
+            assert 0 <= found["f"] <= 1 and found["words_per_second"] > 0
+
+
+def test_names_within_names_differ_from_part_to_part():
+    train, dev = (list(spans.synthetic(part)) for part in ("train", "dev"))
+    assert train == list(spans.synthetic("train"))
+    names = [
+        {words[s] for words, own in part for s, _, label in own if label == "SURNAME"}
+        for part in (train, dev)
+    ]
+    assert not names[0] & names[1] and len(names[0]) > 20
+    words, own = train[0]
+    assert all(0 <= start < end <= len(words) for start, end, _ in own)

@@ -18,8 +18,8 @@ FILES = sorted(
     path
     for folder in ("composing", "corpus", "evaluation", "report", "sharing", "training")
     for path in (PACKAGE / folder).glob("*.py")
-    # These name layers of docs, some of which are called as the kinds are.
-    if path.stem not in ("visualize", "joining", "overview")
+    # These name layers of docs or parts of a drawing, some of which are called as the kinds are.
+    if path.stem not in ("visualize", "joining", "overview", "curves")
 )
 
 
