@@ -14,10 +14,13 @@ from typing import Any
 
 import torch
 
-from . import scale_annotate
+from . import scale_annotate, scale_training
 from .common import RESULTS, arguments, machine, merge
 
-PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {**scale_annotate.PARTS}
+PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
+    **scale_annotate.PARTS,
+    **scale_training.PARTS,
+}
 
 
 def main() -> None:

@@ -4,7 +4,8 @@ Its byte-level tokenizer and its weights are trained here, on running text of AG
 learned there is about pieces with the spaces that text has. Then it learns the tags of some
 documents of UD English EWT, and is scored on others. Words are cut
 
-- split: each by itself, so that none has a space before it, as 0.1.0 did with such tokenizers;
+- split: each by itself, so that none has a space before it, as 0.1.0 did with tokenizers of the
+  kind of Qwen's and Llama 3's;
 - text: as in running text, with the spaces that the treebank has.
 
 And where training docs come without spaces, as from corpora in columns, and the scored ones are

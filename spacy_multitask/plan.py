@@ -23,6 +23,8 @@ class Plan:
     steps_before: int = 0
     max_epochs: int = 0
     max_steps: int = 0
+    # Processes that share each step.
+    n_devices: int = 1
     # Whether there was a step. Parts that are built later are of another training.
     has_begun: bool = False
     # Set by the logger; the batcher then gives no more batches, which ends the training.

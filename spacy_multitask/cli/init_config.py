@@ -26,15 +26,17 @@ def init_config_cli(
             "-t",
             metavar="NAME:KIND=PATH",
             help="Task and the corpus it learns from; may be repeated. KIND is tagger, chunker, "
-            "ner, textcat, relations, or one that another package registers. PATH holds "
-            "train.spacy and dev.spacy, or begins PATH-train.spacy and PATH-dev.spacy.",
+            "ner, textcat, relations, spans, span_classifier, or one that another package "
+            "registers. PATH holds train.spacy and dev.spacy, or begins PATH-train.spacy and "
+            "PATH-dev.spacy.",
         ),
     ],
     gpu: Annotated[bool, typer.Option("--gpu", help="Choose sizes for a GPU.")] = False,
     lang: Annotated[str, typer.Option("--lang", "-l", help="Language of the tokenizer.")] = "en",
     epochs: Annotated[int | None, typer.Option("--epochs", help="Passes over the data.")] = None,
     batch_words: Annotated[
-        int | None, typer.Option("--batch-words", help="Most words in a batch.")
+        int | None,
+        typer.Option("--batch-words", help="Most words in a batch, of all devices together."),
     ] = None,
     learn_rate: Annotated[
         float | None, typer.Option("--learn-rate", help="Peak learning rate of the encoder.")

@@ -1,7 +1,7 @@
 """The command `spacy multitask train`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -47,11 +47,17 @@ def train_cli(
         Path | None,
         typer.Option("--code", "-c", help="Python file with functions that the config names."),
     ] = None,
-    gpu_id: Annotated[int, typer.Option("--gpu-id", "-g", help="GPU, or -1 for CPU.")] = -1,
+    gpu_id: Annotated[
+        int,
+        typer.Option(
+            "--gpu-id", "-g", help="GPU, or -1 for CPU. Of several processes, the first one's."
+        ),
+    ] = -1,
 ) -> None:
     """Train a pipeline as `spacy train` does, with checkpoints to go on from after a crash.
 
     Ctrl-C ends it after the step, with a checkpoint and a model; once more, and it ends at once.
+    On several devices: torchrun --nproc-per-node 4 -m spacy multitask train ...
     Settings can be overridden as in `spacy train`: --training.max_epochs 3
     """
     from spacy.cli._util import import_code, setup_gpu, show_validation_error
@@ -62,30 +68,33 @@ def train_cli(
     from ..safe_files import check_writable
     from ..training.loop import train
     from ..training.output import check_start
+    from ..training.ranks import gpu_of_rank, joined
     from .overrides import overrides_of
 
     if not config_path.is_file():
         raise ValueError(f"There is no config file {config_path}.")
     import_code(code_path)
-    check_start(output_path, resume=resume, extend=extend, overwrite=overwrite)
     overrides = overrides_of(config_path, ctx.args)
-    check_writable(output_path)
-    setup_gpu(gpu_id)
-    with show_validation_error(config_path):
-        config = load_config(config_path, overrides=overrides, interpolate=False)
-    with show_validation_error(config_path, hint_fill=False):
-        nlp = init_nlp(config, use_gpu=gpu_id)
-    msg.good("Initialized pipeline")
-    train(
-        nlp,
-        output_path,
-        use_gpu=gpu_id,
-        resume=resume,
-        extend=extend,
-        overwrite=overwrite,
-        checkpoint_steps=checkpoint_steps,
-        save_last=save_last,
-    )
-    best = output_path / "model-best"
-    report = ("report", best, output_path / "report.html", "--corpus", "NAME=PATH")
-    say_next("multitask", *report)
+    with joined() as ranks:
+        check: dict[str, Any] = {"resume": resume, "extend": extend, "overwrite": overwrite}
+        ranks.on_first(lambda: check_start(output_path, **check))
+        ranks.on_first(lambda: check_writable(output_path))
+        gpu_id = gpu_of_rank(gpu_id)
+        setup_gpu(gpu_id)
+        with show_validation_error(config_path):
+            config = load_config(config_path, overrides=overrides, interpolate=False)
+        with show_validation_error(config_path, hint_fill=False):
+            nlp = init_nlp(config, use_gpu=gpu_id)
+        msg.good("Initialized pipeline")
+        train(
+            nlp,
+            output_path,
+            use_gpu=gpu_id,
+            checkpoint_steps=checkpoint_steps,
+            save_last=save_last,
+            **check,
+        )
+        if ranks.is_first:
+            best = output_path / "model-best"
+            report = ("report", best, output_path / "report.html", "--corpus", "NAME=PATH")
+            say_next("multitask", *report)

@@ -65,10 +65,10 @@ def compose(
 
     encoder (str or Path): Folder or hub name of a pretrained encoder.
     tasks (Mapping[str, Tuple[str, str]]): Kind of head and path of its corpus, by name. Kinds are
-        "tagger", "chunker", "ner", "textcat", "relations", and those that other packages register
-        with a recipe. A path is a folder with train.spacy and dev.spacy, or the beginning of
-        PATH-train.spacy and PATH-dev.spacy. Tasks may share one. A path alone will do where it
-        has gold for one kind.
+        "tagger", "chunker", "ner", "textcat", "relations", "spans", "span_classifier", and those
+        that other packages register with a recipe. A path is a folder with train.spacy and
+        dev.spacy, or the beginning of PATH-train.spacy and PATH-dev.spacy. Tasks may share one. A
+        path alone will do where it has gold for one kind.
     gpu (bool): Whether to choose sizes for a GPU.
     lang (str): Language code of the tokenizer.
     sizes: `epochs`, `batch_words`, `learn_rate`, `head_learn_rate`, `eval_frequency`, where the

@@ -8,6 +8,7 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
 from spacy.util import registry
+from spacy.vocab import Vocab
 from thinc.api import Model, torch2xp, xp2torch
 from thinc.types import Floats2d
 from torch import Tensor
@@ -217,6 +218,22 @@ def copy_of(model: Model) -> Model:
             ref = node.maybe_get_ref(name)
             copy.set_ref(name, None if ref is None else places[ref.id])
     return copied
+
+
+def initialized(blank: Model | None, n_labels: int, name: str) -> Model:
+    """RETURNS (Model): Another linear model, as layers of thinc keep their size.
+    RAISES (ValueError): If it is for another number of labels."""
+    assert blank is not None, "there was one from the start"
+    new = copy_of(blank)
+    sample = [Doc(Vocab(), words=["word"])]
+    new.initialize(X=sample, Y=new.ops.alloc2f(1, n_labels))
+    n_out = new.predict(sample).shape[1]
+    if n_out != n_labels:
+        raise ValueError(
+            f"The linear_model of {name!r} is for {n_out} labels, but there are {n_labels}. Set nO "
+            "= null in its section."
+        )
+    return new
 
 
 def take_outputs(old: Model, new: Model, *, like_others: bool) -> bool:

@@ -23,15 +23,15 @@ from ..encoder.wiring import link
 from ..layers.classifier import Classifier
 from ..layers.losses import add_loss, settle_losses
 from ..layers.shim import TorchShim
-from ..layers.transfer import to_device
+from ..together import is_one_of_several, shares
 from .architectures import check_model, init_tok2vec
 from .gold import all_examples, check_examples
 from .kinds import HeadKind
+from .learning import Learning
 from .options import HeadOptions
-from .pupil import Pupil
 
 
-class Head(Pupil):
+class Head(Learning):
     """A component with one trained layer on top of vectors that it shares with others.
 
     A doc without gold for the head's task is unknown, not negative: it costs no work, gives no
@@ -94,11 +94,6 @@ class Head(Pupil):
         return self.kind.learns_from
 
     @property
-    def classes(self) -> list[str]:
-        """RETURNS (List[str]): Names of the outputs, as `class_weights` has them."""
-        return list(self.labels)
-
-    @property
     def weight(self) -> float:
         """RETURNS (float): Factor on this head's loss by now."""
         return self.loss_weight * (1.0 if self.balance is None else self.balance.weight)
@@ -115,16 +110,6 @@ class Head(Pupil):
     def collect_labels(self, examples: Iterable[Example]) -> dict[str, list[str]]:
         """RETURNS (Dict[str, List[str]]): Sorted labels found in gold, by entry of `cfg`."""
         raise NotImplementedError
-
-    def loss(self, module: Any, batch: PackedBatch, gold: Any) -> Tensor:
-        """RETURNS (Tensor): Mean loss per gold item, a scalar; if there are several layers, the sum
-        of theirs."""
-        raise NotImplementedError
-
-    def loss_apart(self, docs: list[Doc], gold: Any) -> Tensor | None:
-        """RETURNS (Optional[Tensor]): Mean loss per gold item of layers that read no vectors, a
-        scalar; None without such layers. It is not reported."""
-        return None
 
     # Training
 
@@ -238,43 +223,37 @@ class Head(Pupil):
         docs = [eg.predicted for eg in examples]
         has_words = any(map(len, docs))
         gold = self._gold_to_learn(examples) if has_words else None
+        share = shares(lambda: self.counts(gold))
         unknown: list[int] = []
         if self.teacher is not None:
             unknown = [i for i, eg in enumerate(examples) if not self.is_all_known(eg)]
         if gold is None and not unknown:
             touch(self.tok2vec, docs)
         else:
-            if self._drop_calibration():
-                self.warn_once(
-                    "calibration",
-                    f"{self.name!r} was calibrated and now learns on, so what was fitted no longer "
-                    "holds and is dropped. Run `spacy multitask calibrate` after the training.",
-                )
             set_dropout_rate(self.model, drop)
             module = self.module.train()
             module.set_dropout(drop)
             batch, backprop = pack(self.tok2vec, docs, is_train=True)
             with torch.enable_grad():
-                parts = []
-                if gold is not None:
-                    loss = self.loss(module, batch, gold)
-                    add_loss(losses, self.name, loss)
+                reported, parts = self.losses_of(module, batch, docs, gold, unknown, share)
+                if reported is not None:
+                    add_loss(losses, self.name, reported)
                     self._losses = losses
-                    parts.append(loss if self.balance is None else self.balance(loss))
-                    parts.append(self.loss_apart(docs, gold))
-                taught = self.loss_of_teacher(module, batch, gold, unknown)
-                if taught is not None:
-                    parts.append(taught if self.balance is None else taught * self.balance.weight)
-                known_parts = [part for part in parts if part is not None]
-                if known_parts:  # a teacher says nothing of blanks
-                    (torch.stack(known_parts).sum() * self.loss_weight).backward()
+                if parts:  # a teacher says nothing of blanks
+                    (torch.stack(parts).sum() * self.loss_weight).backward()
             backprop()
         if sgd is not None and sgd is not False:
             self.finish_update(sgd)
         return losses
 
+    def update_without_docs(self) -> None:
+        """Take part in an update in which other processes have all docs, and this one has none."""
+        shares(lambda: self.counts(None))
+
     def _gold_to_learn(self, examples: list[Example]) -> Any | None:
-        """RETURNS (Optional[Any]): As `gold`; with new labels, if they are to be added."""
+        """RETURNS (Optional[Any]): As `gold`; with new labels, if they are to be added.
+        RAISES (ValueError): If there are some and other processes, which may not have met them.
+        """
         own = list(map(self._hide_foreign_gold, examples))
         if self.new_labels != "add":
             return self.gold(own)
@@ -284,6 +263,12 @@ class Head(Pupil):
                 gold, met = self.gold(own), self._met
             finally:
                 self._met = None
+            if met and is_one_of_several():
+                raise ValueError(
+                    f"{self.name!r} has met new labels in one of several processes: "
+                    f"{', '.join(label for _, label in met)}. Add them before the training, with "
+                    "add_label, or train in one process."
+                )
             if not sum(self.add_label(label, entry) for entry, label in met):
                 return gold
 
@@ -296,35 +281,15 @@ class Head(Pupil):
         # Layers of thinc keep a gradient of zeros after a step, with which the optimizer would move
         # them on in batches from which this head had nothing to learn.
         if self.shim.has_module and any(p.grad is not None for p in self.module.parameters()):
+            if self._drop_calibration():
+                self.warn_once(
+                    "calibration",
+                    f"{self.name!r} was calibrated and now learns on, so what was fitted no longer "
+                    "holds and is dropped. Run `spacy multitask calibrate` after the training.",
+                )
             self.model.finish_update(sgd)
         if isinstance(self.tok2vec, EncoderListener) and self.tok2vec.encoder is not None:
             self.tok2vec.encoder.head_finished(self.name)
-
-    def class_factors(self, classes: list[str], device: torch.device) -> Tensor | None:
-        """RETURNS (Optional[Tensor]): Factor on the loss of each class, shape (n_classes,); None
-        if none differs from 1."""
-        if not self.class_weights:
-            return None
-        key = str(device), tuple(classes)
-        if key not in self._factors:
-            factors = [self.class_weights.get(name, 1.0) for name in classes]
-            (self._factors[key],) = to_device(device, np.array(factors, np.float32))
-        return self._factors[key]
-
-    def cross_entropy(self, logits: Tensor, targets: np.ndarray, classes: list[str]) -> Tensor:
-        """Compare logits with gold.
-
-        logits (Tensor): Shape (n, n_classes).
-        targets (ndarray): Class indices, shape (n,).
-        classes (List[str]): Names of the classes, for their weights.
-        RETURNS (Tensor): Mean cross entropy, weighted by the targets' classes; a scalar.
-        """
-        return nn.functional.cross_entropy(
-            logits,
-            to_device(logits.device, targets)[0],
-            weight=self.class_factors(classes, logits.device),
-            label_smoothing=self.label_smoothing,
-        )
 
     # Prediction
 

@@ -60,6 +60,12 @@ def trimmed(spans: Iterable[Span]) -> list[Span]:
     return found
 
 
+def aligned_entities(example: Example) -> list[SpanTuple]:
+    """RETURNS (List[tuple]): Gold entities on the predicted doc's tokens."""
+    spans = example.get_aligned_spans_y2x(trimmed(example.reference.ents))
+    return [(span.start, span.end, span.label_) for span in spans]
+
+
 def pack_targets(parts: Iterator[np.ndarray]) -> tuple[np.ndarray, np.ndarray] | None:
     """Join the docs' targets.
 

@@ -19,7 +19,7 @@ from ..layers.transfer import to_device, to_host
 from ..relations import KEY, get_relations, place_of, plain
 from .architectures import default_model
 from .base import Head
-from .gold import trimmed
+from .gold import aligned_entities, trimmed
 from .items import Items
 from .kinds import HeadKind, Recipe, Score, register
 from .labelled import with_rows
@@ -244,6 +244,9 @@ class RelationExtractor(Head):
         logits = module(batch.word_vectors, gold.spans, gold.types, gold.pairs)
         return self.cross_entropy(logits, gold.targets, self.classes)
 
+    def n_items(self, gold: Pairs) -> float:
+        return self.weight_of(gold.targets, self.classes)
+
     def check_teachable(self) -> None:
         pass
 
@@ -351,12 +354,6 @@ class RelationExtractor(Head):
             first += n
         pairs = np.concatenate(parts) if parts else np.zeros((0, 2), np.int64)
         return Pairs(spans, np.array(kinds, np.int64), pairs, np.zeros(len(pairs), np.int64))
-
-
-def aligned_entities(example: Example) -> list[SpanTuple]:
-    """RETURNS (List[tuple]): Gold entities on the predicted doc's tokens."""
-    spans = example.get_aligned_spans_y2x(trimmed(example.reference.ents))
-    return [(span.start, span.end, span.label_) for span in spans]
 
 
 def aligned_relations(example: Example) -> list[tuple[SpanTuple, SpanTuple, str]] | None:

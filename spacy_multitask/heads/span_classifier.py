@@ -22,8 +22,9 @@ from .gold import same_tokens
 from .items import Items
 from .kinds import HeadKind, Recipe, Score, Second, register
 from .labelled import with_rows
+from .learning import CPU
 from .options import HeadOptions, head_factory
-from .values import choices_of, known_rows, loss_of_values
+from .values import choices_of, known_rows, loss_of_values, n_of_values
 
 HIDDEN = 256
 FLAGS = {"True": True, "False": False}  # labels that stand for values of their own
@@ -301,6 +302,10 @@ class SpanClassifier(Head):
             weight=self.class_factors(self.cfg["labels"], logits.device),
             label_smoothing=self.label_smoothing,
         )
+
+    def n_items(self, gold: Labelling) -> float:
+        weight = self.class_factors(self.cfg["labels"], CPU)
+        return n_of_values(gold.values, exclusive=self.exclusive_classes, weight=weight)
 
     # Prediction
 

@@ -225,6 +225,9 @@ class SpanHead(TokenHead):
         words = vectors[to_device(vectors.device, rows)[0]]
         return self.cross_entropy(module(words), targets, self.classes)
 
+    def n_items(self, gold: tuple[np.ndarray, np.ndarray]) -> float:
+        return self.weight_of(gold[1], self.classes)
+
     def _chain_loss(
         self,
         module: Classifier,

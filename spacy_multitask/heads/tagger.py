@@ -210,6 +210,12 @@ class Tagger(TokenHead):
             total = total + self.cross_entropy(logits, targets, self.cfg[layer])
         return total
 
+    def gold_of_part(self, gold: Any, part: str) -> Any | None:
+        return {part: gold[part]} if part in gold else None
+
+    def n_items(self, gold: dict[str, tuple[np.ndarray, np.ndarray]]) -> float:
+        return sum(self.weight_of(targets, self.cfg[x]) for x, (_, targets) in gold.items())
+
     def _columns(self, layer: str) -> slice:
         n_tags = len(self.cfg.get("tags", []))
         return slice(0, n_tags) if layer == "tags" else slice(n_tags, self.n_out)

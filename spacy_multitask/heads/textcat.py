@@ -15,19 +15,26 @@ from ..corpus.survey import Survey
 from ..encoder.batch import PackedBatch
 from ..layers.classifier import Classifier
 from ..layers.transfer import to_device, to_host
-from .architectures import add_linear_logits, copy_of, default_model, give, take_outputs
+from .architectures import (
+    add_linear_logits,
+    copy_of,
+    default_model,
+    give,
+    initialized,
+    take_outputs,
+)
 from .base import Head
 from .cats import ABSENT, BOTH_TRUE, ROUNDING, TRUE_ALONE, check_choice, check_values
 from .items import Items
 from .kinds import HeadKind, Recipe, Score, Second, register
 from .labelled import with_rows
+from .learning import CPU
 from .options import HeadOptions, head_factory
 from .scorers import best_cat, knows_cats
 from .teaching import TAUGHT
-from .values import choices_of, filled, known_rows, loss_of_values
+from .values import choices_of, filled, known_rows, loss_of_values, n_of_values
 
-# From so many labels on a bag of words takes more memory and time than it is worth.
-MANY_TOPICS = 50
+MANY_TOPICS = 50  # from which on a bag of words takes more than it is worth
 # As in configs/multitask.cfg.
 LINEAR_MODEL = """
 [components.{name}.model]
@@ -187,13 +194,11 @@ class TextCategorizer(Head):
             raise ValueError(f"absent = {absent!r} of {name!r} is not one of {', '.join(ABSENT)}.")
         self.exclusive_classes = exclusive_classes
         self.absent = absent
-        # Not in cfg, where what was saved would take the place of what is asked for when loading.
-        self.default_threshold = threshold
         self.cfg["labels"] = []
-        # Nor what the model is told: it is saved with it, likewise.
+        # Not in cfg or the model, where what was saved takes the place of what is asked for.
+        self.default_threshold = threshold
         self.linear_weight = model.attrs.get("linear_weight")
-        blank = self.linear_model
-        self._blank_linear_model = None if blank is None else copy_of(blank)
+        self._blank_linear_model = self.linear_model and copy_of(self.linear_model)
 
     @property
     def n_out(self) -> int:
@@ -201,13 +206,12 @@ class TextCategorizer(Head):
 
     def grow(self, entry: str, label: str) -> None:
         if self.linear_model is not None:
-            new = self._linear_model_for(self.n_out + 1)
+            new = initialized(self._blank_linear_model, self.n_out + 1, self.name)
             if not take_outputs(self.linear_model, new, like_others=self.exclusive_classes):
                 super().grow(entry, label)  # says that it can't
             self.model.replace_node(self.linear_model, new)
-        module = self.module
         others = slice(0, self.n_out) if self.exclusive_classes else None
-        module.linear = with_rows(module.linear, self.n_out, 1, others)
+        self.module.linear = with_rows(self.module.linear, self.n_out, 1, others)
 
     @property
     def linear_model(self) -> Model | None:
@@ -216,22 +220,9 @@ class TextCategorizer(Head):
 
     def make_module(self, width: int) -> nn.Module:
         if self.linear_model is not None:
-            self.model.replace_node(self.linear_model, self._linear_model_for(self.n_out))
+            new = initialized(self._blank_linear_model, self.n_out, self.name)
+            self.model.replace_node(self.linear_model, new)
         return super().make_module(width)
-
-    def _linear_model_for(self, n_labels: int) -> Model:
-        """RETURNS (Model): Another one, as layers of thinc keep their size."""
-        assert self._blank_linear_model is not None, "there was one from the start"
-        new = copy_of(self._blank_linear_model)
-        sample = [Doc(self.vocab, words=["word"])]
-        new.initialize(X=sample, Y=new.ops.alloc2f(1, n_labels))
-        n_out = new.predict(sample).shape[1]
-        if n_out != n_labels:
-            raise ValueError(
-                f"The linear_model of {self.name!r} is for {n_out} labels, but there are "
-                f"{n_labels}. Set nO = null in its section."
-            )
-        return new
 
     def _settle_in(self) -> None:
         super()._settle_in()
@@ -256,8 +247,8 @@ class TextCategorizer(Head):
             if both := self._both_true(example.reference, labels):
                 raise ValueError(BOTH_TRUE.format(name=self.name, both=both))
             check_values(self.name, cats)
-            has_gold = has_gold or not self.exclusive_classes or any(v > 0 for v in cats.values())
-            has_false = has_false or any(value < 0.5 for value in cats.values())
+            has_gold |= not self.exclusive_classes or any(v > 0 for v in cats.values())
+            has_false |= any(value < 0.5 for value in cats.values())
         if self.exclusive_classes:
             check_choice(self.name, labels)
         elif labels and not has_false and self.absent != "false":
@@ -353,6 +344,10 @@ class TextCategorizer(Head):
             weight=self.class_factors(self.cfg["labels"], logits.device),
             label_smoothing=self.label_smoothing,
         )
+
+    def n_items(self, gold: tuple[np.ndarray, np.ndarray]) -> float:
+        weight = self.class_factors(self.cfg["labels"], CPU)
+        return n_of_values(gold[1], exclusive=self.exclusive_classes, weight=weight)
 
     def logits_at(self, docs: list[Doc], gold: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         rows, values = gold

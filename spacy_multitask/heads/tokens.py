@@ -10,7 +10,7 @@ from spacy.tokens import Doc
 from spacy.training import Example
 from torch import Tensor, nn
 
-from ..encoder.batch import PackedBatch, blank_tokens
+from ..encoder.batch import PackedBatch
 from ..layers.transfer import to_device
 from .base import Head
 
@@ -23,6 +23,10 @@ class TokenHead(Head):
         """RETURNS (Dict[str, slice]): Columns of the logits that are one choice, by the part of the
         head's task."""
         raise NotImplementedError
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        return tuple(self.choices)
 
     def parts_of(self, gold: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """RETURNS (Dict[str, Tuple[ndarray, ndarray]]): Rows of words with gold, and their classes
@@ -61,8 +65,7 @@ class TokenHead(Head):
     def is_all_known(self, example: Example) -> bool:
         n_words = len(example.predicted)
         gold = self.gold([self._hide_foreign_gold(example)]) if n_words else None
-        blank = blank_tokens(example.predicted)
-        return not any(map(len, self._rows_without_gold(gold, blank).values()))
+        return not any(map(len, self._rows_without_gold([example.predicted], gold).values()))
 
     def _rows_without_gold(self, gold: Any | None, blank: np.ndarray) -> dict[str, np.ndarray]:
         """RETURNS (Dict[str, ndarray]): Rows of the other words, by the part of the task.

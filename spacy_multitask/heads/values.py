@@ -47,6 +47,16 @@ def loss_of_values(
     )
 
 
+def n_of_values(values: np.ndarray, *, exclusive: bool, weight: Tensor | None = None) -> float:
+    """RETURNS (float): What `loss_of_values` is a mean over; options as there."""
+    if not exclusive:
+        return float((~np.isnan(values)).sum())
+    if weight is None:
+        return float(len(values))
+    targets = np.nan_to_num(values)
+    return float((targets / targets.sum(1, keepdims=True) @ weight.cpu().numpy()).sum())
+
+
 def choices_of(
     logits: np.ndarray, values: np.ndarray, *, exclusive: bool
 ) -> tuple[np.ndarray, np.ndarray]:

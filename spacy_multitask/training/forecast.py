@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Literal, NamedTuple
 
@@ -77,6 +77,7 @@ class Work:
     epochs (float): How many.
     batch_words, batch_docs (int): Most in a batch.
     count (Optional[StepCount]): Steps, where its batches were counted.
+    devices (int): Processes that share each batch.
     """
 
     words: float
@@ -85,6 +86,7 @@ class Work:
     batch_words: int
     batch_docs: int = MAX_DOCS
     count: StepCount | None = None
+    devices: int = 1
 
     @property
     def steps(self) -> int:
@@ -120,14 +122,14 @@ def estimate_work(
     parameters = 12 * encoder.layers * encoder.width**2
     speed = measure_speed(device, torch.bfloat16 if half and device == "cuda" else torch.float32)
     total = parameters + encoder.vocab * encoder.width
-    batch_pieces = work.batch_words * PIECES_PER_WORD
+    batch_pieces = work.batch_words * PIECES_PER_WORD / work.devices
     # The paper counts 16 bits, and a frozen encoder keeps nothing for a way back.
     activations = batch_pieces * encoder.layers * encoder.width * 34 * (1 if half else 2)
     # Forward, back to what is below, and to the weights themselves.
     operations = (2 if frozen else 4 + 2 * encoder.learned) * parameters * pieces
     return Estimate(
         steps=work.steps,
-        seconds=operations / (speed * EFFICIENCY) + STEP_SECONDS * work.steps,
+        seconds=operations / (speed * EFFICIENCY * work.devices) + STEP_SECONDS * work.steps,
         # Weights, gradients and AdamW's two moments, 4 bytes each; and Python with its libraries.
         memory=1e9 + 4 * total + (0 if frozen else 12 * total * encoder.learned + activations),
     )
@@ -148,10 +150,11 @@ def measure_speed(device: str, dtype: torch.dtype) -> float:
     return n * 2 * 1024**3 / (time.perf_counter() - started)
 
 
-def describe_training(nlp: Language) -> tuple[list[Row], str] | None:
+def describe_training(nlp: Language, devices: int = 1) -> tuple[list[Row], str] | None:
     """Describe a training that is about to start.
 
     nlp (Language): Initialised, with the config that it is trained by.
+    devices (int): Processes that train it.
     RETURNS (Optional[Tuple[List[Row], str]]): As from `describe`; None if the training corpus is
         not a `MultiCorpus`, or is read as a stream.
     """
@@ -170,6 +173,8 @@ def describe_training(nlp: Language) -> tuple[list[Row], str] | None:
     per_epoch = {name: shares[name] / max(1, found.docs) for name, found in surveys.items()}
     learners = learners_of(nlp, training["frozen_components"])
     work = _work_of(nlp, reader, surveys, per_epoch)
+    if work is not None:
+        work = replace(work, devices=devices)
     epochs = 1.0 if work is None else work.epochs
     rows = rows_of(learners, surveys, {name: n * epochs for name, n in per_epoch.items()})
     text = _steps_and_cost(nlp, training, work)
@@ -299,9 +304,10 @@ def rows_of(
 
 
 def sentence(work: Work, guess: Estimate) -> str:
+    on, each = (f" on {work.devices} devices", " each") if work.devices > 1 else ("", "")
     return (
-        f"{work.describe_steps()} of at most {work.batch_words:,} words, "
-        f"about {_duration(guess.seconds)} and {guess.memory / 2**30:.1f} GiB."
+        f"{work.describe_steps()} of at most {work.batch_words:,} words{on}, "
+        f"about {_duration(guess.seconds)} and {guess.memory / 2**30:.1f} GiB{each}."
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import spacy
 from spacy.language import Language
@@ -12,6 +13,7 @@ from thinc.api import Config
 
 from .loop import train as run_training
 from .output import check_start
+from .ranks import gpu_of_rank, joined
 
 
 def train(
@@ -29,13 +31,14 @@ def train(
 
     config (Config, str or Path): From `compose` or `spacy.util.load_config`, or a config file.
     output: Folder for model-best, model-last and the checkpoint.
-    gpu_id (int): GPU to use, or -1 for the CPU.
+    gpu_id (int): GPU to use, or -1 for the CPU. Of several processes, the first one's.
     resume (bool): Go on from the checkpoint in the folder, if there is one.
     extend (bool): Go on for more epochs or steps than those that the training began with.
     overwrite (bool): Replace the training that is in the folder, if there is one.
     checkpoint_steps (int): Steps between two checkpoints; 0 for every few minutes.
     save_last (bool): Save model-last after each evaluation, and not only at the end.
-    RETURNS (Language): The best pipeline.
+    RETURNS (Language): The best pipeline. Where several processes train together, the first has it,
+        and the others have the last one.
     RAISES (ValueError): If there is no such config file, or the folder has a training that would be
         lost, or a checkpoint of another one.
     """
@@ -43,19 +46,20 @@ def train(
         if not Path(config).is_file():
             raise ValueError(f"There is no config file {config}.")
         config = load_config(config, interpolate=False)
+    gpu_id = gpu_of_rank(gpu_id)
     if gpu_id >= 0:
         spacy.require_gpu(gpu_id)
     output = Path(output)
-    check_start(output, resume=resume, extend=extend, overwrite=overwrite)
-    nlp = init_nlp(config, use_gpu=gpu_id)
-    run_training(
-        nlp,
-        output,
-        use_gpu=gpu_id,
-        resume=resume,
-        extend=extend,
-        overwrite=overwrite,
-        checkpoint_steps=checkpoint_steps,
-        save_last=save_last,
-    )
-    return spacy.load(output / "model-best")
+    check: dict[str, Any] = {"resume": resume, "extend": extend, "overwrite": overwrite}
+    with joined() as ranks:
+        ranks.on_first(lambda: check_start(output, **check))
+        nlp = init_nlp(config, use_gpu=gpu_id)
+        run_training(
+            nlp,
+            output,
+            use_gpu=gpu_id,
+            checkpoint_steps=checkpoint_steps,
+            save_last=save_last,
+            **check,
+        )
+    return spacy.load(output / "model-best") if ranks.is_first else nlp

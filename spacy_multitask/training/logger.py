@@ -66,7 +66,7 @@ def make_logger(
         _check_draws(nlp)
         if patience:
             _check_that_it_can_stop(nlp)
-        rows = _print_plan(nlp, stdout) if plan else None
+        rows = _print_plan(nlp, stdout, training.n_devices) if plan else None
         run = LogPrinter(nlp, output_file, progress_bar, stdout, stderr, patience, training)
         if rows is not None:
             run.planned = _numbers_of(rows)
@@ -77,9 +77,9 @@ def make_logger(
     return setup
 
 
-def _print_plan(nlp: Language, stdout: IO) -> list[Row] | None:
+def _print_plan(nlp: Language, stdout: IO, n_devices: int) -> list[Row] | None:
     """RETURNS (Optional[List[Row]]): The rows of its table; None if there is none."""
-    described = describe_training(nlp)
+    described = describe_training(nlp, n_devices)
     if described is None:
         return None
     rows, text = described

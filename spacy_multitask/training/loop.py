@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -31,10 +31,11 @@ from ..plain import finite
 from ..plan import join, opened
 from ..progress import SETTINGS
 from ..safe_files import SavingError, locked
-from .logger import LogPrinter
-from .output import Output, check_start
+from .log import Log, no_logger
+from .output import NoOutput, Output, check_start
+from .ranks import Alone, joined
 from .run import CHANGED_DATA, Past, Run
-from .sameness import differences, facts_of
+from .sameness import Facts, check_ranks, differences, facts_of
 from .state import Diverged
 from .stopping import Stop, StoppedEvaluation
 
@@ -78,9 +79,16 @@ def train(
         training that would be lost.
     RAISES (Diverged): If a loss is no longer a number; what was saved before is as it was.
     """
-    with opened(), locked(output_path), Stop() as stop:
-        check_start(output_path, resume=resume, extend=extend, overwrite=overwrite)
-        training = Training(nlp, stop, stdout or sys.stdout)
+    with (
+        joined() as ranks,
+        opened(),
+        locked(output_path) if ranks.is_first else nullcontext(),
+        Stop(is_silent=not ranks.is_first) as stop,
+    ):
+        ranks.on_first(
+            lambda: check_start(output_path, resume=resume, extend=extend, overwrite=overwrite)
+        )
+        training = Training(nlp, stop, ranks, stdout or sys.stdout)
         training.build(output_path, checkpoint_steps, save_last, use_gpu)
         training.begin(resume, extend, stderr or sys.stderr)
         with training.saved_after_failure():
@@ -98,9 +106,10 @@ class Training:
     log: Log
     run: Run
 
-    def __init__(self, nlp: Language, stop: Stop, stdout: IO):
+    def __init__(self, nlp: Language, stop: Stop, ranks: Alone, stdout: IO):
         self.nlp = nlp
         self.stop = stop
+        self.ranks = ranks
         self.stdout = stdout
         self.msg = Printer(no_print=True)
         # The latest step.
@@ -121,13 +130,15 @@ class Training:
         allocator = config["training"]["gpu_allocator"]
         if use_gpu >= 0 and allocator:
             set_gpu_allocator(allocator)
+        self.plan = join()
+        self.plan.n_devices = self.ranks.size
         self.T = registry.resolve(config["training"], schema=ConfigSchemaTraining)
         self.train_corpus, self.dev_corpus = resolve_dot_names(
             config, [self.T["train_corpus"], self.T["dev_corpus"]]
         )
         self.optimizer = self.T["optimizer"]
         self.frozen = self.T["frozen_components"]
-        self.output = Output(
+        self.output = (Output if self.ranks.is_first else NoOutput)(
             output_path,
             create_before_to_disk_callback(self.T["before_to_disk"]),
             checkpoint_steps=checkpoint_steps,
@@ -139,9 +150,9 @@ class Training:
 
     def begin(self, resume: bool, extend: bool, stderr: IO) -> None:
         """Get ready for the first step, or for the one after the checkpoint."""
-        facts = facts_of(self.nlp)
+        facts = self._facts()
         past = None
-        if resume and self.output.checkpoint.exists():
+        if resume and self.ranks.on_first(self.output.checkpoint.exists):
             past = Past(self.output.checkpoint)
             found = differences(past.path, past.notes["facts"], facts, extend=extend)
             for line in found:
@@ -149,7 +160,17 @@ class Training:
         for _, pipe in self.nlp.components:
             if isinstance(pipe, MultitaskTransformer):
                 pipe.wiring.check_heads()  # before a checkpoint puts other weights in
-        self.run = Run(self.nlp, self.optimizer, facts, past, self.stop)
+        self.run = Run(
+            self.nlp,
+            self.optimizer,
+            facts,
+            past,
+            self.stop,
+            ranks=self.ranks,
+            frozen=self.frozen,
+        )
+        if self.run.spread is not None:
+            self.run.spread.begin()
         self.steps = self._steps()
         space = self.output.check_space(self.nlp, self.optimizer, self.frozen)
         if past is None:
@@ -159,7 +180,23 @@ class Training:
             self.output.clear()
         self._introduce(space)
         with self.nlp.select_pipes(disable=self.frozen):
-            self.log = Log(self.T["logger"], self.nlp, self.stdout, stderr)
+            make = self.T["logger"] if self.ranks.is_first else no_logger
+            self.log = Log(make, self.nlp, self.stdout, stderr)
+        self._share_plan()
+
+    def _facts(self) -> Facts:
+        facts = facts_of(self.nlp)
+        if self.ranks.size > 1:
+            facts["environment"]["ranks"] = self.ranks.size
+        check_ranks(self.ranks.on_first(lambda: facts), facts)
+        return facts
+
+    def _share_plan(self) -> None:
+        """Let all ranks know what the logger has found out or decided."""
+        plan = self.plan
+        plan.max_epochs, plan.max_steps, plan.stopped = self.ranks.on_first(
+            lambda: (plan.max_epochs, plan.max_steps, plan.stopped)
+        )
 
     def _steps(self) -> Iterator[Step]:
         """RETURNS (Iterator[Step]): spaCy's loop."""
@@ -170,7 +207,7 @@ class Training:
             cast(Language, self.run),
             self.optimizer,
             self.run.batches(batches),
-            self.run.evaluation(self.evaluate, self.dev_corpus),
+            self.run.evaluation(lambda: self.run.evaluate(self.evaluate), self.dev_corpus),
             dropout=T["dropout"],
             accumulate_gradient=T["accumulate_gradient"],
             patience=T["patience"],
@@ -219,6 +256,7 @@ class Training:
         if not was_live:
             self.run.go_live()
         self.log.go_on(past.notes["logger"])
+        self._share_plan()
         self.output.wait_for_next()
         if was_live:
             self._end_step(info, is_best)
@@ -242,8 +280,8 @@ class Training:
         _, info, is_best = self.step
         is_done = self.run.is_evaluated and not self.stop.has_begun
         if not self.run.is_evaluated:
-            with self.run.use_params(self.optimizer.averages or {}), self.stop.evaluating():
-                info["score"], info["other_scores"] = self.evaluate()
+            with self.run.use_params(self.optimizer.averages or {}):
+                info["score"], info["other_scores"] = self.run.evaluate(self.evaluate)
             info["checkpoints"].append((info["score"], info["step"]))
             self._take_note(info, info["score"] == max(info["checkpoints"])[0])
             self.run.losses = {}  # none since this evaluation
@@ -255,16 +293,22 @@ class Training:
         if not is_done:
             self._save_checkpoint()
         self.say(self.msg.good("Saved pipeline to output directory", self.output.last))
-        if self.stop.asked:
-            raise self.stop.error()
+        if asked := self._asked():
+            self.ranks.end_together = True
+            raise self.stop.error(asked)
 
     def _end_step(self, info: dict[str, Any], is_best: bool | None) -> None:
         """Do what there is to do after a step: notes, files, and the end if it was asked for."""
         self._take_note(info, is_best)
-        if self.output.is_due(info["step"]) and not self.stop.asked:
+        asked = self._asked()
+        if self.output.is_due(info["step"]) and not asked:
             self._save_checkpoint()
-        if self.stop.asked:
-            self._stop()
+        if asked:
+            self._stop(asked)
+
+    def _asked(self) -> int:
+        """RETURNS (int): The signal that has asked any of the ranks for the end; 0 if none has."""
+        return int(self.ranks.most([self.stop.asked or 0])[0])
 
     def _take_note(self, info: dict[str, Any], is_best: bool | None) -> None:
         self.run.take_note(info, is_best)
@@ -274,6 +318,8 @@ class Training:
                 self.output.save(self.nlp, self.optimizer, path)
                 info["output_path"] = str(path)
         self.log.step(info, is_best)
+        if is_best is not None:
+            self._share_plan()
 
     def _note_performance(self, info: dict[str, Any], is_best: bool | None) -> None:
         """Put what came of an evaluation into the pipeline's meta data."""
@@ -293,16 +339,18 @@ class Training:
     def _save_checkpoint(self) -> None:
         self.output.save_checkpoint(lambda path: self.run.save(path, self.log.place()))
 
-    def _stop(self) -> None:
+    def _stop(self, asked: int | None) -> None:
         """End the training where it is.
 
+        asked (Optional[int]): The signal that has asked for it.
         RAISES (BaseException): As the signal does that asked for it.
         """
         self._save_checkpoint()
         self.output.save(self.nlp, self.optimizer, self.output.last)
         text = f"Stopped after step {self.run.step}, with {self.output.last} and a checkpoint: "
         self.say(self.msg.warn(text + "--resume goes on"))
-        raise self.stop.error()
+        self.ranks.end_together = True
+        raise self.stop.error(asked)
 
     @contextmanager
     def saved_after_failure(self) -> Iterator[None]:
@@ -310,7 +358,7 @@ class Training:
         try:
             yield
         except StoppedEvaluation:
-            self._stop()
+            self._stop(self.stop.asked)
         except SavingError as error:
             # What is there is good, and trying again would not help.
             if self.run.is_live and self.output.checkpoint.exists():
@@ -326,37 +374,3 @@ class Training:
             raise
         finally:
             self.log.close()
-
-
-class Log:
-    """The logger that the config names.
-
-    Ours knows where it was when a training goes on; others are told of the past once more. It may
-    be one of several in spaCy's ChainLogger.
-    """
-
-    def __init__(self, make: Any, nlp: Language, stdout: IO, stderr: IO):
-        plan = join()
-        self._log_step, self.close = make(nlp, stdout, stderr)
-        self._printer: LogPrinter | None = plan.printer
-        if self._printer is not None:
-            self._printer.end_is_evaluated = True
-
-    def step(self, info: dict[str, Any], is_best: bool | None) -> None:
-        self._log_step(info if is_best is not None else None)
-
-    def past_step(self, info: dict[str, Any], is_best: bool | None) -> None:
-        if self._printer is None:
-            self.step(info, is_best)
-        elif self._log_step != self._printer.log:
-            self._printer.is_silent = True
-            self.step(info, is_best)
-            self._printer.is_silent = False
-
-    def place(self) -> dict[str, Any] | None:
-        """RETURNS (Optional[Dict[str, Any]]): What `go_on` takes."""
-        return None if self._printer is None else self._printer.place()
-
-    def go_on(self, place: dict[str, Any] | None) -> None:
-        if self._printer is not None and place is not None:
-            self._printer.go_on(place)

@@ -165,6 +165,8 @@ class AdamW(Optimizer):
                     name: p.detach().clone() for name, p in _layers(module) if p.requires_grad
                 }
         self._move(key, module, parameters[0].device)
+        for parameter in filter(_has_sparse_gradient, parameters):
+            parameter.grad = _without_zeros(parameter.grad)
         if self.grad_clip:
             clip_gradients(parameters, self.grad_clip)
         rate = self.learn_rate if getattr(module, "is_encoder", False) else self.head_learn_rate
@@ -341,6 +343,18 @@ def _layers(module: nn.Module) -> list[tuple[str, nn.Parameter]]:
 
 def _has_sparse_gradient(parameter: nn.Parameter) -> bool:
     return parameter.grad is not None and parameter.grad.is_sparse
+
+
+def _without_zeros(gradient: torch.Tensor | None) -> torch.Tensor:
+    """RETURNS (Tensor): The rows of a sparse gradient with anything in them. Those of docs without
+    gold have nothing, and momentum would move them."""
+    assert gradient is not None
+    gradient = gradient.coalesce()
+    used = gradient.values().any(1)
+    rows, values = gradient.indices()[:, used], gradient.values()[used]
+    return torch.sparse_coo_tensor(
+        rows, values, gradient.shape, is_coalesced=True, check_invariants=False
+    )
 
 
 def clip_gradients(parameters: list[nn.Parameter], limit: float) -> None:

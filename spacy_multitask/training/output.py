@@ -74,9 +74,13 @@ class Output:
         self.checkpoint_steps = checkpoint_steps
         self.save_last = save_last
         self.best, self.last, self.checkpoint = (folder / name for name in FILES)
+        self._next_checkpoint = 0.0
+        self.recover()
+
+    def recover(self) -> None:
+        """Clear away what a crash has left."""
         for path in (self.best, self.last):
             recover(path)
-        self._next_checkpoint = 0.0
 
     def clear(self) -> None:
         """Remove what is there of a training before, and note that one begins."""
@@ -143,6 +147,28 @@ class Output:
         took (float): Seconds that the last one took.
         """
         self._next_checkpoint = default_timer() + max(CHECKPOINT_SECONDS, took / MOST_TIME)
+
+
+class NoOutput(Output):
+    """The same files for a process that does not write them."""
+
+    def recover(self) -> None:
+        pass
+
+    def clear(self) -> None:
+        pass
+
+    def check_space(self, nlp: Language, optimizer: Optimizer, frozen: list[str]) -> str:
+        return ""
+
+    def save(self, nlp: Language, optimizer: Optimizer, path: Path) -> None:
+        pass
+
+    def is_due(self, step: int) -> bool:
+        return False
+
+    def save_checkpoint(self, write: Callable[[Path], None]) -> None:
+        pass
 
 
 def _sizes(nlp: Language, optimizer: Optimizer, frozen: list[str]) -> tuple[int, int]:

@@ -23,9 +23,11 @@ from ..layers.losses import DeviceLoss, settle_losses
 from .checkpoint import read_checkpoint, write_checkpoint
 from .memory import Learner
 from .randomness import RandomState, Snapshot, random_state, set_random_state
+from .ranks import Alone, Ranks
 from .sameness import Facts, checksum_of_gold
+from .spread import Spread
 from .state import REMEDY, Diverged, capture, restore
-from .stopping import Stop
+from .stopping import Stop, StoppedEvaluation
 
 CHANGED_DATA = (
     "The corpora give other batches than before {path} was written. Restore the corpora that the "
@@ -62,13 +64,25 @@ class Run:
     """
 
     def __init__(
-        self, nlp: Language, optimizer: Optimizer, facts: Facts, past: Past | None, stop: Stop
+        self,
+        nlp: Language,
+        optimizer: Optimizer,
+        facts: Facts,
+        past: Past | None,
+        stop: Stop,
+        *,
+        ranks: Alone | None = None,
+        frozen: Iterable[str] = (),
     ):
         self.nlp = nlp
         self.optimizer = optimizer
         self.facts = facts
         self.past = past
         self.stop = stop
+        self.ranks = ranks or Alone()
+        self.spread: Spread | None = None
+        if isinstance(ranks, Ranks):
+            self.spread = Spread(nlp, ranks, frozen, lambda: self._check_losses(self.batch))
         self.learner = Learner(nlp)
         # The latest step, from 0; its batch; words up to here; losses since the last evaluation.
         self.step = -1
@@ -96,7 +110,10 @@ class Run:
     @property
     def pipeline(self) -> list[tuple[str, Any]]:
         """RETURNS (List[Tuple[str, Callable]]): The components that take a step."""
-        return self.nlp.pipeline if self.is_live else []
+        if not self.is_live:
+            return []
+        ranks = [] if self.spread is None else [("all ranks", self.spread)]
+        return [*ranks, *self.nlp.pipeline]
 
     def update(
         self, examples: Iterable[Example], *, losses: dict[str, float], **options: Any
@@ -109,6 +126,9 @@ class Run:
         if self.past is None:
             self.stop.has_begun = True
             examples = list(examples)
+            if self.spread is not None:
+                self.spread.update(examples, losses=losses, **options)
+                return
             self.learner.update(self.step, examples, losses=losses, **options)
             # To ask a device for its losses would make each step wait for it.
             if not any(isinstance(loss, DeviceLoss) for loss in losses.values()):
@@ -138,6 +158,28 @@ class Run:
                 f"In step {self.step} the loss of {losses}, so that the training can't go on. "
                 f"{REMEDY} If it is no higher than usual, look at the batch: {docs}{more}."
             )
+
+    def evaluate(self, evaluate: Callable[[], Scores]) -> Scores:
+        """Evaluate in rank 0, for all.
+
+        RAISES (StoppedEvaluation): If a signal has come to it.
+        """
+
+        def attempt() -> tuple[Scores, RandomState] | int | None:
+            try:
+                with self.stop.evaluating():
+                    return evaluate(), Snapshot().tensors()
+            except StoppedEvaluation:
+                return self.stop.asked
+
+        found = self.ranks.on_first(attempt)
+        if not isinstance(found, tuple):
+            self.stop.asked = found
+            raise StoppedEvaluation
+        scores, state = found
+        if not self.ranks.is_first:
+            set_random_state(state)  # it may have drawn from it
+        return scores
 
     @contextmanager
     def use_params(self, params: dict) -> Iterator[None]:
@@ -182,8 +224,7 @@ class Run:
                     return evaluate()
             if self.is_live:
                 self.settle_losses()
-                with self.stop.evaluating():
-                    return evaluate()
+                return evaluate()
             if hasattr(dev_corpus, "skip"):
                 dev_corpus.skip()
             evaluation = self.evaluations[self.step]

@@ -116,11 +116,31 @@ def _compare_environments(path: Path, before: Facts, now: Facts) -> list[str]:
             f"{path} was written on {before['device']}, and can't go on on {now['device']}. Resume "
             "on a device of that kind, or train from the beginning, with --overwrite."
         )
+    # One process has no number of ranks.
+    values = {name: (before.get(name, 1), now.get(name, 1)) for name in {**now, **before}}
     return [
-        f"{name} was {before.get(name)} and is {value}: the last bits of the weights may differ"
-        for name, value in now.items()
-        if before.get(name) != value
+        f"{name} was {was} and is {value}: the last bits of the weights may differ"
+        for name, (was, value) in values.items()
+        if was != value
     ]
+
+
+def check_ranks(first: Facts, own: Facts) -> None:
+    """Compare what a training depends on in two of its processes.
+
+    RAISES (ValueError): If it is not the same.
+    """
+    changed = [
+        name
+        for kind in ("settings", "data", "labels", "encoders")
+        for name in sorted({*first[kind], *own[kind]})
+        if first[kind].get(name) != own[kind].get(name)
+    ]
+    if changed:
+        raise ValueError(
+            f"The ranks of this training have not the same: {', '.join(changed[:5])}. Start all of "
+            "them with the same config, code, corpora and encoder."
+        )
 
 
 def _settings(nlp: Language) -> Facts:

@@ -23,9 +23,12 @@ class Stop:
     """Takes note of the first signal; the second one ends at once, as does one before any step.
 
     As a context manager it listens, if it is in the main thread.
+
+    is_silent (bool): Whether to say nothing of it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_silent: bool = False) -> None:
+        self.is_silent = is_silent
         # The signal that asked for the end.
         self.asked: int | None = None
         # Whether there is something to save.
@@ -53,7 +56,7 @@ class Stop:
         text = f"\nStopping {where}, with a checkpoint. Once more, and it ends at once.\n"
         with suppress(OSError):
             # Not by way of an object that may be in the middle of writing.
-            os.write(2, text.encode())
+            os.write(2, b"" if self.is_silent else text.encode())
         if self._is_evaluating:
             raise StoppedEvaluation
 

@@ -172,7 +172,7 @@ def test_entities_weigh_more_and_topics_less_beside_other_tasks(corpora, encoder
     ("tasks", "message"),
     [
         ({"pos": ("tagger", "topic")}, "has no gold for a tagger.*token.tag_.*for textcat, ner"),
-        ({"pos": ("parser", "pos")}, "'parser' is not tagger, textcat, ner, relations"),
+        ({"pos": ("parser", "pos")}, "'parser' is not tagger, textcat, ner, span_classifier"),
         ({"pos": ("tagger", "nowhere")}, "no training and development part"),
         ({"r": ("relations", "relations")}, "add a task of the kind ner"),
         ({}, "at least one task"),

@@ -86,6 +86,9 @@ class ReadingTimes(Head):
         found = module(batch.word_vectors[known])[:, 0]
         return torch.nn.functional.mse_loss(found, torch.from_numpy(gold)[known])
 
+    def n_items(self, gold: np.ndarray) -> float:
+        return float((~np.isnan(gold)).sum())
+
     def predict(self, docs: Iterable[Doc]) -> list[np.ndarray]:
         logits, lengths = self.word_logits(list(docs))
         return np.split(logits[:, 0].cpu().numpy() * self.scale, np.cumsum(lengths)[:-1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any, cast
 
 import ray
 import ray.data
@@ -28,7 +29,7 @@ def run(folder: str, shards: list[int], workers: Workers, report: Report) -> Ite
     # A block per shard: what is in one block is done by one actor.
     rows = ray.data.from_items([{"shard": n} for n in shards], override_num_blocks=len(shards))
     done = rows.map(
-        _Actor,
+        cast(Any, _Actor),  # its type has functions only
         fn_constructor_args=(folder, workers),
         concurrency=min(len(shards), workers.processes or _room(workers)),
         num_gpus=workers.gpus_per_worker or None,
