@@ -281,7 +281,7 @@ def _speed(
         started = time.perf_counter()
         nlp(doc)
         taken.append(1000 * (time.perf_counter() - started))
-    p50, p95 = np.quantile(taken, [0.5, 0.95])
+    p50, p95 = np.quantile(taken or [0.0], [0.5, 0.95])  # a corpus may be empty
     return {
         "corpus": name,
         "words": f"{result['words']:,}",
