@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from functools import partial
 from operator import itemgetter
 
 import numpy as np
@@ -79,16 +80,14 @@ def add_token_extension(layer: str) -> None:
     """Make `token._.LAYER_prob` known, unless there is something of that name."""
     name = f"{layer}_prob"
     if not Token.has_extension(name):
-        Token.set_extension(name, getter=_token_getter(layer))
+        # No function within: what starts processes pickles it.
+        Token.set_extension(name, getter=partial(_token_prob, layer))
 
 
-def _token_getter(layer: str) -> Callable[[Token], float | None]:
-    def get(token: Token) -> float | None:
-        probs = token_probs(token.doc, layer)
-        found = math.nan if probs is None else float(probs[token.i])
-        return None if math.isnan(found) else found
-
-    return get
+def _token_prob(layer: str, token: Token) -> float | None:
+    probs = token_probs(token.doc, layer)
+    found = math.nan if probs is None else float(probs[token.i])
+    return None if math.isnan(found) else found
 
 
 for _layer in ("tag", "pos"):

@@ -224,10 +224,12 @@ def test_formats_are_told_by_names(tmp_path):
 
 @pytest.mark.parametrize("at", [0, 1 << 20, 200 << 20])
 def test_a_checksum_sees_both_ends_and_what_is_between(at):
+    place = at
+
     class Zeros(io.RawIOBase):
         """A large file of zeros but for a byte."""
 
-        size, at, flipped = (200 << 20) + 1, at, False
+        size, at, flipped = (200 << 20) + 1, place, False
 
         def seek(self, to, whence=0):
             self.position = to

@@ -40,7 +40,7 @@ def test_a_pipeline_of_either_major_version_predicts_the_same(folder):
 def test_there_is_one_of_each_kind_and_version():
     by_kind: dict[str, list[str]] = {}
     for folder in FOLDERS:
-        saved = srsly.read_json(folder / "transformer" / "encoder.json")["fingerprint"]
+        saved = srsly.read_json(folder / "transformer" / "model" / "encoder.json")["fingerprint"]
         kind, _, major = folder.name.rpartition("-")
         assert saved["transformers"].startswith(f"{major}.")
         by_kind.setdefault(kind, []).append(major)

@@ -100,7 +100,7 @@ def test_evaluate_has_a_row_for_it(project):
     printed = run("evaluate", project / "out" / "model-last", *corpora, "-o", project / "x.json")
     assert "reading_r2" in printed and "tag_acc" in printed
     scores = json.loads((project / "x.json").read_text())
-    assert -1 < scores["times"]["reading_r2"] <= 1
+    assert -5 < scores["times"]["reading_r2"] <= 1
     assert scores["times"]["intervals"] == {}, "a part of a variance is no count"
     assert "reading_r2" not in scores["pos"]
 

@@ -6,7 +6,7 @@ from spacy.util import load_config
 from typer.testing import CliRunner
 
 from spacy_multitask.cli import app
-from spacy_multitask.heads.tokens import Teacher
+from spacy_multitask.heads.teaching import Teacher
 
 
 def run(*arguments: object) -> None:
@@ -22,9 +22,9 @@ def test_a_model_that_compare_keeps_teaches_that_of_all(project, tmp_path, monke
     run("compare", path, "--runs", "alone", "--task", "ner", "--models", tmp_path / "models")
     teacher = tmp_path / "models" / "alone-ner-0" / "model-last"
     asked = []
-    probs = Teacher.probs
+    say = Teacher.say
     monkeypatch.setattr(
-        Teacher, "probs", lambda self, docs: asked.append(self.nlp.path) or probs(self, docs)
+        Teacher, "say", lambda self, docs: asked.append(self.nlp.path) or say(self, docs)
     )
     option = ("--initialize.components.ner.teacher", teacher)
     run("train", path, "--output", tmp_path / "all", *option)
