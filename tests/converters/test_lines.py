@@ -43,7 +43,10 @@ def test_line_breaks_of_unicode_do_not_end_a_line(write):
         (b"a\nb\0\n", r"corpus.txt:2: the line has a NUL byte"),
         ("a\n".encode("utf16"), r"corpus.txt:1: the line has a NUL byte"),
         (gzip.compress(b"a\n" * 5000, mtime=0)[:-9], r"corpus.txt:\d+: the gzip file is damaged"),
-        (gzip.compress(b"a\nb\n", mtime=0)[:12] + b"xxxxxxxxxxxx", r"corpus.txt:\d: the gzip file is dam"),
+        (
+            gzip.compress(b"a\nb\n", mtime=0)[:12] + b"xxxxxxxxxxxx",
+            r"corpus.txt:\d: the gzip file is dam",
+        ),
     ],
 )
 def test_bytes_that_are_not_text_are_errors_with_their_line(write, data, message):
