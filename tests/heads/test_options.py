@@ -17,6 +17,7 @@ DEFAULTS = {
     "class_weights": None,
     "abstain": 0.0,
     "probs": False,
+    "new_labels": "refuse",
     "corpora": None,
 }
 every_head = pytest.mark.parametrize("head", HEADS)

@@ -190,3 +190,9 @@ def test_a_training_holds_on_to_no_pipeline(project, tmp_path):  # noqa: F811
     gc.collect()
     assert nlp() is None
     assert len(examples) == 20
+
+
+def test_parts_do_not_join_a_training_that_has_stopped():
+    """Such as one whose logger was told of steps that no batcher gave."""
+    join().stopped = True
+    assert not join().stopped
