@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from importlib.util import find_spec
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -378,6 +379,8 @@ def _cause(error: Exception) -> str:
     text = " ".join(str(error).split())
     if "sentencepiece" in text.lower() and not _is_installed("sentencepiece"):
         return _SENTENCEPIECE
+    if isinstance(error, UnpicklingError):
+        return "pytorch_model.bin is damaged, or holds more than weights. Get model.safetensors."
     if "trust_remote_code" in text:
         return "it comes with code of its own, which is not run. Choose another encoder."
     if isinstance(error, ValueError) and type(error).__module__ == "builtins" and len(text) < 600:
