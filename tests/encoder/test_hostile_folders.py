@@ -209,7 +209,7 @@ def test_no_package_is_asked_for_code(pipeline, tmp_path):
     for name, line in zip(names, lines, strict=False):
         said = SPOILED[name][1]
         check_line(line, ("loaded",) if said is None else said)
-    # The last is no pipeline: it shows that one would be noticed. Later versions ask in another way.
+    # The last is no pipeline: it shows that one would be noticed. Version 5 asks in another way.
     found = asked.read_text().splitlines() if asked.exists() else []
     assert len(found) == (MAJOR == 4) and all("control/kernel" in line for line in found)
     assert not list(tmp_path.glob("*/was_run"))
