@@ -82,5 +82,6 @@ def test_every_registered_function_has_an_entry_point():
     }
     others = ("spacy_cli", "spacy_multitask_head_kinds")
     named = {name for group, name, _ in entry_points() if group not in others}
-    assert registered - named == set()
+    # A search registers its logger for its own trials.
+    assert registered - named <= {"multitask_trial"}
     assert named - registered - set(registry.factories.get_all()) == set()
