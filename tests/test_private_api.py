@@ -101,6 +101,14 @@ def many_tensors_at_once():
     assert ones[0].tolist() == [0.5, 0.5]
 
 
+def models_from_configs():
+    """A model with random weights, in the precision and with the attention that its config says."""
+    from transformers import MODEL_MAPPING, BertConfig, PreTrainedModel
+
+    assert parameters_of(PreTrainedModel._from_config)[:1] == ["config"]
+    assert issubclass(MODEL_MAPPING[BertConfig], PreTrainedModel)
+
+
 # Private part -> what would replace it, and the check.
 USED = {
     "spacy.Language._link_components": ("a public hook for listeners", link_components),
@@ -110,6 +118,7 @@ USED = {
     "Tok2VecListener._batch_id": ("no support for stock listeners", stock_listeners),
     "thinc Shim._model": ("a registry of our own modules", shim_modules),
     "thinc Optimizer": ("torch optimizers alone, without thinc's", optimizer_state),
+    "PreTrainedModel._from_config": ("AutoModel.from_config, a second slower", models_from_configs),
     "torch.ops.mkldnn": ("measuring both precisions", bfloat16_of_a_cpu),
     "torch Module._compiled_call_impl": ("a flag of our own", compiled_modules),
     "torch._foreach_*": ("a loop over tensors, a tenth slower", many_tensors_at_once),
