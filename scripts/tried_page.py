@@ -90,17 +90,18 @@ NOT_KEPT: list[tuple[str, str, str, dict[str, str], str]] = [
 INTRO = """\
 # What was tried, and what came out
 
-Why is there no X? Is Y worth its time? This page answers such questions. `python -m scripts.tried_page`
+Why is there no X? Is Y worth its time? This page answers such questions. `scripts/tried_page.py`
 writes it from `benchmarks/results/`. Change the script, not the page.
 
-All trainings are small. The encoder is MiniLM{layers}. Training docs are few{sizes}. The figures are
-hints for such sizes. `spacy multitask compare` measures on your own corpora what tasks give each other.
+All trainings are small. The encoder is MiniLM{layers}. Training docs are few{sizes}. The figures
+are hints for such sizes. `spacy multitask compare` measures on your own corpora what tasks give
+each other.
 """
 IN_SHORT = """\
 ## In short
 
-- **Weights** do most for one model of many tasks. Entities learn slowest and weigh more, topics weigh
-  less. Weights cost nothing.
+- **Weights** do most for one model of many tasks. Entities learn slowest and weigh more, topics
+  weigh less. Weights cost nothing.
 - **Passes** come next. One model for four tasks needs more of them than a model for one task.
 - **A teacher** closes the gap that is left for entities.
 - Nothing else that was tried gains a point for any task.
@@ -108,9 +109,9 @@ IN_SHORT = """\
 CRAFT = """\
 ## One change at a time
 
-`python -m benchmarks.craft` trains one model for four tasks, without a bag of words. A cell is the gain
-in points over the setting under "against". It is the mean over the seeds that both have. The lowest
-and the highest seed follow in brackets. Scores are on the development parts.
+`python -m benchmarks.craft` trains one model for four tasks, without a bag of words. A cell is
+the gain in points over the setting under "against". It is the mean over the seeds that both have.
+The lowest and the highest seed follow in brackets. Scores are on the development parts.
 
 Trainings that differ by their seed alone have a standard deviation of {deviations} points. A gain
 in **bold** is more than two standard errors away from 0. Chance alone makes one in twenty bold.
@@ -122,22 +123,22 @@ Here each setting is compared with a model for each task. The models apart had a
 
 {bases}
 
-Cells are gains in points, on development parts (dev) and on test parts. The machine was busy, so seconds
-are a rough guide. Those of `taught` include the teacher's training.
+Cells are gains in points, on development parts (dev) and on test parts. The machine was busy, so
+seconds are a rough guide. Those of `taught` include the teacher's training.
 """
 # benchmarks/craft.py's docstring has these figures, too.
 CRAFT_NOT_KEPT = """\
-One more setting was tried in place of `longer`: seven passes over a quarter of the topics, which weigh
-0.3, in batches of 300 words. Its gains over `apart_longer`, on development parts and two seeds, were:
-tags +0.1, chunks +0.2, entities -0.7, topics +0.9. It was not kept.
+One more setting was tried in place of `longer`: seven passes over a quarter of the topics, which
+weigh 0.3, in batches of 300 words. Its gains over `apart_longer`, on development parts and two
+seeds, were: tags +0.1, chunks +0.2, entities -0.7, topics +0.9. It was not kept.
 """
 NOT_KEPT_TEXT = """\
 ## Two tasks, as in Flair's tutorial
 
-`python -m benchmarks.accuracy` trains tags with chunks, and entities with topics. The last row is what
-the benchmark does now. These scores are on test parts, and were seen before the setting was chosen. So
-the last row is a little too good. Most choices were made on larger development parts, as the first lines
-of the script tell. The files of the dropped runs were not kept.
+`python -m benchmarks.accuracy` trains tags with chunks, and entities with topics. The last row is
+what the benchmark does now. These scores are on test parts, and were seen before the setting was
+chosen. So the last row is a little too good. Most choices were made on larger development parts,
+as the first lines of the script tell. The files of the dropped runs were not kept.
 """
 # The files of both runs are in the history of benchmarks/results/project_full.json.
 WHOLE = """\
@@ -149,22 +150,23 @@ CONTEXT_TEXT = """\
 
 Train on docs of the kind that the model will see. If you can't know that, train on both.
 
-`python -m benchmarks.context` trains on a tenth of the documents of CoNLL-03. The table has entity F1 on
-the development part: the mean of {seeds} seeds, with the lowest and the highest.
+`python -m benchmarks.context` trains on a tenth of the documents of CoNLL-03. The table has
+entity F1 on the development part: the mean of {seeds} seeds, with the lowest and the highest.
 """
 RELATIONS_TEXT = """\
 ## Entities and relations
 
-`python -m benchmarks.relations` trains one model that learns both, and two models one after the other.
-The table has strict F1 on the test part of CoNLL-04.
+`python -m benchmarks.relations` trains one model that learns both, and two models one after the
+other. The table has strict F1 on the test part of CoNLL-04.
 """
 PRECISION_TEXT = """\
 ## Precision
 
 bfloat16 costs nothing. int8 costs little. The command `quantize` has a scale per column.
 
-`python -m benchmarks.precision` predicts with one model for four tasks, trained on whole corpora. The
-table has what each precision costs, in points, on at most {limit:,} test docs per task. Below 0 is a gain.
+`python -m benchmarks.precision` predicts with one model for four tasks, trained on whole corpora.
+The table has what each precision costs, in points, on at most {limit:,} test docs per task. Below
+0 is a gain.
 """
 INT8 = {
     "float32": "",
@@ -178,7 +180,8 @@ GONE_TEXT = """\
 - **PCGrad** more than doubled the time of a training, and gained nothing beyond chance.
 - **`round_robin`** did what `uniform` does: each corpus has the same share.
 - **Homogeneous batches** helped entities less than fixed weights do, and cost chunks.
-- **`fit_heads`** seemed to help in one comparison. More runs on larger development parts showed no gain.
+- **`fit_heads`** seemed to help in one comparison. More runs on larger development parts showed
+  no gain.
 """
 
 

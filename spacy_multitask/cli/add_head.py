@@ -14,11 +14,11 @@ from . import command, say_next
     takes_code=True,
 )
 def add_head_cli(
-    model: Annotated[str, typer.Argument(help="Pipeline: a package's name or a folder.")],
+    model: Annotated[str, typer.Argument(help="Pipeline: name of a package, or a folder.")],
     task: Annotated[
         str,
         typer.Argument(
-            metavar="NAME:KIND=PATH", help="Head and the corpus it learns from, as in init-config."
+            metavar="NAME:KIND=PATH", help="The new head and its corpus, as in init-config."
         ),
     ],
     output: Annotated[
@@ -28,12 +28,17 @@ def add_head_cli(
         bool,
         typer.Option(
             "--tune",
-            help="Train encoder and old heads on, with the corpora they had, as far as these are "
-            "still there. Else they stay as they are.",
+            help="Train the encoder and the old heads, too, with the old corpora that are still "
+            "there. Without it they stay as they are.",
         ),
     ] = False,
     gpu: Annotated[bool, typer.Option("--gpu", help="Choose sizes for a GPU.")] = False,
-    epochs: Annotated[int | None, typer.Option("--epochs", help="Passes over the data.")] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            "--epochs", help="Passes over the data; chosen by the size of the corpora if left out."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the training.")] = 0,
     force: Annotated[bool, typer.Option("--force", "-F", help="Replace the config file.")] = False,
 ) -> None:

@@ -17,10 +17,10 @@ def merge_cli(
     output_path: Annotated[Path, typer.Argument(metavar="OUT", help=".spacy file to write.")],
     overwrite: Overwrite = False,
 ) -> None:
-    """Join the layers of two files that hold the same texts.
+    """Join the layers of two files of the same texts.
 
-    A doc of the one gets the layers that the doc of the same text has in the other. A layer that
-    both have stays as it is in the one. Docs that stand in one file only are kept.
+    Each doc of ONE gets the layers that the doc with the same text has in OTHER. If both have a
+    layer, that of ONE stays. Docs that only one file has are kept.
     """
     from collections import Counter
 
