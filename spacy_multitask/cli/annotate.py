@@ -127,4 +127,4 @@ def _numbers(value: str) -> list[int]:
     try:
         return [number for number in map(int, value.split(",")) if number >= 0]
     except ValueError as error:
-        raise typer.BadParameter(f"{value!r} is no list of numbers.") from error
+        raise typer.BadParameter(f"{value!r} is not a list of numbers, such as 0,1.") from error

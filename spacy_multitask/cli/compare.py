@@ -69,7 +69,7 @@ def compare_cli(
     from .overrides import overrides_of
 
     if not config_path.is_file():
-        raise ValueError(f"There is no config file {config_path}.")
+        raise ValueError(f"There is no config file {config_path}. Check the path.")
     check_is_free(folder, overwrite=overwrite)
     overrides = overrides_of(config_path, ctx.args)
     config = load_config(config_path, overrides=overrides, interpolate=True)

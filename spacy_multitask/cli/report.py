@@ -48,7 +48,7 @@ def report_cli(
     paths = corpus_paths(corpus)
     check_is_free(output, overwrite=overwrite)
     if log is not None and not log.is_file():
-        raise ValueError(f"There is no file {log}.")
+        raise ValueError(f"There is no file {log}. Check the path.")
     setup_gpu(gpu_id, silent=True)
     other = load_pipeline(baseline) if baseline else None
     page = build_report(load_pipeline(model), paths, title=title, log=log, baseline=other)

@@ -37,7 +37,7 @@ def split_cli(
     from ..safe_files import write_bytes
 
     if not input_path.is_file():
-        raise ValueError(f"There is no file {input_path}.")
+        raise ValueError(f"There is no file {input_path}. Check the path.")
     if not 0 < fraction < 1:
         raise ValueError(f"--fraction {fraction} must be between 0 and 1.")
     if not 0 < sample <= 1:
@@ -64,5 +64,5 @@ def split_cli(
     parts = [{label for i in part for label in labels_of(docs[i])} for part in (kept, held_out)]
     for path, labels in zip((train_path, dev_path), parts):
         if lacking := sorted(set.union(*parts) - labels):
-            typer.echo(f"{path} has none of: {', '.join(lacking)}")
+            typer.echo(f"{path} has no example of: {', '.join(lacking)}")
     say_next("multitask", "look", train_path, dev_path)

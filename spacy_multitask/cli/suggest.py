@@ -62,7 +62,7 @@ def suggest_cli(
     nlp = load_pipeline(model)
     found = suggest(nlp, read_plain_texts(texts), order=order, n=n, layer=layer)
     if not found:
-        raise ValueError(f"{texts} has no text.")
+        raise ValueError(f"{texts} has no text. Give a file with some.")
     write_suggestions(found, output, to)
     msg.good(f"{len(found)} texts, least sure first -> {output}")
     if to == "labelstudio":

@@ -76,7 +76,7 @@ def train_cli(
     from .overrides import overrides_of
 
     if not config_path.is_file():
-        raise ValueError(f"There is no config file {config_path}.")
+        raise ValueError(f"There is no config file {config_path}. Check the path.")
     import_code(code_path)
     overrides = overrides_of(config_path, ctx.args)
     with joined() as ranks:

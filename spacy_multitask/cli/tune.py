@@ -43,7 +43,7 @@ def tune_cli(
     from .overrides import overrides_of
 
     if not config_path.is_file():
-        raise ValueError(f"There is no config file {config_path}.")
+        raise ValueError(f"There is no config file {config_path}. Check the path.")
     overrides = overrides_of(config_path, ctx.args)
     setup_gpu(gpu_id)
     with show_validation_error(config_path):
