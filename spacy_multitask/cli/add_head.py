@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from . import command, say_next
+from . import Overwrite, check_is_free, command, say_next
 
 
 @command(
@@ -40,7 +40,10 @@ def add_head_cli(
         ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the training.")] = 0,
-    force: Annotated[bool, typer.Option("--force", "-F", help="Replace the config file.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", "-F", help="The same as --overwrite.", hidden=True)
+    ] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write a training config that adds a head to a trained pipeline."""
     from wasabi import msg
@@ -49,15 +52,14 @@ def add_head_cli(
     from ..composing.config import parse_task
     from ..safe_files import write_text
 
-    if output.exists() and not force:
-        raise ValueError(f"{output} is already there. Use --force to replace it.")
+    check_is_free(output, overwrite=overwrite or force)
     config = add_head(model, parse_task(task), tune=tune, gpu=gpu, seed=seed, epochs=epochs)
     write_text(output, config.to_str())
     frozen = config["training"]["frozen_components"]
     if frozen:
-        print(f"Frozen: {', '.join(frozen)}. They predict what they did.")
+        print(f"Frozen: {', '.join(frozen)}. They predict as before.")
     else:
-        print(f"All of it learns, from {', '.join(config['corpora']['train']['corpora'])}.")
+        print(f"Encoder and heads learn, from {', '.join(config['corpora']['train']['corpora'])}.")
     msg.good(f"Saved to {output}")
     gpu_id = ("--gpu-id", "0") if gpu else ()
     say_next("multitask", "train", output, "--output", "training", *gpu_id)
