@@ -144,8 +144,7 @@ class MultitaskTransformer(Listened, Piped):
         RETURNS (PackedBatch): Vectors, and the logits of the heads that listen.
         """
         docs = list(docs)
-        part = self._of_round(docs, is_train=False)
-        if part is not None:
+        if (part := self._of_round(docs, is_train=False)) is not None:
             return part  # annotating in mid-update: the heads have yet to learn from it
         self._kept.forget_others(docs, self._version)
         return self._encode(docs, self.wiring.active())
@@ -156,7 +155,7 @@ class MultitaskTransformer(Listened, Piped):
             return
         self._kept.keep(batch, self._version, self.wiring.active())
         if self.keep_vectors:
-            array: Any = torch2xp(batch.of_layer(None).word_vectors)
+            array: Any = torch2xp(batch.word_vectors)
             for doc, start, end in zip(docs, batch.starts, batch.ends):
                 # A copy, lest one kept doc keeps the vectors of its whole batch.
                 doc.tensor = array[start:end].copy()
@@ -170,13 +169,9 @@ class MultitaskTransformer(Listened, Piped):
         listener (EncoderListener): The head's listener.
         is_train (bool): Whether the head is learning. If the encoder is not (it is frozen or left
             out of the update), the batch has vectors but no graph.
-        RETURNS (PackedBatch): The batch held for these docs, or a new one; with the vectors of the
-            layer that the head reads.
+        RETURNS (PackedBatch): The batch held for these docs, or a new one.
         """
-        name = self.wiring.component_of(listener)
-        if listener.home is not self:
-            self.wiring.warn_of_move(listener, name)
-        layer = self.wiring.place(listener, name)
+        self.wiring.warn_of_move(listener, self.wiring.component_of(listener))
         batch = self._of_round(docs, is_train=is_train)
         if batch is None and is_train:
             batch = self._kept.find_frozen(docs, self._version)
@@ -184,13 +179,13 @@ class MultitaskTransformer(Listened, Piped):
                 batch = self._encode(docs, [])
                 self._kept.keep_frozen(batch, self._version)
         elif batch is None:
-            batch = self._kept.find(docs, listener, layer, self._version)
+            batch = self._kept.find(docs, listener, self._version)
             if batch is None:
                 listeners = self.wiring.active_from(listener)
                 self._kept.keep(self._encode(docs, listeners), self._version, listeners)
-                batch = self._kept.find(docs, listener, layer, self._version)
+                batch = self._kept.find(docs, listener, self._version)
         assert batch is not None
-        return batch.of_layer(layer)
+        return batch
 
     def _of_round(self, docs: list[Doc], *, is_train: bool) -> PackedBatch | None:
         current = self._kept.round
@@ -203,7 +198,6 @@ class MultitaskTransformer(Listened, Piped):
             is_train=False,
             precision=self.precision,
             budget=self.max_batch_pieces,
-            layers=self.wiring.layers,
             projections=self.wiring.projections(listeners),
             # With neither listener nor tensor the vectors are what the caller came for.
             keep_words=not listeners or self.keep_vectors or any(m.needs_words for m in listeners),
@@ -239,7 +233,6 @@ class MultitaskTransformer(Listened, Piped):
             is_train=True,
             precision=self.precision,
             budget=self.max_batch_pieces,
-            layers=self.wiring.layers,
         )
         self._kept.round = Round(batch, losses)
         if sgd is not None and sgd is not False:

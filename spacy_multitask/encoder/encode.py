@@ -113,11 +113,6 @@ class Encoder:
                 "`spacy multitask quantize MODEL OUT` and load that."
             )
 
-    def layers_given(self, wanted: tuple[int, ...]) -> tuple[int, ...]:
-        """RETURNS (Tuple[int, ...]): Layers in a batch besides the last, if these are wanted. A
-        graph gives all that it has."""
-        return self.network.layers if isinstance(self.network, OnnxNetwork) else wanted
-
     def budget(self, *, is_train: bool) -> int:
         """RETURNS (int): Padded pieces in a micro-batch, which suit the device."""
         budgets = TRAINING_BUDGETS if is_train else BUDGETS
@@ -134,12 +129,10 @@ class Encoder:
             finally:
                 self.network.eval()
 
-    def _predicting(self, layers: tuple[int, ...]) -> AbstractContextManager[None]:
+    def _predicting(self) -> AbstractContextManager[None]:
         """RETURNS (ContextManager): Lets other threads use the network, too, if they may."""
-        needs_hidden = isinstance(self.network, TransformerNetwork) and (
-            layers or self.network.mixed
-        )
-        if needs_hidden and not sees_hidden_states_in_threads():
+        is_mixed = isinstance(self.network, TransformerNetwork) and self.network.mixed
+        if is_mixed and not sees_hidden_states_in_threads():
             return self.gate.training()
         return self.gate.predicting()
 
@@ -150,7 +143,6 @@ class Encoder:
         is_train: bool,
         precision: str,
         budget: int | None = None,
-        layers: tuple[int, ...] = (),
         projections: dict[int, Callable[[Tensor], Tensor]] | None = None,
         keep_words: bool = True,
     ) -> PackedBatch:
@@ -160,16 +152,14 @@ class Encoder:
         is_train (bool): Whether to keep the graph for backpropagation.
         precision (str): "float32", "bfloat16" or, of a quantized pipeline, "int8".
         budget (Optional[int]): Most padded pieces in a micro-batch; None chooses by device.
-        layers (Tuple[int, ...]): Places of layers that heads read, besides the last.
         projections (Optional[Dict[int, Projection]]): Heads to apply to the words of each
-            micro-batch at once, keyed by listener; they get all columns. Prediction only.
+            micro-batch at once, keyed by listener. Prediction only.
         keep_words (bool): Whether the batch gets word vectors besides.
         RETURNS (PackedBatch): One row per token, in order. Tokens without pieces get zeros.
         RAISES (ValueError): If the precision does not go with the weights, or a quantized encoder
             is to learn.
         """
         self._prepare(precision, is_train)
-        layers = self.layers_given(layers)
         lengths = np.fromiter(map(len, docs), np.int64, len(docs))
         orths = [doc.to_array(ORTH) if n else NO_WORDS for doc, n in zip(docs, lengths)]
         pieces = self.cache.pieces_of(docs)
@@ -185,7 +175,7 @@ class Encoder:
             cls=self.cls,
             words=self.options.pooling,
             docs=self.options.doc_pooling,
-            width=self.width * (1 + len(layers)),
+            width=self.width,
             device=self.device,
             is_train=is_train,
             projections=projections or {},
@@ -193,14 +183,14 @@ class Encoder:
         )
         if budget is None:
             budget = self.budget(is_train=is_train)
-        mode = self.learning() if is_train else self._predicting(layers)
+        mode = self.learning() if is_train else self._predicting()
         # Around those of the micro-batches, so that weights are cast once for all of them.
         casts = torch.autocast(self.device.type, enabled=False)
         with mode, torch.set_grad_enabled(is_train), casts:
             if is_train and isinstance(self.network, TransformerNetwork):
                 self.network.prepare_for_training(self.device)
-            self._run(pieces, windows, budget, precision, layers, pooled)
-            batch = pooled.batch(docs, lengths, layers, [orth.tobytes() for orth in orths])
+            self._run(pieces, windows, budget, precision, pooled)
+            batch = pooled.batch(docs, lengths, [orth.tobytes() for orth in orths])
         self.words_since_trim += len(pieces.counts)
         return batch
 
@@ -223,7 +213,6 @@ class Encoder:
         windows: Windows,
         budget: int,
         precision: str,
-        layers: tuple[int, ...],
         pooled: Pooling,
     ) -> None:
         """Take all windows through the network, micro-batch by micro-batch, and pool."""
@@ -245,17 +234,15 @@ class Encoder:
 
         held: list[tuple[Tensor, np.ndarray | None, np.ndarray]] = []
         n_held = TURN if self.is_quantized else 1
-        outputs = self._outputs(inputs(), len(groups), precision, layers)
+        outputs = self._outputs(inputs(), len(groups), precision)
         for group, hidden in zip(groups, outputs, strict=True):
             held.append((hidden, masks.popleft(), group))
             if len(held) == n_held:
                 _pool_all(held, pooled)
         _pool_all(held, pooled)
 
-    def _outputs(
-        self, inputs: Iterable[Inputs], n_inputs: int, precision: str, layers: tuple[int, ...]
-    ) -> Iterator[Tensor]:
-        """YIELDS (Tensor): Piece vectors of each micro-batch, (n_windows, n_pieces, n_columns)."""
+    def _outputs(self, inputs: Iterable[Inputs], n_inputs: int, precision: str) -> Iterator[Tensor]:
+        """YIELDS (Tensor): Piece vectors of each micro-batch, (n_windows, n_pieces, width)."""
         network = self.network
         if isinstance(network, OnnxNetwork):
             yield from network.forward_all(inputs, n_inputs)
@@ -264,7 +251,7 @@ class Encoder:
         is_half = precision == "bfloat16" and computes_bfloat16(device)
         for values in inputs:
             with torch.autocast(device, dtype=torch.bfloat16, enabled=is_half):
-                hidden = network(*values, layers)
+                hidden = network(*values)
             yield hidden.float()
 
     def _inputs(

@@ -43,14 +43,12 @@ class Kept(threading.local):
         """Let go of what was encoded without learning."""
         self._predicted = self._frozen = None
 
-    def find(
-        self, docs: list[Doc], listener: EncoderListener, layer: int | None, version: int
-    ) -> PackedBatch | None:
+    def find(self, docs: list[Doc], listener: EncoderListener, version: int) -> PackedBatch | None:
         """RETURNS (Optional[PackedBatch]): What is held of these docs, if the listener's head finds
         there what it reads."""
         held = self._predicted
         part = None if held is None else held.part(docs, version)
-        if held is None or part is None or not _serves(part, listener, layer):
+        if held is None or part is None or not _serves(part, listener):
             return self.find_frozen(docs, version)
         left = held.waiting.pop(id(listener), 0) - len(docs)
         if left > 0:
@@ -80,10 +78,8 @@ class Kept(threading.local):
             self._frozen = None
 
 
-def _serves(batch: PackedBatch, listener: EncoderListener, layer: int | None) -> bool:
-    """RETURNS (bool): Whether the batch has what a listener's head reads of a layer."""
-    if layer is not None and layer not in batch.layers:
-        return False
+def _serves(batch: PackedBatch, listener: EncoderListener) -> bool:
+    """RETURNS (bool): Whether the batch has what a listener's head reads."""
     if batch.words is not None:
         return True
     return not listener.needs_words and (

@@ -134,9 +134,7 @@ class Pooling:
         self.sums.append(sums)
         self.docs.append(docs)
 
-    def batch(
-        self, docs: list[Doc], lengths: np.ndarray, layers: tuple[int, ...], texts: list[bytes]
-    ) -> PackedBatch:
+    def batch(self, docs: list[Doc], lengths: np.ndarray, texts: list[bytes]) -> PackedBatch:
         """RETURNS (PackedBatch): All of it, in the order of the docs; arguments as there."""
         doc_vectors = self._doc_vectors()
         if not self.is_train:
@@ -145,7 +143,6 @@ class Pooling:
                 lengths,
                 self.words,
                 doc_vectors,
-                layers=layers,
                 projected=self.projected,
                 texts=texts,
             )
@@ -158,7 +155,7 @@ class Pooling:
         words = torch.cat([*self.parts, zeros])[torch.from_numpy(source).to(self.device)]
         leaves = [t.detach().requires_grad_() for t in (words, doc_vectors)]
         graph = (words, doc_vectors) if words.requires_grad and n_rows else None
-        return PackedBatch(docs, lengths, *leaves, layers=layers, graph=graph, texts=texts)
+        return PackedBatch(docs, lengths, *leaves, graph=graph, texts=texts)
 
     def _doc_vectors(self) -> Tensor:
         vectors = torch.zeros(self.n_docs, self.width, device=self.device)

@@ -48,9 +48,7 @@ def make_adamw(
 
     Source: Loshchilov and Hutter (2019), https://arxiv.org/abs/1711.05101
     """
-    refuse_gone(
-        "training.optimizer.pretrained_decay", pretrained_decay, 0.0, "Take the line out."
-    )
+    refuse_gone("training.optimizer.pretrained_decay", pretrained_decay, 0.0, "Take the line out.")
     # Schedules check themselves.
     numbers = {
         "learn_rate": learn_rate,
