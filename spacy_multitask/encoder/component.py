@@ -148,8 +148,7 @@ class MultitaskTransformer(Listened, PipedAhead):
         RETURNS (PackedBatch): Vectors, and the logits of the heads that listen.
         """
         docs = list(docs)
-        part = self._of_round(docs, is_train=False)
-        if part is not None:
+        if (part := self._of_round(docs, is_train=False)) is not None:
             return part  # annotating in mid-update: the heads have yet to learn from it
         self._kept.forget_others(docs, self._version)
         return self._encode(docs, self.wiring.active())
@@ -171,7 +170,7 @@ class MultitaskTransformer(Listened, PipedAhead):
             return
         self._kept.keep(batch, self._version, self.wiring.active())
         if self.keep_vectors:
-            array: Any = torch2xp(batch.of_layer(None).word_vectors)
+            array: Any = torch2xp(batch.word_vectors)
             for doc, start, end in zip(docs, batch.starts, batch.ends):
                 # A copy, lest one kept doc keeps the vectors of its whole batch.
                 doc.tensor = array[start:end].copy()
@@ -185,8 +184,7 @@ class MultitaskTransformer(Listened, PipedAhead):
         listener (EncoderListener): The head's listener.
         is_train (bool): Whether the head is learning. If the encoder is not (it is frozen or left
             out of the update), the batch has vectors but no graph.
-        RETURNS (PackedBatch): The batch held for these docs, or a new one; with the vectors of the
-            layer that the head reads.
+        RETURNS (PackedBatch): The batch held for these docs, or a new one.
         """
         name = self.wiring.component_of(listener)
         is_alone = len(docs) < 2  # with it, a caller may do things between one head and the next
@@ -194,7 +192,6 @@ class MultitaskTransformer(Listened, PipedAhead):
         trusted = trusted and self.wiring.is_quiet_before(name)
         if listener.home is not self:
             self.wiring.warn_of_move(listener, name)
-        layer = self.wiring.place(listener, name)
         batch = self._of_round(docs, is_train=is_train, trusted=trusted)
         if batch is None and is_train:
             batch = self._kept.find_frozen(docs, self._version)
@@ -202,13 +199,13 @@ class MultitaskTransformer(Listened, PipedAhead):
                 batch = self._encode(docs, [])
                 self._kept.keep_frozen(batch, self._version)
         elif batch is None:
-            batch = self._kept.find(docs, listener, layer, self._version, trusted=trusted)
+            batch = self._kept.find(docs, listener, self._version, trusted=trusted)
             if batch is None:
                 listeners = self.wiring.active_from(listener)
                 self._kept.keep(self._encode(docs, listeners), self._version, listeners)
-                batch = self._kept.find(docs, listener, layer, self._version, trusted=True)
+                batch = self._kept.find(docs, listener, self._version, trusted=True)
         assert batch is not None
-        return batch.of_layer(layer)
+        return batch
 
     def _of_round(
         self, docs: list[Doc], *, is_train: bool, trusted: bool = False
@@ -227,7 +224,6 @@ class MultitaskTransformer(Listened, PipedAhead):
             is_train=False,
             precision=self.precision,
             budget=self.max_batch_pieces,
-            layers=self.wiring.layers,
             projections=self.wiring.projections(listeners),
             doc_projections=self.wiring.projections(listeners, of="doc_projection"),
             # With neither listener nor tensor the vectors are what the caller came for.
@@ -264,7 +260,6 @@ class MultitaskTransformer(Listened, PipedAhead):
             is_train=True,
             precision=self.precision,
             budget=self.max_batch_pieces,
-            layers=self.wiring.layers,
         )
         self._kept.round, self._kept.losses = Round(batch, losses), losses
         if sgd is not None and sgd is not False:

@@ -170,9 +170,7 @@ def plain(encoder: str) -> dict:
 
 def parts_of_steps(encoder: str) -> dict:
     """Gradients of several sub-batches, more of them than some batches have docs; averages."""
-    optimizer = make_adamw(
-        1e-3, 3e-3, use_averages=True, layer_decay=0.8, pretrained_decay=10.0, eps=EPS
-    )
+    optimizer = make_adamw(1e-3, 3e-3, use_averages=True, layer_decay=0.8, eps=EPS)
     return {"nlp": make_nlp(encoder, HEADS), "optimizer": optimizer, "accumulate_gradient": 3}
 
 
