@@ -1,11 +1,8 @@
 """The pipeline component that owns the shared encoder."""
 
-import copyreg
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
-import srsly
 from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example, validate_examples
@@ -17,16 +14,13 @@ from ..gone import NO_SURGERY, refuse_gone
 from ..layers.network import PRECISIONS
 from ..layers.transfer import is_streaming
 from ..registering import refuse_quoted_numbers
-from ..safe_files import write_json
 from .batch import PackedBatch
-from .files import read_folder, write_folder
-from .forks import warn_of_thread
 from .gradients import Round
 from .heap import share_memory
 from .kept import Kept
 from .listener import EncoderListener
 from .piping import PipedAhead
-from .shim import EncoderShim
+from .saving import Saved
 from .wiring import Listened, Wiring, link
 
 DEFAULT_TRANSFORMER_MODEL = Config().from_str("""
@@ -80,7 +74,7 @@ def make_transformer(
     )
 
 
-class MultitaskTransformer(Listened, PipedAhead):
+class MultitaskTransformer(Listened, Saved, PipedAhead):
     """Encodes each batch of docs once, and keeps the result until the last head has read it.
 
     Prediction: `predict` encodes, `set_annotations` keeps the batch for this thread's heads (see
@@ -122,23 +116,6 @@ class MultitaskTransformer(Listened, PipedAhead):
         self._version = 0
         self._kept = Kept()
         self._shares_memory = False
-
-    def __reduce__(self) -> tuple:
-        # The base class, made by Cython, would pickle what threads keep, too.
-        self.settle()
-        state = {name: value for name, value in self.__dict__.items() if name != "_kept"}
-        own = ("vocab", "model", "name", "cfg", "scorer")  # in the base class, not in __dict__
-        state.update({name: getattr(self, name) for name in own})
-        return copyreg.__newobj__, (type(self),), state  # type: ignore[attr-defined]
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        for name, value in state.items():
-            setattr(self, name, value)
-        self._kept = Kept()
-
-    @property
-    def shim(self) -> EncoderShim:
-        return cast(EncoderShim, self.model.shims[0])
 
     # Prediction
 
@@ -333,51 +310,3 @@ class MultitaskTransformer(Listened, PipedAhead):
             corpus_of=corpus_of,
             **kwargs,
         )
-
-    # Saving and loading
-
-    def to_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> None:
-        """Write weights (safetensors), config and tokenizer as files into a folder.
-
-        RAISES (SavingError): If they can't be written; what was there before stays.
-        """
-        self.settle()
-        self._kept.settle_losses()
-        self.wiring.check_heads()  # no one could know later
-        path = Path(path)
-        path.mkdir(parents=True, exist_ok=True)
-        write_json(path / "cfg", self.cfg)
-        if "model" not in exclude:
-            write_folder(self.shim.to_files(), path / "model")
-
-    def from_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> "MultitaskTransformer":
-        """Load what `to_disk` wrote.
-
-        RAISES (ValueError): If a file is missing or damaged; it is named.
-        """
-        if "model" not in exclude:
-            self._load(*read_folder(Path(path, "model"), self.name))
-        return self
-
-    def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
-        self.settle()
-        files = {} if "model" in exclude else self.shim.to_files()
-        return srsly.msgpack_dumps({"cfg": self.cfg, "model": files})
-
-    def from_bytes(
-        self, bytes_data: bytes, *, exclude: Iterable[str] = ()
-    ) -> "MultitaskTransformer":
-        data = srsly.msgpack_loads(bytes_data)
-        if "model" not in exclude:
-            self._load(data["model"], f"component {self.name}")
-        return self
-
-    def _load(self, files: dict[str, bytes], source: str) -> None:
-        self.shim.from_files(files, source)
-        self._kept = Kept()
-        self._version += 1
-        warn_of_thread(self.name)
-        if self.shim.has_module:
-            self.shim.encoder.check_precision(self.precision)
-            self.model.set_dim("nO", self.shim.encoder.width, force=True)
-            self.wiring.fit()
