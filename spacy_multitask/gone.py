@@ -13,7 +13,7 @@ NO_SURGERY = (
 )
 NO_FIT_HEADS = "Set [initialize] after_init = null."
 NO_HOMOGENEOUS = "Batches hold examples of all corpora. Take the line out."
-NO_LAYER = "All heads read what the encoder gives. Take the line out."
+NO_LAYER = "All heads read what the encoder gives. Take the line out, and train again."
 NO_ROUND_ROBIN = 'Write mixing = "uniform": it gives all corpora the same share, too.'
 
 
