@@ -121,8 +121,10 @@ def to_files(tokenizer: Any) -> dict[str, bytes]:
 
 def _special_tokens(tokenizer: Any) -> dict[str, str]:
     names = [f"{name}_token" for name in _SPECIAL]
-    values = {name: getattr(tokenizer, name, None) for name in names}
-    return {name: str(value) for name, value in values.items() if value is not None}
+    values = {name: str(getattr(tokenizer, name, None)) for name in names}
+    # Classes have some by default that the file may lack, and the network with it.
+    known = tokenizer.backend_tokenizer.token_to_id
+    return {name: value for name, value in values.items() if known(value) is not None}
 
 
 def from_files(files: dict[str, bytes], source: str, n_rows: int | None = None) -> Any:

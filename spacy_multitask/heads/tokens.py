@@ -95,26 +95,32 @@ class TokenHead(Head):
             probs[rows, columns.start + targets] = 1.0
         return probs
 
-    def loss_of_lessons(
-        self, module: Any, batch: PackedBatch, gold: Any | None, lessons: dict[int, np.ndarray]
-    ) -> Tensor | None:
-        n_words = int(batch.lengths.sum())
-        blank = np.zeros(n_words, bool) if batch.blank is None else batch.blank
-        doc_of_word = np.repeat(np.arange(len(batch.docs)), batch.lengths)
+    def taught(
+        self, docs: list[Doc], gold: Any | None, lessons: dict[int, np.ndarray]
+    ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """RETURNS (Dict[str, tuple]): Rows of words (n,) and probabilities (n, n_classes)."""
+        blank = np.concatenate(list(map(blank_tokens, docs)))
+        doc_of_word = np.repeat(np.arange(len(docs)), list(map(len, docs)))
         # Rows of the batch -> those of what is said of these docs.
         is_taught = np.isin(doc_of_word, list(lessons))
         places = np.cumsum(is_taught) - 1
         said = np.concatenate([lessons[i] for i in sorted(lessons)]).astype(np.float32)
-        vectors = batch.word_vectors
-        total: Any = None
+        found = {}
         for part, rows in self._rows_without_gold(gold, blank).items():
             rows = rows[is_taught[rows]]
-            columns = self.choices[part]
-            probs = said[places[rows], columns]
+            probs = said[places[rows], self.choices[part]]
             is_said = ~np.isnan(probs).any(1)
             if is_said.any():
-                index, targets = to_device(vectors.device, rows[is_said], probs[is_said])
-                logits = module(vectors[index])[:, columns]
-                loss = nn.functional.cross_entropy(logits, targets)
-                total = loss if total is None else total + loss
-        return total
+                found[part] = rows[is_said], probs[is_said]
+        return found
+
+    def n_taught(self, items: tuple[np.ndarray, np.ndarray]) -> float:
+        return float(len(items[0]))
+
+    def loss_of_taught(
+        self, module: Any, batch: PackedBatch, part: str, items: tuple[np.ndarray, np.ndarray]
+    ) -> Tensor:
+        vectors = batch.word_vectors
+        index, targets = to_device(vectors.device, *items)
+        logits = module(vectors[index])[:, self.choices[part]]
+        return nn.functional.cross_entropy(logits, targets)

@@ -103,6 +103,7 @@ FAMILIES = {
             "d_inner": 64,
         },
         pads=False,
+        int8=False,
         refuses=("layers", "gradient_checkpointing"),
     ),
     "roberta": roberta_like("RoBERTa", "RobertaModel"),
@@ -112,6 +113,7 @@ FAMILIES = {
         tokenizer_class="LongformerTokenizer",
         limit=4096,
         config={"attention_window": [64, 64]},
+        int8=False,
     ),
     "xlm_roberta": xlmr_like("XLM-RoBERTa", "XLMRobertaModel"),
     "bge_m3": xlmr_like("bge-m3", "XLMRobertaModel", limit=8192),
@@ -269,6 +271,8 @@ FAMILIES = {
         | {f"{k}_token": f"<{k}>" for k in ("unk", "cls", "sep", "pad")},
         "XLNetModel",
         {"d_model": 32, "n_layer": 2, "n_head": 2, "d_inner": 64, "pad_token_id": 5},
+        limit=1_000_000,
+        int8=False,
         refuses=("gradient_checkpointing",),
     ),
     "rembert": Family(
@@ -297,6 +301,7 @@ FAMILIES = {
         "FNetModel",
         {k: v for k, v in SIZES.items() if k != "num_attention_heads"},
         pads=False,
+        int8=False,
     ),
     "canine": Family(
         "CANINE",
@@ -304,10 +309,11 @@ FAMILIES = {
         "CanineTokenizer",
         {"model_max_length": 2048},
         "CanineModel",
-        {"num_hash_buckets": 1000, "upsampling_kernel_size": 4, "local_transformer_stride": 16}
+        {"num_hash_buckets": 2048, "upsampling_kernel_size": 4, "local_transformer_stride": 16}
         | dict(max_position_embeddings=2048, **SIZES),
         limit=2048,
         pads=False,
+        int8=False,
         refuses=("layers", "word_shapes"),
     ),
 }

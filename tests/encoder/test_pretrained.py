@@ -7,15 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import spacy
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, BertConfig, BertModel
 
 from spacy_multitask.encoder import pretrained
 from spacy_multitask.encoder.encode import Encoder
 from spacy_multitask.encoder.pretrained import load_pretrained
-from tests.conftest import make_nlp
+from tests.conftest import corpus, make_nlp, make_tokenizer
 from tests.encoder.families import FAMILIES
 from tests.encoder.hub_models import MAJOR
 
@@ -47,6 +48,21 @@ def edit(file: Path, **values) -> None:
     """Set values in a JSON file; None takes one out."""
     data = {**json.loads(file.read_text()), **values}
     file.write_text(json.dumps({name: v for name, v in data.items() if v is not None}))
+
+
+def test_special_tokens_that_the_file_lacks_are_not_saved(folder, tmp_path):
+    """Classes of transformers name some by default; the network has no vectors for them."""
+    make_tokenizer("unigram").save_pretrained(folder)
+    edit(folder / "tokenizer_config.json", mask_token="<absent>", eos_token="<gone>")
+    n_pieces = len(json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"])
+    edit(folder / "config.json", vocab_size=n_pieces)
+    nlp = make_nlp(str(folder), ("tagger",))
+    BertModel(BertConfig.from_pretrained(folder)).save_pretrained(folder)
+    nlp.initialize(lambda: corpus(nlp))
+    nlp.to_disk(tmp_path / "nlp")
+    text = "Mr Smith loves York"
+    again = spacy.load(tmp_path / "nlp")
+    assert [t.tag_ for t in again(text)] == [t.tag_ for t in nlp(text)]
 
 
 def without_tokenizer(folder: Path) -> None:
