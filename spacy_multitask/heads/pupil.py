@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from typing import Any
 
 from spacy.language import Language
@@ -21,6 +22,7 @@ class Pupil(Labelled):
     """A head that may have a teacher. Subclasses whose kind can learn from one say how."""
 
     corpora: frozenset[str] | None
+    new_labels: str
     teacher: Teacher | None = None
     teacher_weight = 1.0
     # Whether `lessons` gives what other heads of the class learn from.
@@ -35,6 +37,12 @@ class Pupil(Labelled):
         """RETURNS (Optional[Any]): The known gold of a batch in the form that `loss` takes; None
         if there is none."""
         raise NotImplementedError
+
+    def add_label(self, label: str, entry: str | None = None) -> int:
+        n_added = super().add_label(label, entry)
+        if n_added and self.teacher is not None:
+            self.teacher.heed_new_labels()
+        return n_added
 
     def check_teachable(self) -> None:
         """RAISES (ValueError): If it can't learn from a teacher."""
@@ -94,7 +102,11 @@ class Pupil(Labelled):
                 # Beforehand, so that what it says of a doc does not depend on the others in a
                 # batch.
                 examples = all_examples(get_examples)
-                teacher.look([eg.predicted for eg in examples if not self.is_all_known(eg)])
+                # Whoever takes up new labels needs no warning of them.
+                adds = self.new_labels == "add"
+                with self.noting_new_labels() if adds else nullcontext():
+                    docs = [eg.predicted for eg in examples if not self.is_all_known(eg)]
+                teacher.look(docs)
 
     def is_all_known(self, example: Example) -> bool:
         """RETURNS (bool): Whether there is nothing to learn from a teacher."""

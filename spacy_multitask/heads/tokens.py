@@ -83,6 +83,23 @@ class TokenHead(Head):
         probs, lengths = self.word_probs(docs)
         return np.split(probs.half().cpu().numpy(), np.cumsum(lengths)[:-1])
 
+    def widened(self, lesson: np.ndarray, choices: dict[str, slice]) -> np.ndarray:
+        """Bring what a head with the same labels says to the columns of this one, which may have
+        got more labels since.
+
+        lesson (ndarray): One of its `lessons`, (n_tokens, n_columns).
+        choices (Dict[str, slice]): As `choices`, of that head.
+        RETURNS (ndarray): Shape (n_tokens, nO), NaN for labels that it lacks.
+        """
+        if choices == self.choices:
+            return lesson
+        wide = np.full((len(lesson), self.n_out), np.nan, lesson.dtype)
+        for part, columns in self.choices.items():
+            own = lesson[:, choices[part]]
+            # New labels are the last of their list.
+            wide[:, columns.start : columns.start + own.shape[1]] = own
+        return wide
+
     def lesson(self, example: Example, is_complete: bool) -> np.ndarray | None:
         """RETURNS (Optional[ndarray]): As one of `lessons`; NaN where nothing is said."""
         gold = self.gold([example])
@@ -103,18 +120,22 @@ class TokenHead(Head):
         doc_of_word = np.repeat(np.arange(len(batch.docs)), batch.lengths)
         # Rows of the batch -> those of what is said of these docs.
         is_taught = np.isin(doc_of_word, list(lessons))
-        places = np.cumsum(is_taught) - 1
+        row_of = np.cumsum(is_taught) - 1
         said = np.concatenate([lessons[i] for i in sorted(lessons)]).astype(np.float32)
         vectors = batch.word_vectors
         total: Any = None
         for part, rows in self._rows_without_gold(gold, blank).items():
             rows = rows[is_taught[rows]]
             columns = self.choices[part]
-            probs = said[places[rows], columns]
-            is_said = ~np.isnan(probs).any(1)
+            probs = said[row_of[rows], columns]
+            is_said = ~np.isnan(probs).all(1)
             if is_said.any():
-                index, targets = to_device(vectors.device, rows[is_said], probs[is_said])
-                logits = module(vectors[index])[:, columns]
+                # How probable labels are that the teacher lacks is left to gold: it says only how
+                # the others are to each other.
+                labels = np.flatnonzero(~np.isnan(probs[is_said]).any(0))
+                probs = probs[is_said][:, labels]
+                index, targets, places = to_device(vectors.device, rows[is_said], probs, labels)
+                logits = module(vectors[index])[:, columns][:, places]
                 loss = nn.functional.cross_entropy(logits, targets)
                 total = loss if total is None else total + loss
         return total
