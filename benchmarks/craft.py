@@ -2,14 +2,16 @@
 
 All on the samples, three passes over each task's data, last weights. "apart" is a model per task,
 "together" one model for all with equal weights of the heads; the other settings change one thing in
-that. "weighted" has the weights of configs/multitask.cfg; "lower_layers" has besides tags and
-chunks at lower layers of the encoder. "longer" is "weighted" with more passes: six, each over half
-of the topics; in about that time the models apart have four, "apart_longer", with which it is
-compared. "longer_lower" is "longer" with "lower_layers" and a decay towards the pretrained weights.
-"longest_lower" has eight passes, each over three eighths of the topics, and is compared with
-"apart_longest", five passes of the models apart. So is "taught", whose time is that of two
-trainings: four passes of a model for entities alone, then "longer_lower", which learns entities of
-the other tasks' texts from what that model says of them.
+that. "weighted" has the weights of configs/multitask.cfg. "longer" is "weighted" with more passes:
+six, each over half of the topics; in about that time the models apart have four, "apart_longer",
+with which it is compared. "taught_plain" is compared with "apart_longest", five passes of the
+models apart. Its time is that of two trainings: four passes of a model for entities alone, then
+"longer", which learns entities of the other tasks' texts from what that model says of them.
+
+The results hold settings, too, whose options are gone: "lower_layers" had tags and chunks at lower
+layers of the encoder. "longer_lower" was "longer" with these and a decay towards the pretrained
+weights, "longest_lower" the same with eight passes, each over three eighths of the topics, and
+"taught" the same with a teacher. docs/tried.md says what else they had.
 
 Tried in place of "longer" and dropped: seven passes over a quarter of the topics, which weigh 0.3,
 in batches of 300 words (two seeds, points over "apart_longer", tags, chunks, entities, topics: dev
@@ -49,11 +51,6 @@ WEIGHTS = {
     if "loss_weight" in component
 }
 WEIGHTED = {f"components.{head}.loss_weight": weight for head, weight in WEIGHTS.items()}
-# Tags and chunks at lower layers, which leaves the upper ones to the other tasks.
-LOWER = {
-    "components.tagger.model.tok2vec.layer": -3,
-    "components.chunker.model.tok2vec.layer": -2,
-}
 # What a setting changes in the config for all four tasks.
 SETTINGS: dict[str, dict[str, Any]] = {
     "together": {},
@@ -68,24 +65,12 @@ SETTINGS: dict[str, dict[str, Any]] = {
         for head in HEAD_OF.values()
     },
     "weighted": WEIGHTED,
-    "lower_layers": {**WEIGHTED, **LOWER},
     # More time, and spent on what learns slowest.
     "longer": {
         **WEIGHTED,
         "training.max_epochs": 6,
         "corpora.train.corpora.topic.sample": 0.5,
     },
-}
-SETTINGS["longer_lower"] = {
-    **SETTINGS["longer"],
-    **LOWER,
-    # Many steps for many tasks lead far away from what was pretrained.
-    "training.optimizer.pretrained_decay": 3.0,
-}
-SETTINGS["longest_lower"] = {
-    **SETTINGS["longer_lower"],
-    "training.max_epochs": 8,
-    "corpora.train.corpora.topic.sample": 0.375,
 }
 # Passes of the models apart; None: as many as the others have.
 APART: dict[str, int | None] = {"apart": None, "apart_longer": 4, "apart_longest": 5}
@@ -94,12 +79,9 @@ APART_WITH: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "apart_crf": (("chunk", "ner"), {"crf": True}),
 }
 # Settings after another one's, with a teacher for a task: that, and its passes.
-TAUGHT: dict[str, tuple[str, str, int]] = {
-    "taught": ("longer_lower", "ner", 4),
-    # Without lower layers and without the decay.
-    "taught_plain": ("longer", "ner", 4),
-}
-# Setting -> the models apart of about the same budget, where those are not "apart".
+TAUGHT: dict[str, tuple[str, str, int]] = {"taught_plain": ("longer", "ner", 4)}
+# Setting -> the models apart of about the same budget, where those are not "apart"; also of
+# settings whose options are gone.
 BASES = {
     "longer": "apart_longer",
     "longer_lower": "apart_longer",

@@ -119,7 +119,8 @@ class Silent:
         self.network.forward = forward
 
     def zeros_that_learn(self) -> None:
-        weight = next(self.network.parameters())
+        # Not of the embeddings, whose gradients are sparse.
+        weight = list(self.network.transformer.encoder.parameters())[0]
 
         def forward(ids: torch.Tensor, *others: Any) -> torch.Tensor:
             return (weight.view(-1)[:WIDTH] * 0.0).expand(*ids.shape, WIDTH)

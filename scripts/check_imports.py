@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-LIMIT = 1.5  # seconds
+LIMIT = 2.5  # seconds: some twice what it takes on a machine that does nothing else
 RUNS = 5  # at most
 PIPELINE = Path(__file__).resolve().parent.parent / "tests" / "data" / "0.1.0"
 

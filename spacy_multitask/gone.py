@@ -1,6 +1,6 @@
 """What version 0.1.0 had and 0.2.0 has not: configs that ask for it are told what to write instead.
 
-None of it measured a gain; docs/tried.md has the figures.
+It gained too little to stay; docs/tried.md has the figures.
 """
 
 from typing import Any
@@ -13,6 +13,7 @@ NO_SURGERY = (
 )
 NO_FIT_HEADS = "Set [initialize] after_init = null."
 NO_HOMOGENEOUS = "Batches hold examples of all corpora. Take the line out."
+NO_LAYER = "All heads read what the encoder gives. Take the line out, and train again."
 NO_ROUND_ROBIN = 'Write mixing = "uniform": it gives all corpora the same share, too.'
 
 

@@ -1,5 +1,7 @@
 """A tiny encoder made on the spot, so that tests need no network and little time."""
 
+import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,10 @@ from tokenizers import (
 
 from spacy_multitask.encoder import encode
 from tests.vocabularies import unigram_pieces, word_pieces
+
+# A shell that starts the tests in the background has them, and what they start, ignore Ctrl-C.
+if threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TEXTS = [
     "Mr Smith loves New York and the old town near the river .",

@@ -13,6 +13,8 @@ from spacy_multitask.corpus.reader import make_multi_corpus
         ({"@misc": "spacy_multitask.pcgrad.v1"}, "loss_weight"),
         ({"@callbacks": "spacy_multitask.fit_heads.v1", "heads": ["textcat"]}, "after_init = null"),
         ({"@batchers": "spacy_multitask.batch_by_words.v1", "homogeneous": True}, "Take the line"),
+        ({"@architectures": "spacy_multitask.EncoderListener.v1", "layer": -2}, "Take the line"),
+        ({"@optimizers": "spacy_multitask.AdamW.v1", "pretrained_decay": 3.0}, "Take the line"),
     ],
 )
 def test_what_is_gone_is_refused_with_advice(section, advice):
@@ -34,3 +36,5 @@ def test_options_that_are_gone_and_asked_for_nothing_are_taken():
     spacy.blank("en").add_pipe("multitask_transformer", config={"surgery": None})
     batcher = {"@batchers": "spacy_multitask.batch_by_words.v1", "homogeneous": False}
     registry.resolve({"batcher": batcher})
+    registry.resolve({"m": {"@architectures": "spacy_multitask.EncoderListener.v1", "layer": None}})
+    registry.resolve({"o": {"@optimizers": "spacy_multitask.AdamW.v1", "pretrained_decay": 0.0}})

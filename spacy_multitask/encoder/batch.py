@@ -27,14 +27,6 @@ def blank_tokens(doc: Doc) -> np.ndarray:
     return doc.to_array(IS_SPACE).astype(bool)
 
 
-def columns_of(layer: int | None, layers: tuple[int, ...], total_width: int) -> slice:
-    """RETURNS (slice): Where the vectors of a layer stand among those of the last layer and of
-    `layers`, which are in this order."""
-    width = total_width // (1 + len(layers))
-    place = 0 if layer is None else 1 + layers.index(layer)
-    return slice(place * width, (place + 1) * width)
-
-
 class PackedBatch:
     """Word and document vectors of a batch of docs, all words end to end.
 
@@ -44,8 +36,6 @@ class PackedBatch:
         autograd graph that collects the heads' gradients. None in prediction when every head had
         its projection computed inside the encoder's micro-batches.
     doc_vectors (Tensor): Document vectors, shape (n_docs, width); a leaf, likewise.
-    layers (Tuple[int, ...]): Places of encoder layers whose vectors stand beside those of the last
-        one, in more columns: width is then that of the encoder times one more than these.
     projected (Dict[int, Tensor]): Logits per listener id, shape (n_words, n_labels) each.
     graph (Optional[Tuple[Tensor, Tensor]]): Outputs still attached to the encoder's graph, with
         the shapes of words and doc_vectors; None if the encoder does not learn from this batch.
@@ -63,7 +53,6 @@ class PackedBatch:
         words: Tensor | None,
         doc_vectors: Tensor,
         *,
-        layers: tuple[int, ...] = (),
         projected: Mapping[int, Tensor] | None = None,
         of_docs: Mapping[int, Tensor] | None = None,
         graph: tuple[Tensor, Tensor] | None = None,
@@ -74,7 +63,6 @@ class PackedBatch:
         self.lengths = lengths
         self.words = words
         self.doc_vectors = doc_vectors
-        self.layers = layers
         self.projected = projected or {}
         self.of_docs = of_docs or {}
         self.graph = graph
@@ -149,31 +137,11 @@ class PackedBatch:
                 self.lengths[docs],
                 None if self.words is None else self.words[index],
                 self.doc_vectors[doc_index],
-                layers=self.layers,
                 projected={key: logits[rows] for key, logits in self.projected.items()},
                 of_docs={key: logits[docs] for key, logits in self.of_docs.items()},
                 graph=self.graph,
                 orths=None if self.orths is None else self.orths[rows],
                 blank=None if self._blank is None else self._blank[rows],
-            )
-
-    def of_layer(self, layer: int | None) -> PackedBatch:
-        """RETURNS (PackedBatch): The same docs with the vectors of one layer; None is the last."""
-        if not self.layers:
-            return self
-        at = columns_of(layer, self.layers, self.doc_vectors.shape[1])
-        # As in `_rows`.
-        with torch.set_grad_enabled(self.is_learned_from):
-            return PackedBatch(
-                self.docs,
-                self.lengths,
-                None if self.words is None else self.words[:, at],
-                self.doc_vectors[:, at],
-                projected=self.projected,
-                of_docs=self.of_docs,
-                graph=self.graph,
-                orths=self.orths,
-                blank=self._blank,
             )
 
     def project(self, key: int, projection: Callable[[Tensor], Tensor]) -> Tensor:

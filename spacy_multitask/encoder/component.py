@@ -1,11 +1,8 @@
 """The pipeline component that owns the shared encoder."""
 
-import copyreg
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
-import srsly
 from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example, validate_examples
@@ -17,16 +14,13 @@ from ..gone import NO_SURGERY, refuse_gone
 from ..layers.network import PRECISIONS
 from ..layers.transfer import is_streaming
 from ..registering import refuse_quoted_numbers
-from ..safe_files import write_json
 from .batch import PackedBatch
-from .files import read_folder, write_folder
-from .forks import warn_of_thread
 from .gradients import Round
 from .heap import share_memory
 from .kept import Kept
 from .listener import EncoderListener
 from .piping import PipedAhead
-from .shim import EncoderShim
+from .saving import Saved
 from .wiring import Listened, Wiring, link
 
 DEFAULT_TRANSFORMER_MODEL = Config().from_str("""
@@ -80,7 +74,7 @@ def make_transformer(
     )
 
 
-class MultitaskTransformer(Listened, PipedAhead):
+class MultitaskTransformer(Listened, Saved, PipedAhead):
     """Encodes each batch of docs once, and keeps the result until the last head has read it.
 
     Prediction: `predict` encodes, `set_annotations` keeps the batch for this thread's heads (see
@@ -123,23 +117,6 @@ class MultitaskTransformer(Listened, PipedAhead):
         self._kept = Kept()
         self._shares_memory = False
 
-    def __reduce__(self) -> tuple:
-        # The base class, made by Cython, would pickle what threads keep, too.
-        self.settle()
-        state = {name: value for name, value in self.__dict__.items() if name != "_kept"}
-        own = ("vocab", "model", "name", "cfg", "scorer")  # in the base class, not in __dict__
-        state.update({name: getattr(self, name) for name in own})
-        return copyreg.__newobj__, (type(self),), state  # type: ignore[attr-defined]
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        for name, value in state.items():
-            setattr(self, name, value)
-        self._kept = Kept()
-
-    @property
-    def shim(self) -> EncoderShim:
-        return cast(EncoderShim, self.model.shims[0])
-
     # Prediction
 
     def predict(self, docs: Iterable[Doc]) -> PackedBatch:
@@ -148,8 +125,7 @@ class MultitaskTransformer(Listened, PipedAhead):
         RETURNS (PackedBatch): Vectors, and the logits of the heads that listen.
         """
         docs = list(docs)
-        part = self._of_round(docs, is_train=False)
-        if part is not None:
+        if (part := self._of_round(docs, is_train=False)) is not None:
             return part  # annotating in mid-update: the heads have yet to learn from it
         self._kept.forget_others(docs, self._version)
         return self._encode(docs, self.wiring.active())
@@ -171,7 +147,7 @@ class MultitaskTransformer(Listened, PipedAhead):
             return
         self._kept.keep(batch, self._version, self.wiring.active())
         if self.keep_vectors:
-            array: Any = torch2xp(batch.of_layer(None).word_vectors)
+            array: Any = torch2xp(batch.word_vectors)
             for doc, start, end in zip(docs, batch.starts, batch.ends):
                 # A copy, lest one kept doc keeps the vectors of its whole batch.
                 doc.tensor = array[start:end].copy()
@@ -185,8 +161,7 @@ class MultitaskTransformer(Listened, PipedAhead):
         listener (EncoderListener): The head's listener.
         is_train (bool): Whether the head is learning. If the encoder is not (it is frozen or left
             out of the update), the batch has vectors but no graph.
-        RETURNS (PackedBatch): The batch held for these docs, or a new one; with the vectors of the
-            layer that the head reads.
+        RETURNS (PackedBatch): The batch held for these docs, or a new one.
         """
         name = self.wiring.component_of(listener)
         is_alone = len(docs) < 2  # with it, a caller may do things between one head and the next
@@ -194,7 +169,6 @@ class MultitaskTransformer(Listened, PipedAhead):
         trusted = trusted and self.wiring.is_quiet_before(name)
         if listener.home is not self:
             self.wiring.warn_of_move(listener, name)
-        layer = self.wiring.place(listener, name)
         batch = self._of_round(docs, is_train=is_train, trusted=trusted)
         if batch is None and is_train:
             batch = self._kept.find_frozen(docs, self._version)
@@ -202,13 +176,13 @@ class MultitaskTransformer(Listened, PipedAhead):
                 batch = self._encode(docs, [])
                 self._kept.keep_frozen(batch, self._version)
         elif batch is None:
-            batch = self._kept.find(docs, listener, layer, self._version, trusted=trusted)
+            batch = self._kept.find(docs, listener, self._version, trusted=trusted)
             if batch is None:
                 listeners = self.wiring.active_from(listener)
                 self._kept.keep(self._encode(docs, listeners), self._version, listeners)
-                batch = self._kept.find(docs, listener, layer, self._version, trusted=True)
+                batch = self._kept.find(docs, listener, self._version, trusted=True)
         assert batch is not None
-        return batch.of_layer(layer)
+        return batch
 
     def _of_round(
         self, docs: list[Doc], *, is_train: bool, trusted: bool = False
@@ -227,7 +201,6 @@ class MultitaskTransformer(Listened, PipedAhead):
             is_train=False,
             precision=self.precision,
             budget=self.max_batch_pieces,
-            layers=self.wiring.layers,
             projections=self.wiring.projections(listeners),
             doc_projections=self.wiring.projections(listeners, of="doc_projection"),
             # With neither listener nor tensor the vectors are what the caller came for.
@@ -264,7 +237,6 @@ class MultitaskTransformer(Listened, PipedAhead):
             is_train=True,
             precision=self.precision,
             budget=self.max_batch_pieces,
-            layers=self.wiring.layers,
         )
         self._kept.round, self._kept.losses = Round(batch, losses), losses
         if sgd is not None and sgd is not False:
@@ -338,51 +310,3 @@ class MultitaskTransformer(Listened, PipedAhead):
             corpus_of=corpus_of,
             **kwargs,
         )
-
-    # Saving and loading
-
-    def to_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> None:
-        """Write weights (safetensors), config and tokenizer as files into a folder.
-
-        RAISES (SavingError): If they can't be written; what was there before stays.
-        """
-        self.settle()
-        self._kept.settle_losses()
-        self.wiring.check_heads()  # no one could know later
-        path = Path(path)
-        path.mkdir(parents=True, exist_ok=True)
-        write_json(path / "cfg", self.cfg)
-        if "model" not in exclude:
-            write_folder(self.shim.to_files(), path / "model")
-
-    def from_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> "MultitaskTransformer":
-        """Load what `to_disk` wrote.
-
-        RAISES (ValueError): If a file is missing or damaged; it is named.
-        """
-        if "model" not in exclude:
-            self._load(*read_folder(Path(path, "model"), self.name))
-        return self
-
-    def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
-        self.settle()
-        files = {} if "model" in exclude else self.shim.to_files()
-        return srsly.msgpack_dumps({"cfg": self.cfg, "model": files})
-
-    def from_bytes(
-        self, bytes_data: bytes, *, exclude: Iterable[str] = ()
-    ) -> "MultitaskTransformer":
-        data = srsly.msgpack_loads(bytes_data)
-        if "model" not in exclude:
-            self._load(data["model"], f"component {self.name}")
-        return self
-
-    def _load(self, files: dict[str, bytes], source: str) -> None:
-        self.shim.from_files(files, source)
-        self._kept = Kept()
-        self._version += 1
-        warn_of_thread(self.name)
-        if self.shim.has_module:
-            self.shim.encoder.check_precision(self.precision)
-            self.model.set_dim("nO", self.shim.encoder.width, force=True)
-            self.wiring.fit()

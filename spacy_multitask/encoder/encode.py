@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -116,11 +116,6 @@ class Encoder:
                 "`spacy multitask quantize MODEL OUT` and load that."
             )
 
-    def layers_given(self, wanted: tuple[int, ...]) -> tuple[int, ...]:
-        """RETURNS (Tuple[int, ...]): Layers in a batch besides the last, if these are wanted. A
-        graph gives all that it has."""
-        return self.network.layers if isinstance(self.network, OnnxNetwork) else wanted
-
     @contextmanager
     def learning(self) -> Iterator[None]:
         """Let no other thread use the network, and put it into the state of training."""
@@ -131,12 +126,10 @@ class Encoder:
             finally:
                 self.network.eval()
 
-    def _predicting(self, layers: tuple[int, ...]) -> AbstractContextManager[None]:
+    def _predicting(self) -> AbstractContextManager[None]:
         """RETURNS (ContextManager): Lets other threads use the network, too, if they may."""
-        needs_hidden = isinstance(self.network, TransformerNetwork) and (
-            layers or self.network.mixed
-        )
-        if needs_hidden and not sees_hidden_states_in_threads():
+        is_mixed = isinstance(self.network, TransformerNetwork) and self.network.mixed
+        if is_mixed and not sees_hidden_states_in_threads():
             return self.gate.training()
         return self.gate.predicting()
 
@@ -147,9 +140,8 @@ class Encoder:
         is_train: bool,
         precision: str,
         budget: int | None = None,
-        layers: tuple[int, ...] = (),
-        projections: dict[int, Callable[[Tensor], Tensor]] | None = None,
-        doc_projections: dict[int, Callable[[Tensor], Tensor]] | None = None,
+        projections: Mapping[int, Callable[[Tensor], Tensor]] | None = None,
+        doc_projections: Mapping[int, Callable[[Tensor], Tensor]] | None = None,
         keep_words: bool = True,
     ) -> PackedBatch:
         """Encode a batch of docs in length-sorted micro-batches. Where a device runs out of memory
@@ -159,10 +151,9 @@ class Encoder:
         is_train (bool): Whether to keep the graph for backpropagation.
         precision (str): "float32", "bfloat16" or, of a quantized pipeline, "int8".
         budget (Optional[int]): Most padded pieces in a micro-batch; None chooses by device.
-        layers (Tuple[int, ...]): Places of layers that heads read, besides the last.
-        projections (Optional[Dict[int, Projection]]): Heads to apply to the words of each
-            micro-batch at once, keyed by listener; they get all columns. Prediction only.
-        doc_projections (Optional[Dict[int, Projection]]): Heads to apply to the docs, likewise,
+        projections (Optional[Mapping[int, Projection]]): Heads to apply to the words of each
+            micro-batch at once, keyed by listener. Prediction only.
+        doc_projections (Optional[Mapping[int, Projection]]): Heads to apply to the docs, likewise,
             where a device does so while the host goes on.
         keep_words (bool): Whether the batch gets word vectors besides.
         RETURNS (PackedBatch): One row per token, in order. Tokens without pieces get zeros.
@@ -170,7 +161,6 @@ class Encoder:
             is to learn.
         """
         self._prepare(precision, is_train)
-        layers = self.layers_given(layers)
         lengths = np.fromiter(map(len, docs), np.int64, len(docs))
         attributes = attributes_of(docs)
         pieces = self.cache.pieces_of(docs, attributes)
@@ -190,7 +180,7 @@ class Encoder:
                 cls=self.cls,
                 words=self.options.pooling,
                 docs=self.options.doc_pooling,
-                width=self.width * (1 + len(layers)),
+                width=self.width,
                 device=device,
                 is_train=is_train,
                 projections=projections or {},
@@ -200,11 +190,11 @@ class Encoder:
             # Around those of the micro-batches, so that weights are cast once for all of them.
             with torch.autocast(device.type, enabled=False):
                 half = half_type(device) if is_half else None
-                self._run(pieces, windows, budget, half, layers, pooled)
+                self._run(pieces, windows, budget, half, pooled)
                 orths, blank = attributes[:, 0].copy(), attributes[:, 2] != 0
-                return pooled.batch(docs, lengths, layers, orths=orths, blank=blank)
+                return pooled.batch(docs, lengths, orths=orths, blank=blank)
 
-        mode = self.learning() if is_train else self._predicting(layers)
+        mode = self.learning() if is_train else self._predicting()
         with mode, torch.set_grad_enabled(is_train):
             if is_train and isinstance(self.network, TransformerNetwork):
                 self.network.prepare_for_training(device)
@@ -234,7 +224,6 @@ class Encoder:
         windows: Windows,
         budget: int,
         half: torch.dtype | None,
-        layers: tuple[int, ...],
         pooled: Pooling,
     ) -> None:
         """Take all windows through the network, micro-batch by micro-batch, and pool."""
@@ -258,7 +247,7 @@ class Encoder:
 
         held: list[tuple[Tensor, Tensor | None, np.ndarray]] = []
         n_held = TURN if self.is_quantized else 1
-        outputs = self._outputs(inputs(), len(groups), device, half, layers)
+        outputs = self._outputs(inputs(), len(groups), device, half)
         for group, hidden in zip(groups, outputs, strict=True):
             held.append((hidden, masks.popleft(), group))
             if len(held) == n_held:
@@ -271,16 +260,15 @@ class Encoder:
         n_inputs: int,
         device: torch.device,
         half: torch.dtype | None,
-        layers: tuple[int, ...],
     ) -> Iterator[Tensor]:
-        """YIELDS (Tensor): Piece vectors of each micro-batch, (n_windows, n_pieces, n_columns)."""
+        """YIELDS (Tensor): Piece vectors of each micro-batch, (n_windows, n_pieces, width)."""
         network = self.network
         if isinstance(network, OnnxNetwork):
             yield from network.forward_all(inputs, n_inputs)
             return
         for values in inputs:
             with torch.autocast(device.type, dtype=half, enabled=half is not None):
-                hidden = network(*values, layers)
+                hidden = network(*values)
             yield hidden.float()
 
     def _inputs(

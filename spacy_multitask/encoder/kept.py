@@ -60,7 +60,6 @@ class Kept(threading.local):
         self,
         docs: list[Doc],
         listener: EncoderListener,
-        layer: int | None,
         version: int,
         *,
         trusted: bool,
@@ -72,7 +71,7 @@ class Kept(threading.local):
         """
         held = self._predicted
         part = None if held is None else held.part(docs, version, trusted=trusted)
-        if held is None or part is None or not _serves(part, listener, layer):
+        if held is None or part is None or not _serves(part, listener):
             return self.find_frozen(docs, version)
         left = held.waiting.pop(id(listener), 0) - len(docs)
         if left > 0:
@@ -102,10 +101,8 @@ class Kept(threading.local):
             self._frozen = None
 
 
-def _serves(batch: PackedBatch, listener: EncoderListener, layer: int | None) -> bool:
-    """RETURNS (bool): Whether the batch has what a listener's head reads of a layer."""
-    if layer is not None and layer not in batch.layers:
-        return False
+def _serves(batch: PackedBatch, listener: EncoderListener) -> bool:
+    """RETURNS (bool): Whether the batch has what a listener's head reads."""
     if batch.words is not None:
         return True
     return not listener.needs_words and (

@@ -10,6 +10,7 @@ from thinc.api import Model, torch2xp, xp2torch
 from thinc.types import Floats2d
 from torch import Tensor
 
+from ..gone import NO_LAYER, refuse_gone
 from ..registering import refuse_quoted_numbers
 from .batch import PackedBatch
 
@@ -48,11 +49,10 @@ def build_listener(upstream: str = "*", layer: int | None = None) -> "EncoderLis
 
     upstream (str): Name of the encoder component, or "*" for any. Where several encoders come
         before the head, "*" takes the nearest.
-    layer (Optional[int]): Hidden layer of the encoder whose vectors the head reads: 0 are the
-        embeddings, -1 is the last, -2 the one before. The layers above it are left to other heads.
-        None takes what the encoder gives, which is the last or, with its option `layers`, a mix.
+    layer (None): Gone; configs of 0.1.0 have it.
     """
-    return EncoderListener(upstream, layer)
+    refuse_gone("layer of spacy_multitask.EncoderListener.v1", layer, None, NO_LAYER)
+    return EncoderListener(upstream)
 
 
 class EncoderListener(Model):
@@ -64,10 +64,9 @@ class EncoderListener(Model):
 
     name = "encoder_listener"
 
-    def __init__(self, upstream: str, layer: int | None = None):
+    def __init__(self, upstream: str):
         super().__init__(self.name, forward, dims={"nO": None})
         self.upstream_name = upstream
-        self.layer = layer
         self.encoder: Source | None = None
         # The encoder that the head was loaded or last used with. It may since have been put into a
         # pipeline with another one.

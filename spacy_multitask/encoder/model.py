@@ -14,7 +14,7 @@ from .batch import PackedBatch
 from .encode import DEFAULT_WINDOW, EncoderOptions
 from .freezing import parse_freeze
 from .gradients import backprop
-from .listener import EncoderListener, add_gradient, split_words
+from .listener import add_gradient, split_words
 from .pooling import DOC_POOLINGS, POOLINGS
 from .shim import EncoderShim
 from .wiring import wiring_of
@@ -102,7 +102,6 @@ def build_encoder(
             # How to run it as a layer of its own. A component has options of that name for itself.
             "precision": "float32",
             "max_batch_pieces": None,
-            "layer": None,
             "replace_listener": replace_listener,  # spaCy looks for it under this name
         },
     )
@@ -112,11 +111,7 @@ def replace_listener(copy: Model, listener: Model, owner: Any) -> Model:
     """Let the copy that takes a listener's place run as the component that owns the encoder does.
     spaCy's config of the head has no room for these options; they are saved with the weights."""
     if wiring_of(owner) is not None:  # and not spaCy's tok2vec with our encoder in it
-        copy.attrs.update(
-            precision=owner.precision,
-            max_batch_pieces=owner.max_batch_pieces,
-            layer=cast(EncoderListener, listener).layer,
-        )
+        copy.attrs.update(precision=owner.precision, max_batch_pieces=owner.max_batch_pieces)
     return copy
 
 
@@ -141,11 +136,9 @@ def encode(
         `words` and `doc_vectors` are there.
     """
     encoder = cast(EncoderShim, model.shims[0]).encoder
-    layer = encoder.network.place_of(model.attrs["layer"])
     batch = encoder.encode(
         docs,
         is_train=is_train,
-        layers=() if layer is None else (layer,),
         precision=model.attrs["precision"],
         budget=model.attrs["max_batch_pieces"],
     )
@@ -154,7 +147,7 @@ def encode(
         with encoder.learning():
             backprop(batch)
 
-    return batch.of_layer(layer), finish
+    return batch, finish
 
 
 def forward(

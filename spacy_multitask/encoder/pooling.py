@@ -26,7 +26,7 @@ class Pooling:
     n_prefix, n_suffix (int): Special pieces before and after those of a window.
     cls (int): Column of the special piece that stands for a window; below 0: from its end.
     words, docs (str): One of POOLINGS, of DOC_POOLINGS.
-    width (int): Columns of a piece's vector, those of all layers.
+    width (int): Columns of a piece's vector.
     is_train (bool): Whether vectors keep their graph.
     projections (Dict[int, Projection]): Heads to apply to the words at once, keyed by listener.
         Prediction only.
@@ -48,8 +48,8 @@ class Pooling:
         width: int,
         device: torch.device,
         is_train: bool,
-        projections: dict[int, Callable[[Tensor], Tensor]],
-        doc_projections: dict[int, Callable[[Tensor], Tensor]],
+        projections: Mapping[int, Callable[[Tensor], Tensor]],
+        doc_projections: Mapping[int, Callable[[Tensor], Tensor]],
         keep_words: bool,
     ):
         self.pieces, self.windows, self.n_prefix = pieces, windows, n_prefix
@@ -143,9 +143,7 @@ class Pooling:
         self.sums.append(sums)
         self.docs.append(docs)
 
-    def batch(
-        self, docs: list[Doc], lengths: np.ndarray, layers: tuple[int, ...], **others: Any
-    ) -> PackedBatch:
+    def batch(self, docs: list[Doc], lengths: np.ndarray, **others: Any) -> PackedBatch:
         """RETURNS (PackedBatch): All of it, in the order of the docs; arguments as there."""
         doc_vectors = self._doc_vectors()
         if not self.is_train:
@@ -155,7 +153,6 @@ class Pooling:
                 lengths,
                 self.words,
                 doc_vectors,
-                layers=layers,
                 projected=projected,
                 of_docs=of_docs,
                 **others,
@@ -169,7 +166,7 @@ class Pooling:
         words = torch.cat([*self.parts, zeros])[to_device(self.device, source)[0]]
         leaves = [t.detach().requires_grad_() for t in (words, doc_vectors)]
         graph = (words, doc_vectors) if words.requires_grad and n_rows else None
-        return PackedBatch(docs, lengths, *leaves, layers=layers, graph=graph, **others)
+        return PackedBatch(docs, lengths, *leaves, graph=graph, **others)
 
     def _logits(self, doc_vectors: Tensor) -> tuple[Mapping[int, Tensor], Mapping[int, Tensor]]:
         """RETURNS (Tuple[Dict[int, Tensor], Dict[int, Tensor]]): Logits of words and of docs by

@@ -53,7 +53,7 @@ def _quantize(component: MultitaskTransformer, title: str, **options: Any) -> No
     network: Any = component.shim.encoder.network
     kind = network.transformer.config.model_type
     try:
-        component.shim.quantize(component.wiring.layers, **options)
+        component.shim.quantize(**options)
         _try(component.shim.encoder)
     except Exception as error:  # they have no common base class
         reason = next(iter(str(error).strip().splitlines()), "")

@@ -55,23 +55,16 @@ class EncoderShim(TorchShim):
         load = load_saved if is_saved(self.name) else load_pretrained
         self._set(load(self.name, self.options))
 
-    def quantize(self, layers: tuple[int, ...] = (), **options: Any) -> None:
-        """Put an int8 graph in place of the weights.
-
-        layers (Tuple[int, ...]): Places of layers that heads read, besides the last.
-        options: As for `quantize_graph`.
-        """
+    def quantize(self, **options: Any) -> None:
+        """Put an int8 graph in place of the weights; options as for `quantize_graph`."""
         encoder = self.encoder
         network = cast(TransformerNetwork, copy.deepcopy(encoder.network).to("cpu"))
         if is_adapted(network.transformer):
             network.merge_adapter()
         quantized = OnnxNetwork(
-            quantize_graph(export(network, layers), **options),
+            quantize_graph(export(network), **options),
             width=encoder.width,
             longest_input=encoder.traits.longest_input,
-            n_layers=network.n_layers,
-            mixed=network.mixed,
-            layers=layers,
         )
         self._set(Encoder(quantized, encoder.tokenizer, encoder.traits, self.options))
 

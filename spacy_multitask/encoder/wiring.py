@@ -5,15 +5,12 @@ from __future__ import annotations
 import warnings
 import weakref
 from collections.abc import Callable
-from functools import partial
-from typing import Any, cast
+from typing import Any
 
 from spacy.language import Language
 from spacy.pipeline import TrainablePipe
 from thinc.api import Model
-from torch import Tensor
 
-from .batch import columns_of
 from .listener import EncoderListener, Projection, Source
 
 # Modules of components that say whether they change tokens.
@@ -212,57 +209,20 @@ class Wiring:
         self.add(listener, name)
         return name
 
-    # Layers and widths
-
     def fit(self) -> None:
-        """Tell the listeners how wide the vectors are, now that there is a network.
-
-        RAISES (ValueError): If it does not have the layer that one of them reads.
-        """
-        for name, listeners in self.listeners.items():
+        """Tell the listeners how wide the vectors are, now that there is a network."""
+        for listeners in self.listeners.values():
             for listener in listeners:
                 listener.set_dim("nO", self.owner.shim.encoder.width, force=True)
-                self.place(listener, name)
-
-    @property
-    def layers(self) -> tuple[int, ...]:
-        """RETURNS (Tuple[int, ...]): Places of the layers that listeners read, besides the last.
-        RAISES (ValueError): If the encoder does not have one.
-        """
-        found = {
-            self.place(listener, name)
-            for name, listeners in self.listeners.items()
-            for listener in listeners
-        }
-        return tuple(sorted(place for place in found if place is not None))
-
-    def place(self, listener: EncoderListener, component_name: str) -> int | None:
-        """RETURNS (Optional[int]): Place of the layer that a listener reads; None for the last."""
-        if listener.layer is None:
-            return None
-        try:
-            return self.owner.shim.module.place_of(listener.layer)
-        except ValueError as error:
-            raise ValueError(f"The component {component_name!r}: {error}") from error
 
     def projections(
         self, listeners: list[EncoderListener], of: str = "projection"
-    ) -> dict[int, Callable[[Tensor], Tensor]]:
-        """RETURNS (Dict[int, Callable]): By listener id, what its head applies to words' vectors,
-        or as its "doc_projection" to those of docs, which come with the columns of all layers."""
+    ) -> dict[int, Projection]:
+        """RETURNS (Dict[int, Projection]): By listener id, what its head applies to words' vectors,
+        or as its "doc_projection" to those of docs."""
         # While a pipeline is initialised, spaCy's heads predict before later heads have weights.
-        found_in: list[tuple[EncoderListener, Any]] = [(m, getattr(m, of)) for m in listeners]
-        ready = [(m, found) for m, found in found_in if found is not None and found.is_ready]
-        encoder = self.owner.shim.encoder
-        layers = encoder.layers_given(self.layers)
-        if not layers:
-            return {id(m): cast(Any, projection) for m, projection in ready}
-        found: dict[int, Callable[[Tensor], Tensor]] = {}
-        for m, projection in ready:
-            place = self.place(m, self.component_of(m))
-            at = columns_of(place, layers, encoder.width * (1 + len(layers)))
-            found[id(m)] = partial(_project_columns, projection, at)
-        return found
+        found = ((listener, getattr(listener, of)) for listener in listeners)
+        return {id(m): projection for m, projection in found if projection and projection.is_ready}
 
     # Warnings
 
@@ -295,10 +255,6 @@ class Wiring:
             '(replace_listeners = ["model.tok2vec"]), or train it on.',
             stacklevel=2,
         )
-
-
-def _project_columns(projection: Projection, at: slice, X: Tensor) -> Tensor:
-    return projection(X[:, at])
 
 
 def wiring_of(component: Any) -> Wiring | None:

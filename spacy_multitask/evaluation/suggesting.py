@@ -19,7 +19,9 @@ from ..converters.exports import Choice, Suggestion
 from ..corpus.leaks import letters_of
 from ..corpus.minhash import Distinct
 from ..encoder.component import MultitaskTransformer
+from ..heads.nested import SpanFinder
 from ..heads.relations import RelationExtractor
+from ..heads.span_classifier import SpanClassifier
 from ..heads.spans import SpanHead
 from ..heads.tagger import Tagger
 from ..heads.textcat import TextCategorizer
@@ -82,7 +84,7 @@ def suggest(
 
 
 def _heads_that_count(nlp: Language, layer: str | None) -> dict[str, Any]:
-    kinds = (Tagger, SpanHead, TextCategorizer)
+    kinds = (Tagger, SpanHead, SpanFinder, TextCategorizer, SpanClassifier, RelationExtractor)
     heads = {name: pipe for name, pipe in nlp.pipeline if isinstance(pipe, kinds)}
     if not heads:
         raise ValueError("The pipeline has no head whose probabilities could be compared.")
@@ -105,17 +107,33 @@ def _uncertainties(
 
 
 def _of_head(head: Any, docs: list[Doc], measure: Measure) -> list[float]:
-    if isinstance(head, TextCategorizer):
-        rows = head.predict(docs)
-        if not head.exclusive_classes:  # each of them is true or not
-            return [measure(np.stack([row, 1 - row], axis=1)) for row in rows]
-        return [measure(row[None]) for row in rows]
-    found = head.probs(docs)
-    layers = list(found.values()) if isinstance(found, dict) else [found]
     return [
-        float(np.mean([measure(probs) for probs in of_doc])) if len(of_doc[0]) else 0.0
-        for of_doc in zip(*layers)
+        float(np.mean([measure(probs) for probs in of_doc if len(probs)] or [0.0]))
+        for of_doc in _choices(head, docs)
     ]
+
+
+def _choices(head: Any, docs: list[Doc]) -> list[list[np.ndarray]]:
+    """RETURNS (List[List[ndarray]]): Per doc, probabilities of what the head chooses between, from
+    each layer of its own (n_items, n_classes)."""
+    if isinstance(head, RelationExtractor):  # those that it has found
+        return [[_true_or_not([r.probability for r in get_relations(doc)])] for doc in docs]
+    if isinstance(head, TextCategorizer):
+        found = [row[None] for row in head.predict(docs)]
+    else:
+        found = head.probs(docs)
+    if isinstance(found, dict):
+        return [list(of_doc) for of_doc in zip(*found.values())]
+    if isinstance(head, SpanFinder):  # of each word, the likeliest span that begins with it
+        found = [_true_or_not(probs.max(axis=(1, 2), initial=0.0)) for probs in found]
+    elif not getattr(head, "exclusive_classes", True):
+        found = [_true_or_not(probs) for probs in found]
+    return [[probs] for probs in found]
+
+
+def _true_or_not(probs: Any) -> np.ndarray:
+    flat = np.ravel(np.asarray(probs, np.float64))
+    return np.stack([flat, 1 - flat], axis=1)
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
@@ -125,7 +143,7 @@ def _ranks(values: np.ndarray) -> np.ndarray:
 
 def _suggestion(nlp: Language, doc: Doc, uncertainty: float, layer: str | None) -> Suggestion:
     found = Suggestion(doc, uncertainty)
-    spans = {name: pipe for name, pipe in nlp.pipeline if isinstance(pipe, SpanHead)}
+    spans = {name: pipe for name, pipe in nlp.pipeline if isinstance(pipe, SpanHead | SpanFinder)}
     if spans:
         # Entities before chunks: tools have one layer of spans.
         entities = [name for name, head in spans.items() if _key(head) is None]
@@ -143,7 +161,7 @@ def _suggestion(nlp: Language, doc: Doc, uncertainty: float, layer: str | None) 
     return found
 
 
-def _key(head: SpanHead) -> str | None:
+def _key(head: SpanHead | SpanFinder) -> str | None:
     """RETURNS (Optional[str]): Key of `doc.spans` that a head writes to; None for `doc.ents`."""
     return head.score_options()["spans_key"]
 

@@ -223,11 +223,9 @@ class Head(Learning):
         docs = [eg.predicted for eg in examples]
         has_words = any(map(len, docs))
         gold = self._gold_to_learn(examples) if has_words else None
-        share = shares(lambda: self.counts(gold))
-        unknown: list[int] = []
-        if self.teacher is not None:
-            unknown = [i for i, eg in enumerate(examples) if not self.is_all_known(eg)]
-        if gold is None and not unknown:
+        taught = self.ask_teacher(examples, gold)
+        share = shares(lambda: self.counts(gold, taught))
+        if gold is None and not taught:
             touch(self.tok2vec, docs)
         else:
             set_dropout_rate(self.model, drop)
@@ -235,12 +233,11 @@ class Head(Learning):
             module.set_dropout(drop)
             batch, backprop = pack(self.tok2vec, docs, is_train=True)
             with torch.enable_grad():
-                reported, parts = self.losses_of(module, batch, docs, gold, unknown, share)
+                reported, parts = self.losses_of(module, batch, docs, gold, taught, share)
                 if reported is not None:
                     add_loss(losses, self.name, reported)
                     self._losses = losses
-                if parts:  # a teacher says nothing of blanks
-                    (torch.stack(parts).sum() * self.loss_weight).backward()
+                (torch.stack(parts).sum() * self.loss_weight).backward()
             backprop()
         if sgd is not None and sgd is not False:
             self.finish_update(sgd)
@@ -248,7 +245,7 @@ class Head(Learning):
 
     def update_without_docs(self) -> None:
         """Take part in an update in which other processes have all docs, and this one has none."""
-        shares(lambda: self.counts(None))
+        shares(lambda: self.counts(None, {}))
 
     def _gold_to_learn(self, examples: list[Example]) -> Any | None:
         """RETURNS (Optional[Any]): As `gold`; with new labels, if they are to be added.

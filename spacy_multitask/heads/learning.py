@@ -16,6 +16,7 @@ from .pupil import Pupil
 
 # In `counts`: the items of all parts of a task.
 ALL = "*"
+TAUGHT = "taught "
 CPU = torch.device("cpu")
 
 
@@ -65,21 +66,19 @@ class Learning(Pupil):
 
     # The sum of all
 
-    def counts(self, gold: Any | None) -> dict[str, float]:
+    def counts(self, gold: Any | None, taught: Mapping[str, Any]) -> dict[str, float]:
         """RETURNS (Dict[str, float]): Items that losses are means over, by part of the task, and
-        all gold items under ALL. Names do not depend on the gold.
-        RAISES (ValueError): If there is a teacher.
-        """
-        if self.teacher is not None:
-            raise ValueError(
-                f"{self.name!r} has a teacher, from whom several processes can't learn together. "
-                "Train in one process, or take the teacher out."
-            )
+        all gold items under ALL; those of a teacher under TAUGHT and the part. Names do not depend
+        on the gold."""
         own = {}
         for part in self.parts:
             known = None if gold is None else self.gold_of_part(gold, part)
             own[part] = 0.0 if known is None else self.n_items(known)
-        return {**own, ALL: sum(own.values())}
+        counts = {**own, ALL: sum(own.values())}
+        if self.teacher is not None:
+            for part in self.parts:
+                counts[TAUGHT + part] = self.n_taught(taught[part]) if part in taught else 0.0
+        return counts
 
     def losses_of(
         self,
@@ -87,12 +86,12 @@ class Learning(Pupil):
         batch: PackedBatch,
         docs: list[Doc],
         gold: Any | None,
-        unknown: list[int],
+        taught: Mapping[str, Any],
         share: Mapping[str, float],
     ) -> tuple[Tensor | None, list[Tensor]]:
         """Compute all losses of a batch.
 
-        unknown (List[int]): Places of docs that a teacher is asked about.
+        taught (Mapping[str, Any]): What a teacher says, from `ask_teacher`.
         share (Mapping[str, float]): Part of all processes' items that are here, by the names of
             `counts`.
         RETURNS (Tuple[Optional[Tensor], List[Tensor]]): The loss to report, if there is gold; and
@@ -113,9 +112,10 @@ class Learning(Pupil):
                 own = self.balance(own / share[ALL]) * share[ALL]
             apart = self.loss_apart(docs, gold)
             losses += [own, None if apart is None else apart * share[ALL]]
-        taught = self.loss_of_teacher(module, batch, gold, unknown)
-        if taught is not None:
-            losses.append(taught if self.balance is None else taught * self.balance.weight)
+        weight = self.teacher_weight * (1.0 if self.balance is None else self.balance.weight)
+        for part, items in taught.items():  # not reported
+            loss = self.loss_of_taught(module, batch, part, items)
+            losses.append(loss * share[TAUGHT + part] * weight)
         return reported, [loss for loss in losses if loss is not None]
 
     # Classes

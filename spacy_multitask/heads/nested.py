@@ -285,11 +285,19 @@ class SpanFinder(Head):
             unknown = list(range(len(example.predicted)))
         return spans, unknown, sure if len(sure) == len(spans) else None
 
-    def loss_of_lessons(
-        self, module: SpanBand, batch: PackedBatch, gold: Any | None, lessons: dict[int, Any]
-    ) -> Tensor | None:
-        known = self.known([(doc, lessons.get(i)) for i, doc in enumerate(batch.docs)])
-        return None if known is None else self._loss_of(module, batch, known, None)
+    def taught(
+        self, docs: list[Doc], gold: Any | None, lessons: dict[int, Any]
+    ) -> dict[str, Known]:
+        known = self.known([(doc, lessons.get(i)) for i, doc in enumerate(docs)])
+        return {} if known is None else {"": known}
+
+    def n_taught(self, items: Known) -> float:
+        return self.n_items(items)
+
+    def loss_of_taught(
+        self, module: SpanBand, batch: PackedBatch, part: str, items: Known
+    ) -> Tensor:
+        return self._loss_of(module, batch, items, None)
 
     # Prediction
 

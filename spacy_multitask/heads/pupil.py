@@ -57,7 +57,7 @@ class Pupil(Labelled):
         example (Example): Its doc is the reference.
         is_complete (bool): Whether it knows all labels of this head, so that what it does not say
             is false.
-        RETURNS (Optional[Any]): As `loss_of_lessons` takes it; None if it says nothing.
+        RETURNS (Optional[Any]): As `taught` takes it; None if it says nothing.
         """
         raise NotImplementedError
 
@@ -65,16 +65,21 @@ class Pupil(Labelled):
         """RETURNS (List[Any]): What this head teaches others of its class, for each doc."""
         raise NotImplementedError
 
-    def loss_of_lessons(
-        self, module: Any, batch: PackedBatch, gold: Any | None, lessons: dict[int, Any]
-    ) -> Tensor | None:
-        """Compare with what a teacher says of docs that are not all known.
+    def taught(self, docs: list[Doc], gold: Any | None, lessons: dict[int, Any]) -> dict[str, Any]:
+        """Find out what there is to learn from what a teacher says of docs that are not all known.
 
-        lessons (Dict[int, Any]): From `lesson` or `lessons`, by place of the doc in the batch;
-            none is None.
-        RETURNS (Optional[Tensor]): Mean loss per item without gold, a scalar; None if there is
-            none.
+        lessons (Dict[int, Any]): From `lesson` or `lessons`, by place of the doc; none is None.
+        RETURNS (Dict[str, Any]): Items without gold, as `loss_of_taught` takes them, by part of the
+            task; parts without are left out.
         """
+        raise NotImplementedError
+
+    def n_taught(self, items: Any) -> float:
+        """RETURNS (float): What `loss_of_taught` is a mean over."""
+        raise NotImplementedError
+
+    def loss_of_taught(self, module: Any, batch: PackedBatch, part: str, items: Any) -> Tensor:
+        """RETURNS (Tensor): Mean loss per item that `taught` has found, a scalar."""
         raise NotImplementedError
 
     def find_teacher(self, source: str | None, weight: float) -> Teacher | None:
@@ -113,17 +118,17 @@ class Pupil(Labelled):
         own = self._hide_foreign_gold(example)
         return not len(example.predicted) or self.gold([own]) is not None
 
-    def loss_of_teacher(
-        self, module: Any, batch: PackedBatch, gold: Any | None, unknown: list[int]
-    ) -> Tensor | None:
-        """RETURNS (Optional[Tensor]): Loss of the docs in these places, weighted, a scalar; None if
-        there is none. It is not reported."""
-        if self.teacher is None or not unknown:
-            return None
-        said = zip(unknown, self.teacher.say([batch.docs[i] for i in unknown]))
+    def ask_teacher(self, examples: list[Example], gold: Any | None) -> dict[str, Any]:
+        """RETURNS (Dict[str, Any]): As `taught`; nothing without a teacher."""
+        if self.teacher is None:
+            return {}
+        unknown = [i for i, eg in enumerate(examples) if not self.is_all_known(eg)]
+        if not unknown:
+            return {}
+        docs = [eg.predicted for eg in examples]
+        said = zip(unknown, self.teacher.say([docs[i] for i in unknown]))
         lessons = {i: lesson for i, lesson in said if lesson is not None}
-        loss = self.loss_of_lessons(module, batch, gold, lessons) if lessons else None
-        return None if loss is None else loss * self.teacher_weight
+        return self.taught(docs, gold, lessons) if lessons else {}
 
     def _is_own(self, example: Example) -> bool:
         """RETURNS (bool): Whether this head may look at the example's gold."""

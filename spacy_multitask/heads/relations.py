@@ -271,12 +271,13 @@ class RelationExtractor(Head):
                 said[head, tail] = index.get(relation.label, NONE), relation.probability
         return list(dict.fromkeys(aligned_entities(example))), said, is_complete
 
-    def loss_of_lessons(
-        self, module: PairClassifier, batch: PackedBatch, gold: Any, lessons: dict[int, Any]
-    ) -> Tensor | None:
-        docs = [lessons[i][0] if i in lessons else [] for i in range(len(batch.docs))]
-        pairs = self._pairs(docs, batch.lengths.tolist())
-        flat = [(lessons[i], entity) for i, found in enumerate(docs) for entity in found]
+    def taught(
+        self, docs: list[Doc], gold: Any, lessons: dict[int, Any]
+    ) -> dict[str, tuple[Pairs, np.ndarray]]:
+        """RETURNS (Dict[str, tuple]): Pairs, and probabilities (n_pairs, nO)."""
+        entities = [lessons[i][0] if i in lessons else [] for i in range(len(docs))]
+        pairs = self._pairs(entities, list(map(len, docs)))
+        flat = [(lessons[i], entity) for i, found in enumerate(entities) for entity in found]
         probs = np.zeros((len(pairs.pairs), self.n_out), np.float32)
         for row, (h, t) in enumerate(pairs.pairs.tolist()):
             (_, said, is_complete), head = flat[h]
@@ -285,10 +286,17 @@ class RelationExtractor(Head):
                 probs[row, NONE] = 1 - p
                 probs[row, label] += p
         rows = np.flatnonzero(probs.any(1))
-        if not len(rows):
-            return None
-        logits = module(batch.word_vectors, pairs.spans, pairs.types, pairs.pairs[rows])
-        (targets,) = to_device(logits.device, probs[rows])
+        return {"": (pairs._replace(pairs=pairs.pairs[rows]), probs[rows])} if len(rows) else {}
+
+    def n_taught(self, items: tuple[Pairs, np.ndarray]) -> float:
+        return float(len(items[1]))
+
+    def loss_of_taught(
+        self, module: PairClassifier, batch: PackedBatch, part: str, items: tuple[Pairs, np.ndarray]
+    ) -> Tensor:
+        pairs, probs = items
+        logits = module(batch.word_vectors, pairs.spans, pairs.types, pairs.pairs)
+        (targets,) = to_device(logits.device, probs)
         return nn.functional.cross_entropy(logits, targets)
 
     # Prediction

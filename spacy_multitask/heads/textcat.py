@@ -311,20 +311,28 @@ class TextCategorizer(Head):
             return None
         return filled(gold[1][0], exclusive=self.exclusive_classes, is_complete=is_complete)
 
-    def loss_of_lessons(
-        self, module: Any, batch: PackedBatch, gold: Any | None, lessons: dict[int, np.ndarray]
-    ) -> Tensor | None:
-        values = np.full((len(batch.docs), self.n_out), np.nan, np.float32)
+    def taught(
+        self, docs: list[Doc], gold: Any | None, lessons: dict[int, np.ndarray]
+    ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """RETURNS (Dict[str, tuple]): Rows of docs and values, as in `gold`."""
+        values = np.full((len(docs), self.n_out), np.nan, np.float32)
         values[list(lessons)] = np.stack(list(lessons.values()))
         if gold is not None:
             rows, known = gold
             values[rows] = np.where(np.isnan(known), values[rows], np.nan)
         rows = known_rows(values, exclusive=self.exclusive_classes)
-        if not len(rows):
-            return None
+        return {"": (rows, values[rows])} if len(rows) else {}
+
+    def n_taught(self, items: tuple[np.ndarray, np.ndarray]) -> float:
+        return n_of_values(items[1], exclusive=self.exclusive_classes)
+
+    def loss_of_taught(
+        self, module: Any, batch: PackedBatch, part: str, items: tuple[np.ndarray, np.ndarray]
+    ) -> Tensor:
+        rows, values = items
         (index,) = to_device(batch.doc_vectors.device, rows)
         logits = module(batch.doc_vectors[index])
-        return loss_of_values(logits, values[rows], exclusive=self.exclusive_classes)
+        return loss_of_values(logits, values, exclusive=self.exclusive_classes)
 
     def loss_apart(self, docs: list[Doc], gold: tuple[np.ndarray, np.ndarray]) -> Tensor | None:
         # Of its own: what learns from the sum learns little once the encoder has fitted the gold.

@@ -112,30 +112,39 @@ class TokenHead(Head):
             probs[rows, columns.start + targets] = 1.0
         return probs
 
-    def loss_of_lessons(
-        self, module: Any, batch: PackedBatch, gold: Any | None, lessons: dict[int, np.ndarray]
-    ) -> Tensor | None:
-        n_words = int(batch.lengths.sum())
-        blank = np.zeros(n_words, bool) if batch.blank is None else batch.blank
-        doc_of_word = np.repeat(np.arange(len(batch.docs)), batch.lengths)
+    def taught(
+        self, docs: list[Doc], gold: Any | None, lessons: dict[int, np.ndarray]
+    ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """RETURNS (Dict[str, tuple]): Rows of words (n,) and probabilities (n, n_classes), NaN in
+        the columns of labels that the teacher lacks."""
+        blank = np.concatenate(list(map(blank_tokens, docs)))
+        doc_of_word = np.repeat(np.arange(len(docs)), list(map(len, docs)))
         # Rows of the batch -> those of what is said of these docs.
         is_taught = np.isin(doc_of_word, list(lessons))
         row_of = np.cumsum(is_taught) - 1
         said = np.concatenate([lessons[i] for i in sorted(lessons)]).astype(np.float32)
-        vectors = batch.word_vectors
-        total: Any = None
+        found = {}
         for part, rows in self._rows_without_gold(gold, blank).items():
             rows = rows[is_taught[rows]]
-            columns = self.choices[part]
-            probs = said[row_of[rows], columns]
+            probs = said[row_of[rows], self.choices[part]]
             is_said = ~np.isnan(probs).all(1)
             if is_said.any():
-                # How probable labels are that the teacher lacks is left to gold: it says only how
-                # the others are to each other.
-                labels = np.flatnonzero(~np.isnan(probs[is_said]).any(0))
-                probs = probs[is_said][:, labels]
-                index, targets, places = to_device(vectors.device, rows[is_said], probs, labels)
-                logits = module(vectors[index])[:, columns][:, places]
-                loss = nn.functional.cross_entropy(logits, targets)
-                total = loss if total is None else total + loss
-        return total
+                found[part] = rows[is_said], probs[is_said]
+        return found
+
+    def n_taught(self, items: tuple[np.ndarray, np.ndarray]) -> float:
+        return float(len(items[0]))
+
+    def loss_of_taught(
+        self, module: Any, batch: PackedBatch, part: str, items: tuple[np.ndarray, np.ndarray]
+    ) -> Tensor:
+        rows, probs = items
+        # How probable labels are that the teacher lacks is left to gold: it says only how the
+        # others are to each other.
+        known = np.flatnonzero(~np.isnan(probs).any(0))
+        vectors = batch.word_vectors
+        index, targets, columns = to_device(
+            vectors.device, rows, np.ascontiguousarray(probs[:, known]), known
+        )
+        logits = module(vectors[index])[:, self.choices[part]][:, columns]
+        return nn.functional.cross_entropy(logits, targets)

@@ -20,24 +20,18 @@ from .transfer import is_streaming
 PRECISIONS = ("float32", "bfloat16", "int8")
 
 
-def place_of(layer: int | None, n_layers: int, *, mixed: bool) -> int | None:
-    """Find out which vectors a head means by a layer.
-
-    layer (Optional[int]): 0 are the embeddings, -1 is the last.
-    n_layers (int): Layers of the encoder.
-    mixed (bool): Whether it gives a mix of its layers.
-    RETURNS (Optional[int]): Index of the layer, counted from the embeddings on; None for what the
-        encoder gives by itself.
+def _place_of(layer: int, n_layers: int) -> int:
+    """
+    layer (int): 0 are the embeddings, -1 is the last.
+    RETURNS (int): Index of the layer, counted from the embeddings on.
     RAISES (ValueError): If there is no such layer.
     """
-    if layer is None:
-        return None
     place = layer if layer >= 0 else n_layers + 1 + layer
     if not 0 <= place <= n_layers:
         raise ValueError(
             f"Can't read layer {layer}: this encoder has layers 0 (embeddings) to {n_layers}."
         )
-    return None if place == n_layers and not mixed else place
+    return place
 
 
 @cache
@@ -66,20 +60,6 @@ def _is_made_causal(config: Any) -> bool:
         return False
     option = "use_bidirectional_attention"
     return bool(getattr(config, option, False)) and not hasattr(type(config)(), option)
-
-
-class _Columns(torch.autograd.Function):
-    """Puts vectors side by side. Those that no head has read get no gradient, in place of zeros:
-    with zeros the optimizer would move the layers above by what it remembers, and by decay."""
-
-    @staticmethod
-    def forward(ctx: Any, *parts: Tensor) -> Tensor:
-        return torch.cat(parts, dim=-1)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Any:
-        n_parts = len(ctx.needs_input_grad)
-        return tuple(part if part.any() else None for part in gradients[0].chunk(n_parts, dim=-1))
 
 
 class TransformerNetwork(nn.Module):
@@ -122,12 +102,8 @@ class TransformerNetwork(nn.Module):
         self.width: int = transformer.config.hidden_size
         self.n_layers: int = transformer.config.num_hidden_layers
         self.mixed = layers is not None
-        self.mix: list[int] = []
+        self.mix = [_place_of(layer, self.n_layers) for layer in layers or ()]
         if layers is not None:
-            for layer in layers:
-                place = place_of(layer, self.n_layers, mixed=True)
-                assert place is not None
-                self.mix.append(place)
             if not layers:
                 raise ValueError("layers is an empty list; null takes the last layer.")
             self.layer_weights = nn.Parameter(torch.zeros(len(layers)))
@@ -152,21 +128,14 @@ class TransformerNetwork(nn.Module):
             # Some versions do not find those of mBART's encoder.
             return getattr(self.transformer, "embed_tokens", None)
 
-    def place_of(self, layer: int | None) -> int | None:
-        """As `place_of`, for this encoder."""
-        return place_of(layer, self.n_layers, mixed=self.mixed)
-
-    def forward(
-        self, ids: Tensor, shapes: Tensor, mask: Tensor | None, layers: tuple[int, ...] = ()
-    ) -> Tensor:
+    def forward(self, ids: Tensor, shapes: Tensor, mask: Tensor | None) -> Tensor:
         """Encode windows of pieces.
 
         ids (Tensor): Piece ids, shape (n_windows, n_pieces).
         shapes (Tensor): Word shape id of each piece, shape (n_windows, n_pieces).
         mask (Optional[Tensor]): 1 for pieces, 0 for padding, shape (n_windows, n_pieces);
             None where nothing is padded.
-        layers (Tuple[int, ...]): Places of layers to give besides, each in as many columns.
-        RETURNS (Tensor): Piece vectors, shape (n_windows, n_pieces, width * (1 + len(layers))).
+        RETURNS (Tensor): Piece vectors, shape (n_windows, n_pieces, width).
         """
         with ExitStack() as modes:
             if self.takes_steps(ids.device):
@@ -177,15 +146,13 @@ class TransformerNetwork(nn.Module):
                 modes.enter_context(FittingFill())
             n_pieces = ids.shape[1]
             if n_pieces >= self.n_least:
-                return self._encode(ids, shapes, mask, layers)
+                return self._encode(ids, shapes, mask)
             sides = (0, self.n_least - n_pieces)
             mask = nn.functional.pad(torch.ones_like(ids) if mask is None else mask, sides)
             ids, shapes = nn.functional.pad(ids, sides), nn.functional.pad(shapes, sides)
-            return self._encode(ids, shapes, mask, layers)[:, :n_pieces]
+            return self._encode(ids, shapes, mask)[:, :n_pieces]
 
-    def _encode(
-        self, ids: Tensor, shapes: Tensor, mask: Tensor | None, layers: tuple[int, ...]
-    ) -> Tensor:
+    def _encode(self, ids: Tensor, shapes: Tensor, mask: Tensor | None) -> Tensor:
         arguments: dict[str, Any] = {}
         if self.needs_masks:
             window = self.transformer.config.sliding_window
@@ -197,7 +164,7 @@ class TransformerNetwork(nn.Module):
         else:
             embeddings = self.input_embeddings(ids) + self.shape_embedding(shapes)
             arguments["inputs_embeds"] = embeddings
-        if not self.mixed and not layers:
+        if not self.mixed:
             return self.transformer(**arguments).last_hidden_state
         output = self.transformer(**arguments, output_hidden_states=True)
         main = output.last_hidden_state
@@ -206,17 +173,11 @@ class TransformerNetwork(nn.Module):
         if len(hidden) != self.n_layers + 1 or any(h.shape != main.shape for h in hidden):
             raise ValueError(
                 "This encoder does not give a vector per piece for each of its layers. Set "
-                "layers = null of the encoder, and layer = null of the heads' listeners."
+                "layers = null of the encoder."
             )
-        if self.mixed:
-            weights = torch.softmax(self.layer_weights, dim=0)
-            main = sum(w * hidden[i] for w, i in zip(weights, self.mix))
-        if not layers:
-            return main
-        parts = [main, *(hidden[i] for i in layers)]
-        if not self.training or self._compiled_call_impl is not None:
-            return torch.cat(parts, dim=-1)
-        return _Columns.apply(*parts)
+        weights = torch.softmax(self.layer_weights, dim=0)
+        mixed: Any = sum(w * hidden[i] for w, i in zip(weights, self.mix))
+        return mixed
 
     def takes_steps(self, device: torch.device) -> bool:
         """RETURNS (bool): Whether attention is computed step by step. Where activations are

@@ -13,8 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .network import place_of
-
 _INPUTS = ("ids", "shapes", "mask")
 Inputs = tuple[Tensor, Tensor, Tensor | None]  # ids, shapes, mask
 _abandoned: list[Any] = []  # sessions of a parent process, see OnnxNetwork.session
@@ -33,25 +31,24 @@ class OnnxNetwork(nn.Module):
         longest_input: int,
         n_layers: int = 0,
         mixed: bool = False,
-        layers: Iterable[int] = (),
+        layers: list[int] | None = None,
     ):
         """
         graph (bytes): What `export` made.
-        width (int): Width of a piece vector of one layer.
+        width (int): Width of a piece vector.
         longest_input (int): Most pieces at once, special ones included.
-        n_layers (int): Layers of the encoder; 0 if they are not known, as in older pipelines.
-        mixed (bool): Whether the graph gives a mix of the layers in place of the last.
-        layers (Iterable[int]): Places of layers that it gives besides.
+        n_layers, mixed, layers: Gone; files of 0.1.0 have them.
         RAISES (ImportError): If ONNX Runtime is not installed.
-        RAISES (ValueError): If the graph is damaged.
+        RAISES (ValueError): If the graph is damaged, or gives the vectors of several layers.
         """
+        if layers:
+            raise ValueError(
+                "its heads read several layers, as 0.1.0 allowed. Train the pipeline again."
+            )
         super().__init__()
         self.graph = graph
         self.width = width
         self.longest_input = longest_input
-        self.n_layers = n_layers
-        self.mixed = mixed
-        self.layers = tuple(layers)
         self._sessions: dict[int, Any] = {}
         self._process = os.getpid()
         self.session(1)
@@ -59,26 +56,10 @@ class OnnxNetwork(nn.Module):
     @property
     def settings(self) -> dict[str, Any]:
         """RETURNS (Dict[str, Any]): What it is made with, besides the graph."""
-        names = ("width", "longest_input", "n_layers", "mixed", "layers")
-        return {name: getattr(self, name) for name in names}
+        return {"width": self.width, "longest_input": self.longest_input}
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_sessions": {}}
-
-    def place_of(self, layer: int | None) -> int | None:
-        """As `TransformerNetwork.place_of`.
-
-        RAISES (ValueError): If the graph does not give the layer.
-        """
-        if layer is None:
-            return None
-        place = place_of(layer, self.n_layers, mixed=self.mixed) if self.n_layers else -1
-        if place is not None and place not in self.layers:
-            raise ValueError(
-                f"Can't read layer {layer}: no head of the pipeline that was quantized read it. "
-                "Change that pipeline, and quantize it again."
-            )
-        return place
 
     def session(self, n_threads: int) -> Any:
         """RETURNS (InferenceSession): One that works on an input with so many threads."""
@@ -150,21 +131,9 @@ def _make_session(graph: bytes, n_threads: int) -> Any:
         raise ValueError(f"ONNX Runtime can't read the graph: {error}") from error
 
 
-class _WithLayers(nn.Module):
-    """A network that gives certain layers."""
-
-    def __init__(self, network: nn.Module, layers: tuple[int, ...]):
-        super().__init__()
-        self.network, self.layers = network, layers
-
-    def forward(self, ids: Tensor, shapes: Tensor, mask: Tensor) -> Tensor:
-        return self.network(ids, shapes, mask, self.layers)
-
-
-def export(network: nn.Module, layers: tuple[int, ...] = ()) -> bytes:
+def export(network: nn.Module) -> bytes:
     """Turn a `TransformerNetwork` into an ONNX graph in float32.
 
-    layers (Tuple[int, ...]): Layers to give besides, see there.
     RETURNS (bytes): The graph, with the inputs ids, shapes and mask of any size.
     """
     import warnings
@@ -176,7 +145,7 @@ def export(network: nn.Module, layers: tuple[int, ...] = ()) -> bytes:
     with warnings.catch_warnings(), _quiet("torch.onnx"):
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            _WithLayers(network, layers),
+            network,
             example,
             input_names=list(_INPUTS),
             output_names=["hidden"],

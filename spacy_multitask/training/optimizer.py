@@ -9,11 +9,11 @@ from spacy.util import registry
 from thinc.api import Optimizer
 from torch import nn
 
+from ..gone import refuse_gone
 from ..registering import refuse_quoted_numbers
 
 # thinc says Generator where any iterator will do.
 FloatOrSchedule = float | Iterator[float]
-START = "start"
 
 
 @registry.optimizers("spacy_multitask.AdamW.v1")
@@ -28,8 +28,8 @@ def make_adamw(
     grad_clip: float = 1.0,
     layer_decay: float = 1.0,
     new_lr_scale: float = 5.0,
-    pretrained_decay: float = 0.0,
     use_averages: bool = False,
+    pretrained_decay: float = 0.0,
 ) -> "AdamW":
     """Build the optimizer of `[training.optimizer]`.
 
@@ -41,16 +41,14 @@ def make_adamw(
     new_lr_scale (float): Factor on the rate for weights of the encoder that are not pretrained: the
         embedding of word shapes, the weights of mixed layers, and adapters. They start from
         nothing, and at the rate of the rest would not get far in a short training.
-    pretrained_decay (float): Decoupled decay, like weight_decay, of the weights of the encoder's
-        layers towards those that they had before their first step; embeddings are left out. Costs
-        memory for another copy of them; 0 is off.
     use_averages (bool): Keep an average of the weights; spaCy scores and saves that.
+    pretrained_decay (float): Gone; configs of 0.1.0 have it.
 
     RAISES (ValueError): If a number is out of its range.
 
-    Source: Loshchilov and Hutter (2019), https://arxiv.org/abs/1711.05101; the decay towards
-        pretrained weights is L2-SP of Li et al. (2018), https://arxiv.org/abs/1802.01483
+    Source: Loshchilov and Hutter (2019), https://arxiv.org/abs/1711.05101
     """
+    refuse_gone("training.optimizer.pretrained_decay", pretrained_decay, 0.0, "Take the line out.")
     # Schedules check themselves.
     numbers = {
         "learn_rate": learn_rate,
@@ -59,7 +57,6 @@ def make_adamw(
         "grad_clip": grad_clip,
         "layer_decay": layer_decay,
         "new_lr_scale": new_lr_scale,
-        "pretrained_decay": pretrained_decay,
     }
     for name, value in numbers.items():
         if isinstance(value, int | float) and value < 0:
@@ -80,7 +77,6 @@ def make_adamw(
         grad_clip=grad_clip,
         layer_decay=layer_decay,
         new_lr_scale=new_lr_scale,
-        pretrained_decay=pretrained_decay,
         use_averages=use_averages,
     )
 
@@ -108,7 +104,6 @@ class AdamW(Optimizer):
         grad_clip: float,
         layer_decay: float,
         new_lr_scale: float,
-        pretrained_decay: float,
         use_averages: bool,
     ):
         super().__init__(
@@ -124,17 +119,14 @@ class AdamW(Optimizer):
         self._set_attr_or_schedule("head_learn_rate", head_learn_rate)
         self.layer_decay = layer_decay
         self.new_lr_scale = new_lr_scale
-        self.pretrained_decay = pretrained_decay
         self._torch: dict[int, list[torch.optim.Optimizer]] = {}
         # Module that the optimizers above are for: loading a pipeline puts another in its place.
         self._modules: dict[int, weakref.ref[nn.Module]] = {}
         self._devices: dict[int, torch.device] = {}
-        # Weights before the first step, by name: those that pretrained_decay leads back to.
-        self._starts: dict[int, dict[str, torch.Tensor]] = {}
 
     def __getstate__(self) -> tuple[dict[str, Any], dict[str, Any]]:
         # What belongs to modules does not go along into another process, where they are others.
-        own = {**self.__dict__, "_torch": {}, "_modules": {}, "_starts": {}, "_devices": {}}
+        own = {**self.__dict__, "_torch": {}, "_modules": {}, "_devices": {}}
         slots = [name for cls in type(self).__mro__ for name in getattr(cls, "__slots__", ())]
         return own, {name: getattr(self, name) for name in slots if hasattr(self, name)}
 
@@ -160,10 +152,6 @@ class AdamW(Optimizer):
         if not self._knows(key, module):
             sparse = {n for n, p in module.named_parameters() if _has_sparse_gradient(p)}
             self._begin(key, module, sparse)
-            if self.pretrained_decay:
-                self._starts[key] = {
-                    name: p.detach().clone() for name, p in _layers(module) if p.requires_grad
-                }
         self._move(key, module, parameters[0].device)
         for parameter in filter(_has_sparse_gradient, parameters):
             parameter.grad = _without_zeros(parameter.grad)
@@ -175,23 +163,8 @@ class AdamW(Optimizer):
                 group["lr"] = rate * group["scale"]
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        if starts := self._starts.get(key):
-            self._decay_to(starts, module, rate)
         if self.averages is not None:
             self._average(self.averages, key, module)
-
-    @torch.no_grad()
-    def _decay_to(self, starts: dict[str, torch.Tensor], module: nn.Module, rate: float) -> None:
-        by_scale: dict[float, list[str]] = {}
-        for name in starts:
-            by_scale.setdefault(self._scale(module, name), []).append(name)
-        parameters = dict(module.named_parameters())
-        for scale, names in by_scale.items():
-            torch._foreach_lerp_(
-                [parameters[name] for name in names],
-                [starts[name] for name in names],
-                min(1.0, rate * scale * self.pretrained_decay),
-            )
 
     def _move(self, key: int, module: nn.Module, device: torch.device) -> None:
         """Bring what is kept of a module to the device that it has moved to."""
@@ -199,8 +172,6 @@ class AdamW(Optimizer):
             for optimizer in self._torch[key]:
                 # It casts and moves all that it loads.
                 optimizer.load_state_dict(optimizer.state_dict())
-            starts = self._starts.get(key, {})
-            self._starts[key] = {name: start.to(device) for name, start in starts.items()}
             for name, _ in module.named_parameters():
                 if self.averages is not None and (key, name) in self.averages:
                     self.averages[key, name] = self.averages[key, name].to(device)
@@ -212,7 +183,6 @@ class AdamW(Optimizer):
     def _begin(self, key: int, module: nn.Module, sparse_names: set[str]) -> None:
         """Forget what was kept under the key, and get ready to step this module."""
         if key in self._modules:
-            self._starts.pop(key, None)
             for name, _ in module.named_parameters():
                 self.nr_update.pop((key, name), None)
                 if self.averages is not None:
@@ -258,20 +228,16 @@ class AdamW(Optimizer):
 
     def module_state(self, key: int, module: nn.Module) -> dict[str, dict[str, Any]] | None:
         """RETURNS (Optional[Dict[str, Dict]]): Moments and number of steps by parameter name and
-        torch's own name for them, and the weights before the first step under START; None if the
-        module never took a step."""
+        torch's own name for them; None if the module never took a step."""
         if not self._knows(key, module):
             return None
         names = {parameter: name for name, parameter in module.named_parameters()}
-        state = {
+        return {
             names[parameter]: dict(optimizer.state.get(parameter, {}))
             for optimizer in self._torch[key]
             for group in optimizer.param_groups
             for parameter in group["params"]
         }
-        for name, start in self._starts.get(key, {}).items():
-            state[name][START] = start
-        return state
 
     def sparse_names(self, key: int, module: nn.Module) -> list[str]:
         """RETURNS (List[str]): Parameters of which a step changes just the rows in use."""
@@ -293,11 +259,6 @@ class AdamW(Optimizer):
     ) -> None:
         """Take over what `module_state` and `sparse_names` gave."""
         self._begin(key, module, set(sparse_names))
-        self._starts[key] = {name: e[START] for name, e in state.items() if START in e}
-        state = {
-            name: {entry: value for entry, value in entries.items() if entry != START}
-            for name, entries in state.items()
-        }
         parameters = dict(module.named_parameters())
         for optimizer in self._torch[key]:
             own = {parameter for group in optimizer.param_groups for parameter in group["params"]}
@@ -327,18 +288,6 @@ class AdamW(Optimizer):
             decay = min((1.0 + step) / (10.0 + step), 0.9999)
             own, new = map(list, zip(*pairs))
             torch._foreach_lerp_(own, new, 1.0 - decay)
-
-
-def _layers(module: nn.Module) -> list[tuple[str, nn.Parameter]]:
-    """RETURNS (List[Tuple[str, Parameter]]): What is pretrained and lies above the embeddings."""
-    if not hasattr(module, "layer_of"):
-        return []
-    encoder: Any = module
-    return [
-        (name, p)
-        for name, p in module.named_parameters()
-        if not encoder.is_new(name) and encoder.layer_of(name) != -1
-    ]
 
 
 def _has_sparse_gradient(parameter: nn.Parameter) -> bool:

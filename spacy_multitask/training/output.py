@@ -13,7 +13,6 @@ from thinc.api import Model, Optimizer
 from thinc.shims.shim import Shim
 
 from ..safe_files import SavingError, new_folder, recover
-from .optimizer import AdamW
 from .state import check_weights, parts_of
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
@@ -180,8 +179,6 @@ def _sizes(nlp: Language, optimizer: Optimizer, frozen: list[str]) -> tuple[int,
         if name.split("/")[0] not in frozen:
             learned += n_bytes if isinstance(part, Model) else _learned_of(part)
     copies = 2 + (optimizer.averages is not None)
-    if isinstance(optimizer, AdamW) and optimizer.pretrained_decay:
-        copies += 1
     strings = len(nlp.vocab.strings.to_bytes())
     rest = len(nlp.to_bytes(exclude=[*nlp.component_names, "vectors"]))
     model = weights + rest + nlp.vocab.vectors.data.nbytes

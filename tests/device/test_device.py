@@ -59,9 +59,7 @@ OPTIONS: dict[str, dict] = {
     "checkpointing": {"encoder": {"model": {"gradient_checkpointing": True}}},
     "vectors stay": {"encoder": {"keep_vectors": True}},
     "small parts": {"encoder": {"max_batch_pieces": 40}},
-    "averages and decays": {
-        "optimizer": {"use_averages": True, "pretrained_decay": 0.1, "layer_decay": 0.9}
-    },
+    "averages and decays": {"optimizer": {"use_averages": True, "layer_decay": 0.9}},
 }
 
 

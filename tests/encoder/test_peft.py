@@ -106,7 +106,7 @@ def test_rates_follow_the_layers_and_the_adapter_is_new(encoder_path):
         p.grad = torch.ones_like(p) if p.requires_grad else None
     sgd = make_adamw(
         learn_rate=0.001, weight_decay=0.0, grad_clip=0.0, layer_decay=0.5, new_lr_scale=4.0,
-        pretrained_decay=1.0, use_averages=True,
+        use_averages=True,
     )  # fmt: skip
     sgd.step_module(1, network)
     after = weights(nlp)

@@ -139,10 +139,10 @@ def test_a_graph_for_one_size_alone_is_refused_before_anything_is_saved(
 ):
     import torch
 
-    def export_fixed(network, layers=()):
+    def export_fixed(network):
         """A graph of the traced size, as exporters make of sizes that they take for constants."""
         monkeypatch.setattr(torch.export, "Dim", lambda name: None)
-        return export(network, layers)
+        return export(network)
 
     monkeypatch.setattr(shim, "export", export_fixed)
     with pytest.raises(
@@ -153,7 +153,7 @@ def test_a_graph_for_one_size_alone_is_refused_before_anything_is_saved(
 
 
 def test_an_encoder_that_the_exporter_can_not_take_is_refused(folders, tmp_path, monkeypatch):
-    def fail(network, layers=()):
+    def fail(network):
         raise RuntimeError("Unsupported operator\nand forty lines more")
 
     monkeypatch.setattr(shim, "export", fail)

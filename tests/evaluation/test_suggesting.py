@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import spacy
 import srsly
+from spacy.tokens import Span
 from typer.testing import CliRunner
 
 from spacy_multitask.cli import app
@@ -15,7 +16,8 @@ from spacy_multitask.corpus.minhash import Distinct
 from spacy_multitask.corpus.plain_texts import read_plain_texts
 from spacy_multitask.evaluation import suggesting
 from spacy_multitask.evaluation.suggesting import least_confidence, margin, suggest
-from tests.conftest import TEXTS, corpus
+from spacy_multitask.relations import set_relations
+from tests.conftest import TEXTS, corpus, example, make_nlp
 
 KNOWN = "Mr Smith loves New York"
 
@@ -49,6 +51,41 @@ def test_the_least_sure_come_first(trained, order):
     expected = np.mean([measure(probs) for (probs,) in layers.values()])
     assert values[0] == pytest.approx(expected, abs=1e-5)
     assert len(suggest(trained, texts, order=order, n=2)) == 2
+
+
+def test_every_kind_of_head_counts(encoder_path):
+    """Of overlapping spans, of labels of spans and of relations, too."""
+    nlp = make_nlp(encoder_path, heads=("ner",))
+    nlp.add_pipe("multitask_spans", name="spans")
+    labels = {"attribute": "known", "probs": True}
+    nlp.add_pipe("multitask_span_classifier", name="known", config=labels)
+    nlp.add_pipe("multitask_relations", name="relations")
+
+    def examples():
+        eg = example(nlp, KNOWN.split(), ents=[(0, 2, "PER"), (3, 5, "LOC")])
+        doc = eg.reference
+        doc.spans["sc"] = [Span(doc, 0, 2, "NP"), Span(doc, 1, 2, "NAME")]
+        for span, value in zip(doc.ents, ("well", "little")):
+            span._.known = value
+        set_relations(doc, [(doc.ents[0], doc.ents[1], "lives_in", 1.0)])
+        return [eg]
+
+    sgd = nlp.initialize(examples)
+    for _ in range(60):
+        nlp.update(examples(), sgd=sgd)
+    for layer in ("spans", "known", "relations"):
+        found = suggest(nlp, [KNOWN, "qq xx zz"], order="uncertain", n=2, layer=layer)
+        values = {suggestion.doc.text: suggestion.uncertainty for suggestion in found}
+        assert 0 < values[KNOWN] < 1, layer
+    (best,) = suggest(nlp, [KNOWN], order="margin", n=1, layer="spans")
+    assert {(span.text, span.label_) for span in best.spans} == {
+        ("Mr Smith", "NP"),
+        ("Smith", "NAME"),
+    }
+    doc = nlp(KNOWN)
+    (probs,) = nlp.get_pipe("known").probs([doc])
+    (found,) = suggest(nlp, [KNOWN], order="uncertain", n=1, layer="known")
+    assert found.uncertainty == pytest.approx(least_confidence(probs), abs=1e-4)
 
 
 def test_options_are_checked(trained):

@@ -251,7 +251,8 @@ def test_relations(encoder_path, tmp_path):
     rows = np.array([[3, 4], [5, 7]])
     pairs = np.array([[0, 1], [1, 0]])
     with torch.no_grad():
-        loss = head.loss_of_lessons(head.module.eval(), batch, None, lessons)
+        taught = head.taught(batch.docs, None, lessons)[""]
+        loss = head.loss_of_taught(head.module.eval(), batch, "", taught)
         logits = head.module(batch.word_vectors, rows, np.array([1, 0]), pairs)
         probs = torch.tensor([[0.25, 0.75], [1.0, 0.0]])
         torch.testing.assert_close(loss, torch.nn.functional.cross_entropy(logits, probs))

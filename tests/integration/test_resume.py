@@ -108,7 +108,7 @@ def folder(project, trained, tmp_path_factory) -> Path:
     config["initialize"]["components"]["ner"] = {"teacher": str(folder / "teacher")}
     training = config["training"]
     training["max_steps"], training["eval_frequency"] = N_STEPS, 4
-    training["optimizer"].update(use_averages=True, pretrained_decay=20.0)
+    training["optimizer"].update(use_averages=True)
     training["accumulate_gradient"] = 2
     training["logger"]["output_file"] = str(folder / "log.jsonl")
     training["logger"]["progress_bar"] = False

@@ -29,7 +29,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "use_averages": True,
         "layer_decay": 0.9,
         "new_lr_scale": 2.0,
-        "pretrained_decay": 3.0,
     },
 }
 

@@ -6,6 +6,7 @@ import random
 import socket
 import traceback
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import spacy
@@ -20,6 +21,7 @@ from thinc.api import NumpyOps
 
 from spacy_multitask.corpus.reader import unannotated
 from spacy_multitask.relations import set_relations
+from spacy_multitask.together import together
 from spacy_multitask.training.optimizer import make_adamw
 from spacy_multitask.training.ranks import joined
 from spacy_multitask.training.run import Run
@@ -168,9 +170,7 @@ def plain(encoder: str) -> dict:
 
 def parts_of_steps(encoder: str) -> dict:
     """Gradients of several sub-batches, more of them than some batches have docs; averages."""
-    optimizer = make_adamw(
-        1e-3, 3e-3, use_averages=True, layer_decay=0.8, pretrained_decay=10.0, eps=EPS
-    )
+    optimizer = make_adamw(1e-3, 3e-3, use_averages=True, layer_decay=0.8, eps=EPS)
     return {"nlp": make_nlp(encoder, HEADS), "optimizer": optimizer, "accumulate_gradient": 3}
 
 
@@ -251,8 +251,27 @@ def spacys_heads(encoder: str) -> dict:
     return {"nlp": nlp, "names": ["tagger", "parser", "ner", "textcat"]}
 
 
+def taught(encoder: str) -> dict:
+    """Each head learns, where it has no gold, from one that has seen some of it."""
+    names = [*HEADS, "relations"]
+    teacher, nlp = make_nlp(encoder, names), make_nlp(encoder, names)
+    examples = [eg for found in known(teacher).values() for eg in found]
+    sgd = teacher.initialize(lambda: examples)
+    with together(lambda counts: counts):  # each rank makes one of its own
+        for _ in range(3):
+            teacher.update(examples, sgd=sgd)
+    with TemporaryDirectory() as folder:
+        teacher.to_disk(folder)
+        own = {"teacher": folder, "teacher_weight": 0.5}
+        nlp.config["initialize"]["components"] = dict.fromkeys(names, own)
+        examples = [eg for found in known(nlp).values() for eg in found]
+        nlp.initialize(lambda: examples)
+    return {"nlp": nlp}
+
+
 CASES = [
     plain,
+    taught,
     parts_of_steps,
     weighted,
     several_labels,
@@ -268,8 +287,9 @@ def train_case(case, encoder: str):
     made = case(encoder)
     nlp: Language = made["nlp"]
     optimizer = made.get("optimizer") or make_adamw(1e-3, 3e-3, grad_clip=0.1, eps=EPS)
-    examples = [eg for found in known(nlp).values() for eg in found]
-    nlp.initialize(lambda: examples)
+    if nlp.get_pipe("tagger").teacher is None:
+        examples = [eg for found in known(nlp).values() for eg in found]
+        nlp.initialize(lambda: examples)
     frozen = made.get("frozen", [])
     with joined() as ranks:
         # Other weights in each rank, until they have those of rank 0.
