@@ -55,6 +55,7 @@ def on_files(files: Any, config: Any) -> Any:
 def on_page_markdown(markdown: str, page: Any, **kwargs: Any) -> str:
     """Mend what is written for a reader of the repository."""
     markdown = re.sub(r"^```(\w+) no-test$", r"```\1", markdown, flags=re.MULTILINE)
+    markdown = markdown.replace("](../README.md#compared)", "](results.md)")
     return re.sub(
         r"\]\(\.\./(CHANGELOG|CONTRIBUTING)\.md", lambda m: f"]({m[1].lower()}.md", markdown
     )

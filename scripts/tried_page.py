@@ -90,29 +90,28 @@ NOT_KEPT: list[tuple[str, str, str, dict[str, str], str]] = [
 INTRO = """\
 # What was tried, and what came out
 
-This page answers "why is there no X?" and "is Y worth its time?". `python -m scripts.tried_page`
-writes it from `benchmarks/results/`: change the script, not the page.
+Why is there no X? Is Y worth its time? This page answers such questions. `scripts/tried_page.py`
+writes it from `benchmarks/results/`. Change the script, not the page.
 
-All trainings are small. The encoder is MiniLM{layers}. Training docs are few{sizes}. Read the
-figures as hints for such sizes. On your own corpora `spacy multitask compare` measures what tasks
-give each other.
+All trainings are small. The encoder is MiniLM{layers}. Training docs are few{sizes}. The figures
+are hints for such sizes. `spacy multitask compare` measures on your own corpora what tasks give
+each other.
 """
 IN_SHORT = """\
 ## In short
 
-- Weights do most for one model of many tasks: entities, which learn slowest, weigh more, and
-  topics less. They cost nothing.
-- Passes come next: one model for four tasks needs more of them than a model of one task.
-- A teacher closes the gap that is left for entities.
+- **Weights** do most for one model of many tasks. Entities learn slowest and weigh more, topics
+  weigh less. Weights cost nothing.
+- **Passes** come next. One model for four tasks needs more of them than a model for one task.
+- **A teacher** closes the gap that is left for entities.
 - Nothing else that was tried gains a point for any task.
 """
 CRAFT = """\
 ## One change at a time
 
-One model for four tasks, trained by `python -m benchmarks.craft`. A cell is the gain in points
-over the setting named under "against": the mean over the seeds that both have, then the lowest
-and the highest seed. Scores are on the development parts. No bag of words takes part in these
-runs.
+`python -m benchmarks.craft` trains one model for four tasks, without a bag of words. A cell is
+the gain in points over the setting under "against". It is the mean over the seeds that both have.
+The lowest and the highest seed follow in brackets. Scores are on the development parts.
 
 Trainings that differ by their seed alone have a standard deviation of {deviations} points. A gain
 in **bold** is more than two standard errors away from 0. Chance alone makes one in twenty bold.
@@ -120,51 +119,54 @@ in **bold** is more than two standard errors away from 0. Chance alone makes one
 APART_TEXT = """\
 ## One model for all tasks, or one for each
 
-Here a setting is compared with models apart, one for each task, that had about as much time:
+Here each setting is compared with a model for each task. The models apart had about as much time:
 
 {bases}
 
-Scores are on development parts (dev) and on test parts. Seconds were taken on a busy machine and
-are a rough guide only; those of `taught` hold the teacher's.
+Cells are gains in points, on development parts (dev) and on test parts. The machine was busy, so
+seconds are a rough guide. Those of `taught` include the teacher's training.
 """
 # benchmarks/craft.py's docstring has these figures, too.
 CRAFT_NOT_KEPT = """\
-Tried in place of `longer` and not kept: seven passes over a quarter of the topics, which weigh
-0.3, in batches of 300 words. Against `apart_longer`, on development parts, two seeds: tags +0.1,
-chunks +0.2, entities -0.7, topics +0.9.
+One more setting was tried in place of `longer`: seven passes over a quarter of the topics, which
+weigh 0.3, in batches of 300 words. Its gains over `apart_longer`, on development parts and two
+seeds, were: tags +0.1, chunks +0.2, entities -0.7, topics +0.9. It was not kept.
 """
 NOT_KEPT_TEXT = """\
 ## Two tasks, as in Flair's tutorial
 
-`python -m benchmarks.accuracy` trains tags with chunks, and entities with topics. These are
-scores on test parts that were seen before a setting was chosen, so the last row, which is what
-the benchmark does now, is a little too good. Most choices were made on larger development parts,
-as the script's first lines tell; the files of the dropped runs were not kept.
+`python -m benchmarks.accuracy` trains tags with chunks, and entities with topics. The last row is
+what the benchmark does now. These scores are on test parts, and were seen before the setting was
+chosen. So the last row is a little too good. Most choices were made on larger development parts,
+as the first lines of the script tell. The files of the dropped runs were not kept.
 """
 # The files of both runs are in the history of benchmarks/results/project_full.json.
 WHOLE = """\
-On the whole corpora of the project, with {n} texts of AG News, a bag of words gives topics
-nothing: 89.5 without, 89.3 with, one run each.
+With more data a bag of words gives topics nothing. On {n} texts of AG News the accuracy is 89.5
+without it and 89.3 with it, one run each.
 """
 CONTEXT_TEXT = """\
 ## Documents or sentences
 
-Entity F1 on the development part of CoNLL-03, after training on a tenth of its documents: the mean
-of {seeds} seeds, with the lowest and the highest (`python -m benchmarks.context`). Train on docs of
-the kind that the model will see. Where you can't know that, train on both.
+Train on docs of the kind that the model will see. If you can't know that, train on both.
+
+`python -m benchmarks.context` trains on a tenth of the documents of CoNLL-03. The table has
+entity F1 on the development part: the mean of {seeds} seeds, with the lowest and the highest.
 """
 RELATIONS_TEXT = """\
 ## Entities and relations
 
-CoNLL-04, test part, strict F1 (`python -m benchmarks.relations`). One model that learns both, and
-two models one after the other.
+`python -m benchmarks.relations` trains one model that learns both, and two models one after the
+other. The table has strict F1 on the test part of CoNLL-04.
 """
 PRECISION_TEXT = """\
 ## Precision
 
-What each way costs, in points, of one model for four tasks trained on whole corpora, on at most
-{limit:,} test docs per task (`python -m benchmarks.precision`). Below 0 is a gain. The command
-`quantize` has a scale per column.
+bfloat16 costs nothing. int8 costs little. The command `quantize` has a scale per column.
+
+`python -m benchmarks.precision` predicts with one model for four tasks, trained on whole corpora.
+The table has what each precision costs, in points, on at most {limit:,} test docs per task. Below
+0 is a gain.
 """
 INT8 = {
     "float32": "",
@@ -175,9 +177,9 @@ INT8 = {
 GONE_TEXT = """\
 ## What version 0.2.0 removed
 
-- **PCGrad** took more than twice the time of a training and gained nothing beyond chance.
+- **PCGrad** more than doubled the time of a training, and gained nothing beyond chance.
 - **`round_robin`** did what `uniform` does: each corpus has the same share.
-- **Homogeneous batches** helped entities, though less than fixed weights do, and cost chunks.
+- **Homogeneous batches** helped entities less than fixed weights do, and cost chunks.
 - **`fit_heads`** seemed to help in one comparison. More runs on larger development parts showed
   no gain.
 """

@@ -135,11 +135,11 @@ def annotate_batch(
 def _check_columns(there: list[str], text: str, new: list[str]) -> None:
     if text not in there:
         raise ValueError(
-            f"There is no column {text!r}. There are: {', '.join(there)}. Name the one of the "
+            f"The table has no column {text!r}. It has: {', '.join(there)}. Name the column of the "
             "texts with `text`."
         )
     both = [name for name in new if name in there]
     if both:
         raise ValueError(
-            f"The table has {', '.join(both)}, which would be added. Drop or rename them."
+            f"The table already has {', '.join(both)}, which annotating adds. Drop or rename them."
         )

@@ -180,7 +180,9 @@ def _opened(file: File, stream: Any) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(stream)
     except pa.ArrowInvalid as error:
-        raise ValueError(f"{file.address} is not a Parquet file: {error}") from error
+        raise ValueError(
+            f"{file.address} is not a Parquet file: {error}. Check it, or give its --format."
+        ) from error
 
 
 def row_of(values: dict[str, Any], columns: Columns, place: str) -> Row:
@@ -212,7 +214,9 @@ class DocBins(Format):
         try:
             docs = DocBin().from_bytes(data)
         except Exception as error:  # whatever zlib and msgpack raise
-            raise ValueError(f"{file.address} has no docs of spaCy: {error}") from error
+            raise ValueError(
+                f"{file.address} has no docs of spaCy: {error}. Check it, or give its --format."
+            ) from error
         for row, doc in enumerate(docs.get_docs(vocab)):
             id = doc.user_data.get(ID_COLUMN)
             place = f"{file.name}:{row}" if id is None else str(id)

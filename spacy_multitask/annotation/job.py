@@ -236,7 +236,7 @@ def model_folder(model: str) -> Path:
     if Path(model, "config.cfg").is_file():
         return Path(model)
     raise ValueError(
-        f"{model} is neither a folder with a trained pipeline nor an installed one. Correct it."
+        f"{model} is neither a folder with a trained pipeline nor an installed one. Check the name."
     )
 
 

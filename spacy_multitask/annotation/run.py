@@ -122,8 +122,8 @@ def _begin(
     there = [name for name in store.names("") if name not in (".lock", SPOOLED)]
     if before is None and there and not overwrite:
         raise ValueError(
-            f"{store.address} has other files ({', '.join(there[:3])}). Choose another folder, or "
-            "--overwrite, which replaces what a run has left."
+            f"{store.address} has other files ({', '.join(there[:3])}). Choose another folder. "
+            "--overwrite replaces only what an earlier run has left."
         )
     for name in (DATA, STATE, ERRORS):
         store.remove(name)
@@ -137,7 +137,9 @@ def _spool(store: Store, format: str) -> str:
     if format == "auto":
         raise ValueError("Give the --format of standard input: txt, jsonl, csv or parquet.")
     if not store.is_local:
-        raise ValueError("Standard input goes with an output on this machine only.")
+        raise ValueError(
+            "Standard input needs an output on this machine. Give a folder with --output."
+        )
     path = Path(store.path(f"{SPOOLED}/input.{format}"))
     path.parent.mkdir(parents=True, exist_ok=True)
     with new_file(path) as aside, aside.open("wb") as stream:
@@ -193,8 +195,8 @@ class _Run:
         self._show()
         if self.max_errors is not None and self.n_errors > self.max_errors:
             raise TooManyErrors(
-                f"{self.n_errors} docs have failed, and {self.max_errors} may. "
-                f"{self.store.address}/{ERRORS} says which and why. Mend them and begin anew, or "
+                f"{self.n_errors} docs have failed, and max_errors allows {self.max_errors}. "
+                f"{self.store.address}/{ERRORS} says which, and why. Mend them and begin anew, or "
                 "allow more and go on."
             )
 

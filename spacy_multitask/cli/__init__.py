@@ -27,14 +27,18 @@ app = typer.Typer(
 )
 
 Verbose = Annotated[
-    bool, typer.Option("--verbose", "-V", help="Show more messages, and the traceback of an error.")
+    bool, typer.Option("--verbose", "-V", help="Show more messages, and where an error came from.")
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")]
 Code = Annotated[
     Path | None,
-    typer.Option("--code", help="Python file with functions or heads that a config names."),
+    typer.Option(
+        "--code", help="Python file to import first, with functions or heads that a config names."
+    ),
 ]
-JSON_HELP = 'JSON file to write; "-" for standard output, where nothing else is then printed.'
+JSON_HELP = (
+    'Write the result to this JSON file. "-" prints it, and nothing else, to standard output.'
+)
 # What ends a command on purpose.
 _EXITS = (typer.Exit, typer.Abort, typer.BadParameter)
 # Their messages are for users, whoever raised them; of others the type must be known, too.
@@ -186,7 +190,7 @@ def import_code(path: Path | None) -> None:
     if path is None:
         return
     if not path.is_file():
-        raise ValueError(f"--code {path}: there is no such file.")
+        raise ValueError(f"--code {path}: there is no such file. Check the path.")
     try:
         import_file("python_code", path)
     except Exception as error:  # whatever the file does
@@ -197,7 +201,8 @@ def _message(error: Exception) -> str:
     text = str(error).strip()
     if isinstance(error, _PLAIN) and text:
         return text
-    return f"{type(error).__name__}: {text or 'no message'}. With --verbose, the place is shown."
+    told = f"{type(error).__name__}: {text or 'no message'}."
+    return f"{told} Repeat the command with --verbose to see where it came from."
 
 
 def corpus_paths(items: list[str], option: str = "--corpus") -> dict[str, str]:
@@ -214,9 +219,11 @@ def corpus_paths(items: list[str], option: str = "--corpus") -> dict[str, str]:
         if not (name and path):
             raise ValueError(f"{option} {item}: give NAME=PATH, such as pos=corpus/pos-test.spacy.")
         if not Path(path).exists():
-            raise ValueError(f"{option} {item}: there is no {path}.")
+            raise ValueError(f"{option} {item}: there is no {path}. Check the path.")
         if name in paths:
-            raise ValueError(f"{option} {item}: the name {name} is taken by {paths[name]}.")
+            raise ValueError(
+                f"{option} {item}: the name {name} is taken by {paths[name]}. Give it another name."
+            )
         paths[name] = path
     return paths
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from . import command, say_next
+from . import Overwrite, check_is_free, command, say_next
 
 
 @command(
@@ -14,11 +14,11 @@ from . import command, say_next
     takes_code=True,
 )
 def add_head_cli(
-    model: Annotated[str, typer.Argument(help="Pipeline: a package's name or a folder.")],
+    model: Annotated[str, typer.Argument(help="Pipeline: name of a package, or a folder.")],
     task: Annotated[
         str,
         typer.Argument(
-            metavar="NAME:KIND=PATH", help="Head and the corpus it learns from, as in init-config."
+            metavar="NAME:KIND=PATH", help="The new head and its corpus, as in init-config."
         ),
     ],
     output: Annotated[
@@ -28,14 +28,22 @@ def add_head_cli(
         bool,
         typer.Option(
             "--tune",
-            help="Train encoder and old heads on, with the corpora they had, as far as these are "
-            "still there. Else they stay as they are.",
+            help="Train the encoder and the old heads, too, with the old corpora that are still "
+            "there. Without it they stay as they are.",
         ),
     ] = False,
     gpu: Annotated[bool, typer.Option("--gpu", help="Choose sizes for a GPU.")] = False,
-    epochs: Annotated[int | None, typer.Option("--epochs", help="Passes over the data.")] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            "--epochs", help="Passes over the data; chosen by the size of the corpora if left out."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the training.")] = 0,
-    force: Annotated[bool, typer.Option("--force", "-F", help="Replace the config file.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", "-F", help="The same as --overwrite.", hidden=True)
+    ] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write a training config that adds a head to a trained pipeline."""
     from wasabi import msg
@@ -44,15 +52,14 @@ def add_head_cli(
     from ..composing.config import parse_task
     from ..safe_files import write_text
 
-    if output.exists() and not force:
-        raise ValueError(f"{output} is already there. Use --force to replace it.")
+    check_is_free(output, overwrite=overwrite or force)
     config = add_head(model, parse_task(task), tune=tune, gpu=gpu, seed=seed, epochs=epochs)
     write_text(output, config.to_str())
     frozen = config["training"]["frozen_components"]
     if frozen:
-        print(f"Frozen: {', '.join(frozen)}. They predict what they did.")
+        print(f"Frozen: {', '.join(frozen)}. They predict as before.")
     else:
-        print(f"All of it learns, from {', '.join(config['corpora']['train']['corpora'])}.")
+        print(f"Encoder and heads learn, from {', '.join(config['corpora']['train']['corpora'])}.")
     msg.good(f"Saved to {output}")
     gpu_id = ("--gpu-id", "0") if gpu else ()
     say_next("multitask", "train", output, "--output", "training", *gpu_id)

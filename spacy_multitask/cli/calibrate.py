@@ -15,21 +15,23 @@ from . import Overwrite, check_is_free, command, corpus_paths, say_next
     json_options=("--json",),
 )
 def calibrate_cli(
-    model: Annotated[str, typer.Argument(help="Pipeline: a package's name or a folder.")],
+    model: Annotated[str, typer.Argument(help="Pipeline: name of a package, or a folder.")],
     output: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the new pipeline.")],
     corpus: Annotated[
         list[str],
         typer.Option(
-            "--corpus", "-c", metavar="NAME=PATH", help="Development part; may be repeated."
+            "--corpus", "-c", metavar="NAME=PATH", help="Development part. Repeat it for more."
         ),
     ],
-    gpu_id: Annotated[int, typer.Option("--gpu-id", "-g", help="GPU, or -1 for CPU.")] = -1,
+    gpu_id: Annotated[
+        int, typer.Option("--gpu-id", "-g", help="Number of the GPU; -1 is the CPU.")
+    ] = -1,
     overwrite: Overwrite = False,
 ) -> dict[str, Any]:
-    """Make a pipeline's probabilities as often right as they say, on development data.
+    """Make probabilities mean what they say, by development data.
 
-    Fits a temperature per head, and thresholds per label where several may be true. Labels that are
-    chosen as the most probable ones stay the same.
+    Fits a temperature for each head, and a threshold for each label where several may be true. The
+    most probable label stays the same.
     """
     from spacy.cli._util import setup_gpu
     from wasabi import msg, table

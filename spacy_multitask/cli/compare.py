@@ -21,36 +21,46 @@ def compare_cli(
     task: Annotated[
         list[str] | None,
         typer.Option(
-            "--task", "-t", help="Component to train alone and to leave out; may be repeated. All."
+            "--task",
+            "-t",
+            help="Component to train alone, and to leave out. Repeat it for more; all if left out.",
         ),
     ] = None,
     runs: Annotated[
         list[str] | None,
-        typer.Option("--runs", help="alone, all or without; may be repeated. All three."),
+        typer.Option(
+            "--runs", help="alone, all or without. Repeat it for more; all three if left out."
+        ),
     ] = None,
     seed: Annotated[
-        list[int] | None, typer.Option("--seed", help="Seed; may be repeated. 0.")
+        list[int] | None, typer.Option("--seed", help="Seed. Repeat it for more; 0 if left out.")
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option("--epochs", help="In place of [training] max_epochs.")
+        int | None, typer.Option("--epochs", help="Passes, in place of [training] max_epochs.")
     ] = None,
     test: Annotated[
         list[str] | None,
         typer.Option(
-            "--test", metavar="NAME=PATH", help="Test docs; may be repeated. The dev_corpus."
+            "--test",
+            metavar="NAME=PATH",
+            help="Test part. Repeat it for more; the dev_corpus if left out.",
         ),
     ] = None,
     folder: Annotated[
-        Path | None, typer.Option("--models", help="Folder to keep models and logs in.")
+        Path | None,
+        typer.Option(
+            "--models", help="Folder for the models and their logs. Without it they are not kept."
+        ),
     ] = None,
-    gpu_id: Annotated[int, typer.Option("--gpu-id", "-g", help="GPU, or -1 for CPU.")] = -1,
+    gpu_id: Annotated[
+        int, typer.Option("--gpu-id", "-g", help="Number of the GPU; -1 is the CPU.")
+    ] = -1,
     overwrite: Overwrite = False,
 ) -> dict[str, Any]:
     """Find out whether tasks gain from each other.
 
-    Trains each task alone, all together and all but one, each corpus as many times, and compares
-    them on the same test docs with a paired bootstrap. Settings can be overridden as in
-    `spacy train`.
+    Trains each task alone, all tasks together, and all but one. Compares them on the same test docs
+    with a paired bootstrap. Override settings as in `spacy train`: --training.max_epochs 3
     """
     from spacy.util import load_config
     from wasabi import table
@@ -59,7 +69,7 @@ def compare_cli(
     from .overrides import overrides_of
 
     if not config_path.is_file():
-        raise ValueError(f"There is no config file {config_path}.")
+        raise ValueError(f"There is no config file {config_path}. Check the path.")
     check_is_free(folder, overwrite=overwrite)
     overrides = overrides_of(config_path, ctx.args)
     config = load_config(config_path, overrides=overrides, interpolate=True)

@@ -23,7 +23,7 @@ def convert_cli(
         ),
     ],
     input_path: Annotated[
-        Path, typer.Argument(metavar="IN", help="Corpus file, plain or gzipped; or folder.")
+        Path, typer.Argument(metavar="IN", help="File, which may be gzipped, or folder.")
     ],
     output_path: Annotated[
         Path, typer.Argument(metavar="OUT", help="File to write; its name ends in .spacy.")
@@ -36,56 +36,60 @@ def convert_cli(
         typer.Option(
             "--n-sents",
             "-n",
-            help=f"{OF_SENTENCES}: most sentences in a doc; 0 for whole documents, which is the "
-            "default of conll03 and cleanconll. Else it is 1.",
+            help=f"{OF_SENTENCES}: the most sentences in a doc; 0: whole documents. By default 0 "
+            "for conll03 and cleanconll, and 1 for the others.",
         ),
     ] = None,
     sentences: Annotated[
         bool, typer.Option("--sentences", help="Make every sentence a doc: --n-sents 1.")
     ] = False,
     sample: Annotated[
-        float, typer.Option("--sample", help="Fraction of the docs to keep, drawn at random.")
+        float, typer.Option("--sample", help="Share of the docs to keep, drawn at random.")
     ] = 1.0,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the sample.")] = 0,
-    limit: Annotated[int | None, typer.Option("--limit", help="Most docs to write.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", help="The most docs to write.")] = None,
     layers: Annotated[
         str | None,
-        typer.Option("--layers", help="Keep only these, such as ner,topic."),
+        typer.Option("--layers", help="Layers to keep, such as ner,topic; all if left out."),
     ] = None,
     renamed: Annotated[
         list[str] | None,
-        typer.Option("--map", metavar="OLD=NEW", help="Rename a label; may be repeated."),
+        typer.Option("--map", metavar="OLD=NEW", help="Rename a label. Repeat it for more."),
     ] = None,
     dropped: Annotated[
         list[str] | None,
-        typer.Option("--drop", metavar="LABEL", help="Drop a label; may be repeated."),
+        typer.Option("--drop", metavar="LABEL", help="Drop a label. Repeat it for more."),
     ] = None,
     map_file: Annotated[
         Path | None,
-        typer.Option("--map-file", help="JSON of new names by label; null drops one."),
+        typer.Option("--map-file", help="JSON file of new names by label; null drops a label."),
     ] = None,
     label: Annotated[
         str | None,
         typer.Option(
-            "--label", help="columns: what the second of two is: tag, pos, lemma, chunk or ner."
+            "--label",
+            help="columns: what the second of two columns is: tag, pos, lemma, chunk or ner.",
         ),
     ] = None,
     columns: Annotated[
         str | None,
         typer.Option(
             "--columns",
-            help="columns, texts, datasets, label_studio, argilla: what they are, such as "
-            "word,pos,-,ner with - for one to pass over, or word=2,ner=5, or text=body,topic=kind.",
+            help="columns, texts, datasets, label_studio, argilla: what the columns are, such as "
+            "word,pos,-,ner (- skips one), word=2,ner=5 or text=body,topic=kind.",
         ),
     ] = None,
     delimiter: Annotated[
         str | None,
-        typer.Option("--delimiter", help="columns: what parts them, if not a tab or blanks."),
+        typer.Option(
+            "--delimiter", help="columns: what separates them; a tab or blanks if left out."
+        ),
     ] = None,
     ner: Annotated[
         str | None,
         typer.Option(
-            "--ner", help="conllu, conllup: key of entity tags in MISC, such as name, or column."
+            "--ner",
+            help="conllu, conllup: key of entity tags in MISC, such as name, or their column.",
         ),
     ] = None,
     merge_multiword: Annotated[
@@ -98,74 +102,75 @@ def convert_cli(
     spans_key: Annotated[
         str | None,
         typer.Option(
-            "--spans-key", help=f"conll2000, columns, datasets, {TOOLS}: key of doc.spans."
+            "--spans-key",
+            help=f"conll2000, columns, datasets, {TOOLS}: group of doc.spans to write to.",
         ),
     ] = None,
     misaligned: Annotated[
         str | None,
         typer.Option(
             "--misaligned",
-            help=f"{TOOLS}: spans that cut a token: expand, contract or unknown.",
+            help=f"{TOOLS}: what to do with spans that cut a token: expand, contract or unknown.",
         ),
     ] = None,
     rejected: Annotated[
         str | None,
         typer.Option(
             "--rejected",
-            help="prodigy: negative takes a rejected label for false; else it is unknown.",
+            help="prodigy: what a rejected label is: unknown or negative.",
         ),
     ] = None,
     annotators: Annotated[
         str | None,
         typer.Option(
             "--annotators",
-            help="label_studio, argilla: of several for a text: first, majority or refuse.",
+            help="label_studio, argilla: which of several annotations: first, majority or refuse.",
         ),
     ] = None,
     separator: Annotated[
         str | None,
-        typer.Option("--separator", help="texts: what parts several categories in one cell."),
+        typer.Option("--separator", help="texts: what separates several topics in one cell."),
     ] = None,
     split: Annotated[
         str | None,
-        typer.Option("--split", help="datasets, argilla: which part, such as train."),
+        typer.Option("--split", help="datasets, argilla: the part to read, such as train."),
     ] = None,
     subset: Annotated[
         str | None,
-        typer.Option("--subset", help="datasets: configuration of a data set of the hub."),
+        typer.Option("--subset", help="datasets: the configuration of a data set of the hub."),
     ] = None,
     keep_tags: Annotated[
         bool,
         typer.Option(
-            "--keep-tags", help="conll2000, conll03: keep column 2 as tags, though it is not gold."
+            "--keep-tags", help="conll2000, conll03: keep column 2 as tags. It is not gold."
         ),
     ] = False,
     scheme: Annotated[
         str | None,
         typer.Option(
             "--scheme",
-            help=f"{OF_TAGS}: auto, io, iob1, bio, bioes, bilou or bmewo.",
+            help=f"{OF_TAGS}: scheme of the tags: auto, io, iob1, bio, bioes, bilou or bmewo.",
         ),
     ] = None,
     conll03: Annotated[
         Path | None,
-        typer.Option("--conll03", help="cleanconll: CoNLL-03 file of the same split."),
+        typer.Option("--conll03", help="cleanconll: the CoNLL-03 file of the same part."),
     ] = None,
     patch: Annotated[
-        Path | None, typer.Option("--patch", help="cleanconll: token patch of the same split.")
+        Path | None, typer.Option("--patch", help="cleanconll: the token patch of the same part.")
     ] = None,
     column: Annotated[
         str | None,
         typer.Option(
             "--column",
-            help="cleanconll: ner, or ner* for labels before affiliations were put back to MISC.",
+            help="cleanconll: ner; or ner*, the labels before affiliations became MISC.",
         ),
     ] = None,
     labels: Annotated[
         str | None,
         typer.Option(
             "--labels",
-            help="ag_news, labels, texts, datasets: all categories, with commas between.",
+            help="ag_news, labels, texts, datasets: all topics, separated by commas.",
         ),
     ] = None,
     clean: Annotated[
@@ -178,8 +183,8 @@ def convert_cli(
 ) -> None:
     """Convert a corpus file to a .spacy file for training.
 
-    Layers that the corpus does not annotate stay missing in the docs. What is skipped is counted
-    and reported at the end; a malformed line is an error that names it.
+    Layers that the corpus does not annotate stay unknown. In the end it reports what it left out,
+    and why. A malformed line is an error that names the line.
     """
     # Here and not above, so that other spaCy commands do not pay for it.
     from ..converters import ConversionError, convert

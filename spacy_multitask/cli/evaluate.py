@@ -14,15 +14,19 @@ from . import command, corpus_paths
     takes_code=True,
 )
 def evaluate_cli(
-    model: Annotated[str, typer.Argument(help="Pipeline: a package's name or a folder.")],
+    model: Annotated[str, typer.Argument(help="Pipeline: name of a package, or a folder.")],
     corpus: Annotated[
         list[str],
-        typer.Option("--corpus", "-c", metavar="NAME=PATH", help="Corpus; may be repeated."),
+        typer.Option("--corpus", "-c", metavar="NAME=PATH", help="Corpus. Repeat it for more."),
     ],
-    labels: Annotated[bool, typer.Option("--labels", help="Show each label, too.")] = False,
-    gpu_id: Annotated[int, typer.Option("--gpu-id", "-g", help="GPU, or -1 for CPU.")] = -1,
+    labels: Annotated[
+        bool, typer.Option("--labels", help="Show the scores of each label, too.")
+    ] = False,
+    gpu_id: Annotated[
+        int, typer.Option("--gpu-id", "-g", help="Number of the GPU; -1 is the CPU.")
+    ] = -1,
 ) -> dict[str, Any]:
-    """Score a pipeline on several corpora, each for the tasks that it annotates."""
+    """Score a pipeline on corpora, each for the layers that it annotates."""
     from spacy.cli._util import setup_gpu
     from wasabi import table
 

@@ -25,21 +25,26 @@ def init_config_cli(
             "--task",
             "-t",
             metavar="NAME:KIND=PATH",
-            help="Task and the corpus it learns from; may be repeated. KIND is tagger, chunker, "
-            "ner, textcat, relations, spans, span_classifier, or one that another package "
-            "registers. PATH holds train.spacy and dev.spacy, or begins PATH-train.spacy and "
+            help="Task and its corpus. Repeat it for more. KIND is tagger, chunker, ner, textcat, "
+            "relations, spans, span_classifier, or one that another package registers. PATH is a "
+            "folder with train.spacy and dev.spacy, or the beginning of PATH-train.spacy and "
             "PATH-dev.spacy.",
         ),
     ],
     gpu: Annotated[bool, typer.Option("--gpu", help="Choose sizes for a GPU.")] = False,
     lang: Annotated[str, typer.Option("--lang", "-l", help="Language of the tokenizer.")] = "en",
-    epochs: Annotated[int | None, typer.Option("--epochs", help="Passes over the data.")] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            "--epochs", help="Passes over the data; chosen by the size of the corpora if left out."
+        ),
+    ] = None,
     batch_words: Annotated[
         int | None,
-        typer.Option("--batch-words", help="Most words in a batch, of all devices together."),
+        typer.Option("--batch-words", help="The most words in a batch, of all devices together."),
     ] = None,
     learn_rate: Annotated[
-        float | None, typer.Option("--learn-rate", help="Peak learning rate of the encoder.")
+        float | None, typer.Option("--learn-rate", help="The highest learning rate of the encoder.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the training.")] = 0,
     force: Annotated[
@@ -47,7 +52,7 @@ def init_config_cli(
     ] = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write a training config for any set of tasks and corpora, and say what it will take."""
+    """Write a training config for your tasks and corpora, with a plan of steps, time and memory."""
     from wasabi import msg, table
 
     from ..composing.composition import Composition, Sizes

@@ -21,35 +21,39 @@ def leaks_cli(
         Path | None,
         typer.Argument(
             metavar="[CONFIG]",
-            help="Training config that names training and development parts. Overrides such as "
-            "--paths.corpus DIR may follow.",
+            help="Training config that names training and development parts. Overrides may follow, "
+            "such as --paths.corpus DIR.",
         ),
     ] = None,
     train: Annotated[
         list[str] | None,
-        typer.Option("--train", metavar="NAME=PATH", help="Training part; may be repeated."),
+        typer.Option("--train", metavar="NAME=PATH", help="Training part. Repeat it for more."),
     ] = None,
     test: Annotated[
         list[str] | None,
         typer.Option(
-            "--test", metavar="NAME=PATH", help="Development or test part; may be repeated."
+            "--test", metavar="NAME=PATH", help="Development or test part. Repeat it for more."
         ),
     ] = None,
     min_words: Annotated[
-        int, typer.Option("--min-words", help="Words of the shortest sentence that counts.")
+        int, typer.Option("--min-words", help="Compare sentences of so many words and more.")
     ] = 10,
     threshold: Annotated[
         float,
-        typer.Option("--threshold", help="Similarity from which sentences are alike; 1: the same."),
+        typer.Option(
+            "--threshold", help="How similar two sentences must be to count; 1: the same."
+        ),
     ] = 0.8,
     share: Annotated[
         float,
-        typer.Option("--share", help="Part of a doc in such sentences, from which it is dropped."),
+        typer.Option("--share", help="A doc leaks if so large a part of it is in such sentences."),
     ] = 0.5,
     drop: Annotated[
         Path | None,
         typer.Option(
-            "--drop", metavar="FOLDER", help="Write training parts without leaking docs to here."
+            "--drop",
+            metavar="FOLDER",
+            help="Write the training parts without leaking docs to this folder.",
         ),
     ] = None,
     fail: Annotated[
@@ -57,10 +61,10 @@ def leaks_cli(
     ] = False,
     overwrite: Overwrite = False,
 ) -> dict[str, Any]:
-    """Find sentences of training parts that stand in development or test parts, too.
+    """Find sentences of training parts that are in development or test parts, too.
 
-    Letter case, spacing and punctuation do not count. Sentences that are nearly the same are found,
-    short ones are not looked at. Docs that consist of such sentences can be left out.
+    It also finds sentences that are nearly the same. Letter case, spacing and punctuation do not
+    count. It passes over short sentences. --drop leaves out docs that leak.
     """
     from wasabi import msg, table
 

@@ -12,11 +12,11 @@ from . import Overwrite, check_is_free, command
 def look_cli(
     paths: Annotated[
         list[Path],
-        typer.Argument(metavar="CORPUS...", help=".spacy files, or folders of them."),
+        typer.Argument(metavar="CORPUS...", help=".spacy files, or folders with some."),
     ],
     html: Annotated[
         Path | None,
-        typer.Option("--html", dir_okay=False, help="HTML page to write, with all labels."),
+        typer.Option("--html", dir_okay=False, help="Write a page with all labels to this file."),
     ] = None,
     overwrite: Overwrite = False,
 ) -> dict[str, Any]:

@@ -17,10 +17,10 @@ def merge_cli(
     output_path: Annotated[Path, typer.Argument(metavar="OUT", help=".spacy file to write.")],
     overwrite: Overwrite = False,
 ) -> None:
-    """Join the layers of two files that hold the same texts.
+    """Join the layers of two files of the same texts.
 
-    A doc of the one gets the layers that the doc of the same text has in the other. A layer that
-    both have stays as it is in the one. Docs that stand in one file only are kept.
+    Each doc of ONE gets the layers that the doc with the same text has in OTHER. If both have a
+    layer, that of ONE stays. Docs that only one file has are kept.
     """
     from collections import Counter
 
@@ -35,7 +35,7 @@ def merge_cli(
 
     for path in (one_path, other_path):
         if not path.is_file():
-            raise ValueError(f"There is no file {path}.")
+            raise ValueError(f"There is no file {path}. Check the path.")
     output = check_output(output_path, [one_path, other_path])
     check_is_free(output, overwrite=overwrite)
     vocab = Vocab()
@@ -49,7 +49,7 @@ def merge_cli(
     merged = DocBin(docs=docs, store_user_data=True)
     if not counts["docs joined"]:
         raise ValueError(
-            f"No text of {one_path} stands in {other_path}, too. Give two files of the same texts."
+            f"{one_path} and {other_path} have no text in common. Give two files of the same texts."
         )
     write_bytes(output, merged.to_bytes())
     lines = [f"  {count:,} {what}" for what, count in counts.items()]

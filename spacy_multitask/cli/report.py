@@ -15,27 +15,29 @@ from . import Overwrite, check_is_free, command, corpus_paths
     takes_code=True,
 )
 def report_cli(
-    model: Annotated[str, typer.Argument(help="Pipeline: a package's name or a folder.")],
+    model: Annotated[str, typer.Argument(help="Pipeline: name of a package, or a folder.")],
     output: Annotated[
         Path, typer.Argument(metavar="OUT", dir_okay=False, help="HTML file to write.")
     ],
     corpus: Annotated[
         list[str],
-        typer.Option("--corpus", "-c", metavar="NAME=PATH", help="Corpus; may be repeated."),
+        typer.Option("--corpus", "-c", metavar="NAME=PATH", help="Corpus. Repeat it for more."),
     ],
     log: Annotated[
         Path | None,
-        typer.Option("--log", help="JSONL file of the training's logger, for learning curves."),
+        typer.Option("--log", help="JSONL file of the logger, for learning curves."),
     ] = None,
     baseline: Annotated[
         str | None,
-        typer.Option("--baseline", help="Another pipeline, to compare with on the same docs."),
+        typer.Option("--baseline", help="Another pipeline to compare with, on the same docs."),
     ] = None,
     title: Annotated[str, typer.Option("--title", help="Heading of the page.")] = "",
-    gpu_id: Annotated[int, typer.Option("--gpu-id", "-g", help="GPU, or -1 for CPU.")] = -1,
+    gpu_id: Annotated[
+        int, typer.Option("--gpu-id", "-g", help="Number of the GPU; -1 is the CPU.")
+    ] = -1,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write one HTML page about a pipeline: how good, what to mend, how sure, how fast."""
+    """Write an HTML page about a pipeline: how good and how fast it is, and what to mend."""
     from spacy.cli._util import setup_gpu
     from wasabi import msg
 
@@ -46,7 +48,7 @@ def report_cli(
     paths = corpus_paths(corpus)
     check_is_free(output, overwrite=overwrite)
     if log is not None and not log.is_file():
-        raise ValueError(f"There is no file {log}.")
+        raise ValueError(f"There is no file {log}. Check the path.")
     setup_gpu(gpu_id, silent=True)
     other = load_pipeline(baseline) if baseline else None
     page = build_report(load_pipeline(model), paths, title=title, log=log, baseline=other)

@@ -13,17 +13,17 @@ def split_cli(
     input_path: Annotated[Path, typer.Argument(metavar="IN", help=".spacy file to split.")],
     train_path: Annotated[Path, typer.Argument(metavar="TRAIN", help=".spacy file to write.")],
     dev_path: Annotated[Path, typer.Argument(metavar="DEV", help=".spacy file to write.")],
-    fraction: Annotated[float, typer.Option("--fraction", help="Part of the docs for DEV.")] = 0.1,
+    fraction: Annotated[float, typer.Option("--fraction", help="Share of the docs for DEV.")] = 0.1,
     sample: Annotated[
-        float, typer.Option("--sample", help="Part of the other docs to keep for TRAIN.")
+        float, typer.Option("--sample", help="Share of the other docs to keep for TRAIN.")
     ] = 1.0,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the draw.")] = 0,
     overwrite: Overwrite = False,
 ) -> None:
-    """Hold out a random part of a corpus that comes without a development set.
+    """Hold out a random development part of a corpus that has none.
 
-    Each topic and each type of entities and chunks has its share in both parts. Docs with the same
-    words stay together, and so do those with the same doc.user_data["group"].
+    Each topic, and each type of entity and chunk, has its share in both parts. Docs with the same
+    words stay together, and so do docs with the same doc.user_data["group"].
     """
     import random
 
@@ -37,7 +37,7 @@ def split_cli(
     from ..safe_files import write_bytes
 
     if not input_path.is_file():
-        raise ValueError(f"There is no file {input_path}.")
+        raise ValueError(f"There is no file {input_path}. Check the path.")
     if not 0 < fraction < 1:
         raise ValueError(f"--fraction {fraction} must be between 0 and 1.")
     if not 0 < sample <= 1:
@@ -64,5 +64,5 @@ def split_cli(
     parts = [{label for i in part for label in labels_of(docs[i])} for part in (kept, held_out)]
     for path, labels in zip((train_path, dev_path), parts):
         if lacking := sorted(set.union(*parts) - labels):
-            typer.echo(f"{path} has none of: {', '.join(lacking)}")
+            typer.echo(f"{path} has no example of: {', '.join(lacking)}")
     say_next("multitask", "look", train_path, dev_path)

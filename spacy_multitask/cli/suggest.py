@@ -14,37 +14,40 @@ from . import Overwrite, check_is_free, command
     takes_code=True,
 )
 def suggest_cli(
-    model: Annotated[str, typer.Argument(help="Pipeline: a package's name or a folder.")],
+    model: Annotated[str, typer.Argument(help="Pipeline: name of a package, or a folder.")],
     texts: Annotated[
         Path,
         typer.Argument(
             metavar="TEXTS",
-            help="A .txt file with a text in each line; or CSV, TSV, JSON lines or Parquet with a "
+            help="A .txt file with a text in each line; CSV, TSV, JSON lines or Parquet with a "
             'column "text"; or a .spacy file.',
         ),
     ],
-    output: Annotated[Path, typer.Argument(metavar="OUT", help="File to import into the tool.")],
+    output: Annotated[
+        Path, typer.Argument(metavar="OUT", help="File to write, which the tool imports.")
+    ],
     to: Annotated[
-        str, typer.Option("--to", help="prodigy, labelstudio, doccano or argilla.")
+        str, typer.Option("--to", help="The tool: prodigy, labelstudio, doccano or argilla.")
     ] = "prodigy",
     order: Annotated[
         str,
         typer.Option(
             "--order",
-            help="uncertain: least confident first; margin: least distance of the two best labels "
-            "first.",
+            help="uncertain: least confident first. margin: first those whose two best labels are "
+            "closest.",
         ),
     ] = "uncertain",
-    n: Annotated[int, typer.Option("--n", min=1, help="Most texts to write.")] = 500,
+    n: Annotated[int, typer.Option("--n", min=1, help="The most texts to write.")] = 500,
     layer: Annotated[
         str | None,
-        typer.Option("--layer", help="The head whose doubts count, by name; all if not given."),
+        typer.Option("--layer", help="Name of the head whose doubts count; all heads if left out."),
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write texts with what a pipeline predicts, for an annotation tool, least sure first.
+    """Write the texts of which a pipeline is least sure, for an annotation tool.
 
-    Texts that are nearly the same come once. What was corrected goes back through `convert`.
+    The file holds the predictions, too. Texts that are nearly the same come once. `convert` reads
+    what annotators make of them.
     """
     from wasabi import msg
 
@@ -59,7 +62,7 @@ def suggest_cli(
     nlp = load_pipeline(model)
     found = suggest(nlp, read_plain_texts(texts), order=order, n=n, layer=layer)
     if not found:
-        raise ValueError(f"{texts} has no text.")
+        raise ValueError(f"{texts} has no text. Give a file with some.")
     write_suggestions(found, output, to)
     msg.good(f"{len(found)} texts, least sure first -> {output}")
     if to == "labelstudio":

@@ -27,7 +27,7 @@ def train_cli(
     extend: Annotated[
         bool,
         typer.Option(
-            "--extend", help="With --resume: max_epochs and max_steps may be more than before."
+            "--extend", help="With --resume: train longer, by a larger max_epochs or max_steps."
         ),
     ] = False,
     overwrite: Annotated[
@@ -36,7 +36,9 @@ def train_cli(
     checkpoint_steps: Annotated[
         int,
         typer.Option(
-            "--checkpoint-steps", min=0, help="Steps between checkpoints; 0: every few minutes."
+            "--checkpoint-steps",
+            min=0,
+            help="Steps from one checkpoint to the next; 0: every few minutes.",
         ),
     ] = 0,
     save_last: Annotated[
@@ -50,15 +52,17 @@ def train_cli(
     gpu_id: Annotated[
         int,
         typer.Option(
-            "--gpu-id", "-g", help="GPU, or -1 for CPU. Of several processes, the first one's."
+            "--gpu-id",
+            "-g",
+            help="Number of the GPU, or of the first one for several processes; -1 is the CPU.",
         ),
     ] = -1,
 ) -> None:
-    """Train a pipeline as `spacy train` does, with checkpoints to go on from after a crash.
+    """Train a pipeline as `spacy train` does, with checkpoints to go on from.
 
-    Ctrl-C ends it after the step, with a checkpoint and a model; once more, and it ends at once.
+    Ctrl-C ends it after the step, with a checkpoint and a model. A second Ctrl-C ends it at once.
     On several devices: torchrun --nproc-per-node 4 -m spacy multitask train ...
-    Settings can be overridden as in `spacy train`: --training.max_epochs 3
+    Override settings as in `spacy train`: --training.max_epochs 3
     """
     from spacy.cli._util import import_code, setup_gpu, show_validation_error
     from spacy.training.initialize import init_nlp
@@ -72,7 +76,7 @@ def train_cli(
     from .overrides import overrides_of
 
     if not config_path.is_file():
-        raise ValueError(f"There is no config file {config_path}.")
+        raise ValueError(f"There is no config file {config_path}. Check the path.")
     import_code(code_path)
     overrides = overrides_of(config_path, ctx.args)
     with joined() as ranks:

@@ -19,19 +19,22 @@ def tune_cli(
     ctx: typer.Context,
     config_path: Annotated[Path, typer.Argument(metavar="CONFIG", help="Training config.")],
     output_path: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for study, best config and page.")
+        Path,
+        typer.Option("--output", "-o", help="Folder for the study, the best config and a page."),
     ] = Path("tuning"),
     n_trials: Annotated[
-        int, typer.Option("--trials", min=1, help="Trainings in all, those of before included.")
+        int, typer.Option("--trials", min=1, help="Trainings in all, with those of earlier runs.")
     ] = 20,
-    gpu_id: Annotated[int, typer.Option("--gpu-id", "-g", help="GPU, or -1 for CPU.")] = -1,
+    gpu_id: Annotated[
+        int, typer.Option("--gpu-id", "-g", help="Number of the GPU; -1 is the CPU.")
+    ] = -1,
     overwrite: Overwrite = False,
 ) -> dict[str, Any]:
     """Search for better rates, batch words, passes and loss weights, on the development part.
 
-    Each trial is a training with a seed of its own. One whose worst task is below the median is
-    given up. The same command goes on after an interruption, or with more trials. Settings can be
-    overridden as in `spacy train`: --training.max_epochs 3
+    Each trial is a training with a seed of its own. A trial ends early if its worst task is below
+    the median. The same command goes on after an interruption, and with more trials. Override
+    settings as in `spacy train`: --training.max_epochs 3
     """
     from spacy.cli._util import setup_gpu, show_validation_error
     from wasabi import msg
@@ -40,7 +43,7 @@ def tune_cli(
     from .overrides import overrides_of
 
     if not config_path.is_file():
-        raise ValueError(f"There is no config file {config_path}.")
+        raise ValueError(f"There is no config file {config_path}. Check the path.")
     overrides = overrides_of(config_path, ctx.args)
     setup_gpu(gpu_id)
     with show_validation_error(config_path):

@@ -121,7 +121,7 @@ class Composition:
         is_second = kind in heads
         if is_second and recipe.second is None:
             raise ValueError(
-                f"A composed pipeline takes one {kind.name}, not another {task.name!r}."
+                f"A composed pipeline can have one {kind.name} only. Leave out {task.name!r}."
             )
         groups = {own.spans_key for _, own in kinds.values()} if is_second else set()
         if task.name in {"transformer", *groups, *self.beside}:
@@ -217,7 +217,9 @@ def kind_of_corpus(name: str, path: str) -> str:
 def _check_encoder(encoder: str) -> None:
     """RAISES (ValueError): If it can't be in a config, or is a folder that is not there."""
     if "$" in absolute(encoder):
-        raise ValueError(f"The encoder's path {encoder} must not hold a $.")
+        raise ValueError(
+            f"The path of the encoder, {encoder}, must not have a $. Rename the folder."
+        )
     # The hub has NAME and OWNER/NAME.
     is_path = encoder.startswith((".", "/", "~")) or encoder.count("/") > 1 or "\\" in encoder
     if is_path and not Path(encoder).is_dir():
@@ -241,11 +243,13 @@ def _check_tasks(tasks: list[Task]) -> None:
                 "begin with a digit; it names sections of the config."
             )
         if task.name in names:
-            raise ValueError(f"Two tasks are named {task.name!r}.")
+            raise ValueError(f"Two tasks are named {task.name!r}. Give one of them another name.")
         if "$" in str(
             Path(task.path).absolute()
         ):  # a config would take what follows for a variable
-            raise ValueError(f"Task {task.name!r}: the path {task.path} must not hold a $.")
+            raise ValueError(
+                f"Task {task.name!r}: the path {task.path} must not have a $. Rename it."
+            )
         names.add(task.name)
 
 

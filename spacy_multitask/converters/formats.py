@@ -133,7 +133,8 @@ def convert(
         select.report_unused()
     if not report.docs:
         raise ConversionError(
-            f"{path}: there is no doc to write. Check the format, and what was asked to be kept."
+            f"{path}: there is no doc to write. Check the format, and the options that leave out "
+            "docs."
         )
     write_bytes(output, doc_bin.to_bytes())
     return report

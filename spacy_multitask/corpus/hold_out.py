@@ -27,7 +27,8 @@ def hold_out(docs: Sequence[Doc], fraction: float, seed: int) -> set[int]:
     groups = groups_of(docs)
     if len(groups) < 2:
         raise ValueError(
-            "All docs are of one group, or have the same words, so that none can be held out."
+            "No doc can be held out: all are of one group, or have the same words. Give docs that "
+            "may be apart other groups."
         )
     random.Random(seed).shuffle(groups)
     labels = [Counter(label for i in group for label in labels_of(docs[i])) for group in groups]

@@ -233,14 +233,15 @@ class MultiCorpus:
         ]
         if not any(lengths):
             raise ValueError(
-                f"Corpus {name!r}: {options['path']} has no docs in files that end in {FILE_TYPE}."
+                f"Corpus {name!r}: {options['path']} has no docs in files that end in {FILE_TYPE}. "
+                "Convert it first, or correct its path in the config."
             )
         n = sum(self._is_read(name, i, length) for i, length in enumerate(lengths))
         if not n:
             raise ValueError(
                 f"Corpus {name!r}: none of the docs in {options['path']} is left. max_length = "
                 f"{options['max_length']}, and {len(self.dropped.get(name, ()))} of "
-                f"{len(lengths)} docs are dropped for leaks."
+                f"{len(lengths)} docs are dropped for leaks. Raise max_length, or keep leaks."
             )
         return min(n, options["limit"]) if options["limit"] else n
 

@@ -70,6 +70,6 @@ def freeze(network: TransformerNetwork, frozen: Frozen) -> None:
     inside = [p for n, p in network.named_parameters() if n.startswith("transformer.")]
     if wanted and not any(p.requires_grad for p in inside):
         raise ValueError(
-            "freeze leaves nothing of the encoder that learns. Name it in [training] "
-            "frozen_components in its place."
+            "freeze leaves nothing of the encoder that learns. Take freeze out, and name the "
+            "encoder in [training] frozen_components."
         )

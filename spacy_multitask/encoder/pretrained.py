@@ -156,23 +156,23 @@ def _find_traits(
     found = probe(network, pieces.astype(np.int64), int(tokenizer.pad_token_id or 0))
     if not found.pads:
         warnings.warn(
-            f"{name}: what a text gets depends on what it is padded with"
+            f"{name}: padding changes the vectors of a text"
             + (f" (by {found.padding:.2g} of {found.scale:.2g})" if found.takes_mask else "")
-            + ". Only texts of one length share a micro-batch, which takes more time.",
+            + ". So only texts of one length share a micro-batch, which takes more time.",
             stacklevel=2,
         )
     if found.causal:
         warnings.warn(
-            f"{name} reads from left to right: a word's vector knows nothing of what comes after "
-            'it. Set pooling = "last", so that it knows the whole word at least, or choose an '
-            "encoder.",
+            f"{name} reads from left to right: the vector of a word knows nothing of what comes "
+            'after it. Choose an encoder that reads both ways, or set pooling = "last", so that '
+            "the vector knows the whole word.",
             stacklevel=2,
         )
     if options.doc_pooling == "cls":
         if cls_column(tokenizer, prefix, suffix, causal=found.causal) is None:
             raise ValueError(
-                f'doc_pooling = "cls": the tokenizer of {name} puts no piece around a text whose '
-                'vector could stand for it. Set it to "mean".'
+                f'doc_pooling = "cls": the tokenizer of {name} adds no piece that could stand for '
+                'a whole text. Set it to "mean".'
             )
     return Traits(style, limit, causal=found.causal, pads=found.pads)
 

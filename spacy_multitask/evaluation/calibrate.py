@@ -74,7 +74,7 @@ def calibrate(nlp: Language, corpora: dict[str, str]) -> dict[str, dict[str, Any
         named = ", ".join(_described(name, head) for name, head in heads)
         raise ValueError(
             f"The corpora {', '.join(corpora)} have no gold for any of "
-            f"{named or 'the pipeline, which has no heads'}."
+            f"{named or 'the pipeline, which has no heads'}. Give a corpus that has."
         )
     return found
 

@@ -87,7 +87,10 @@ def _heads_that_count(nlp: Language, layer: str | None) -> dict[str, Any]:
     kinds = (Tagger, SpanHead, SpanFinder, TextCategorizer, SpanClassifier, RelationExtractor)
     heads = {name: pipe for name, pipe in nlp.pipeline if isinstance(pipe, kinds)}
     if not heads:
-        raise ValueError("The pipeline has no head whose probabilities could be compared.")
+        raise ValueError(
+            "The pipeline has no head whose doubts count. Take one with a tagger, a chunker, "
+            "entities or topics."
+        )
     if layer is not None and layer not in heads:
         raise ValueError(f"layer = {layer!r} is not one of the heads {', '.join(heads)}.")
     return heads if layer is None else {layer: heads[layer]}

@@ -322,9 +322,9 @@ class LogPrinter:
         if missing:
             found = sorted(name for name in known if is_task_score(name) or name == "worst_task")
             logger.warning(
-                "[training.score_weights] names %s, of which the development data says nothing: no "
-                "doc has gold for it, or no component gives a score of that name. It counts as 0 "
-                "when the best model is chosen. There are: %s.",
+                "[training.score_weights] names %s, and there is no such score: no development doc "
+                "has gold for it, or no component gives it. It counts as 0 when the best model is "
+                "chosen. The scores are: %s.",
                 ", ".join(missing),
                 ", ".join(found) or "none",
             )

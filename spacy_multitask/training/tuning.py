@@ -142,7 +142,9 @@ def tune(
     known = config.interpolate()
     settings = settings_of(known)
     if not settings:
-        raise ValueError(f"{config_path} has no rate, batch or weight that could be searched.")
+        raise ValueError(
+            f"{config_path} has no rate, batch or weight to vary. Take a config of init-config."
+        )
     with locked(output):
         if overwrite:
             (output / STUDY_FILE).unlink(missing_ok=True)

@@ -244,7 +244,9 @@ def test_too_many_errors_end_the_run_and_more_may_be_allowed(model, tmp_path):
     path = tmp_path / "texts.jsonl"
     lines = write_texts(path, 40).read_text().splitlines()
     path.write_text("\n".join([*lines[:20], *["nonsense"] * 3, *lines[20:]]))
-    with pytest.raises(TooManyErrors, match=r"3 docs have failed, and 2 may\. .*errors\.jsonl"):
+    with pytest.raises(
+        TooManyErrors, match=r"3 docs have failed, and max_errors allows 2\. .*errors\.jsonl"
+    ):
         annotate(model, path, tmp_path / "out", shard_docs=10, max_errors=2)
     summary = annotate(model, path, tmp_path / "out", shard_docs=10, max_errors=3)
     assert summary.total.docs == 40 and len(errors_in(tmp_path / "out")) == 3

@@ -132,8 +132,11 @@ def test_a_batch_gets_columns(trained):
     chosen = annotate_batch(trained, table.to_batches()[0], layers=["topics"])
     assert chosen.column_names == ["text", "n", "topics", "error"]
     for batch, message in (
-        (pa.table({"body": ["x"]}), "no column 'text'. There are: body"),
-        (pa.table({"text": ["x"], "tags": [1]}), "The table has tags, which would be added"),
+        (pa.table({"body": ["x"]}), "no column 'text'. It has: body"),
+        (
+            pa.table({"text": ["x"], "tags": [1]}),
+            "The table already has tags, which annotating adds",
+        ),
         ([{"text": "x"}], "takes a table of pyarrow, not list"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -226,7 +226,7 @@ def test_a_command_line_prints_no_traceback(tmp_path):
         capture_output=True, text=True, check=False, cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 1 and done.stdout == ""
-    assert done.stderr == "Error: There is no file no.spacy.\n"
+    assert done.stderr == "Error: There is no file no.spacy. Check the path.\n"
 
 
 class Terminal:
@@ -301,7 +301,10 @@ def test_a_file_with_code_runs_before_the_command(name, tmp_path):
     result = run(name, *arguments, "--code", tmp_path / "code.py")
     assert result.stderr == f"Error: --code {tmp_path / 'code.py'}: KeyError: 'mine'\n"
     result = run(name, *arguments, "--code", tmp_path / "none.py")
-    assert result.stderr == f"Error: --code {tmp_path / 'none.py'}: there is no such file.\n"
+    assert (
+        result.stderr
+        == f"Error: --code {tmp_path / 'none.py'}: there is no such file. Check the path.\n"
+    )
 
 
 @pytest.mark.parametrize("name", ["evaluate", "report", "calibrate", "quantize"])

@@ -180,11 +180,11 @@ def test_entities_weigh_more_and_topics_less_beside_other_tasks(corpora, encoder
             {"c": ("chunker", "chunk"), "n": ("ner", "ner"), "np": ("ner", "ner")},
             "'np' another name: np is taken",
         ),
-        ({"pos": ("tagger", "do$l")}, r"must not hold a \$"),
+        ({"pos": ("tagger", "do$l")}, r"must not have a \$"),
         ({"conll-03": ("ner", "ner")}, "'conll-03': a name is made of letters"),
         (
             {"a": ("chunker", "chunk"), "b": ("chunker", "chunk")},
-            "takes one chunker, not another 'b'",
+            "can have one chunker only. Leave out 'b'",
         ),
     ],
 )

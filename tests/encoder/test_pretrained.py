@@ -295,7 +295,7 @@ def test_a_decoder_is_warned_of(tmp_path):
 
 
 def test_padding_that_shows_is_warned_of_with_its_size(tmp_path):
-    with pytest.warns(UserWarning, match=r"padded with \(by 0\.\d+ of \d\.\d+\)"):
+    with pytest.warns(UserWarning, match=r"vectors of a text \(by 0\.\d+ of \d\.\d+\)"):
         load(write("convbert", tmp_path))
 
 

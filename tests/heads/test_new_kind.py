@@ -70,7 +70,7 @@ def test_init_config_writes_it_and_counts_its_gold(project):
 def test_init_config_says_what_it_learns_from(project, encoder_path):
     with pytest.raises(ValueError, match=r'a reading, which learns from doc.user_data\["reading_t'):
         compose(encoder_path, {"times": ("reading", project / "pos")})
-    with pytest.raises(ValueError, match="takes one reading, not another 'b'"):
+    with pytest.raises(ValueError, match=r"can have one reading only\. Leave out 'b'"):
         compose(encoder_path, dict.fromkeys("ab", ("reading", project / "times")))
 
 

@@ -140,7 +140,7 @@ def test_a_score_that_is_not_there_is_named(encoder_path, caplog):
     close()
     (record,) = [r for r in caplog.records if "score_weights" in r.message]
     assert (
-        "names worst_taks, of which" in record.message and "There are: tag_acc." in record.message
+        "names worst_taks, and" in record.message and "The scores are: tag_acc." in record.message
     )
 
 
