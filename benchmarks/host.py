@@ -120,7 +120,7 @@ class Silent:
 
     def zeros_that_learn(self) -> None:
         # Not of the embeddings, whose gradients are sparse.
-        weight = list(self.network.transformer.encoder.parameters())[0]
+        weight = next(self.network.transformer.encoder.parameters())
 
         def forward(ids: torch.Tensor, *others: Any) -> torch.Tensor:
             return (weight.view(-1)[:WIDTH] * 0.0).expand(*ids.shape, WIDTH)

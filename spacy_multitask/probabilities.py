@@ -11,6 +11,8 @@ from operator import itemgetter
 import numpy as np
 from spacy.tokens import Doc, Span, Token
 
+from .cut import chars_before, keep_places
+
 # Plain values under these keys of doc.user_data, so that they survive DocBin and to_bytes. By layer
 # (where a head writes): an array (n_tokens,), or SpanProb in the order of the text.
 TOKENS_KEY = "spacy_multitask_token_probs"
@@ -47,6 +49,7 @@ def set_span_probs(doc: Doc, layer: str, probs: Iterable[SpanProb] | None) -> No
 
 def _set(doc: Doc, key: str, layer: str, probs: np.ndarray | list | None) -> None:
     if probs is not None:
+        keep_places(doc)
         doc.user_data.setdefault(key, {})[layer] = probs
     elif key in doc.user_data:
         doc.user_data[key].pop(layer, None)
@@ -65,12 +68,14 @@ def span_prob(span: Span, layer: str | None = None) -> float | None:
     RETURNS (Optional[float]): What `span._.prob` gives; None if nothing is known.
     """
     layers = span.doc.user_data.get(SPANS_KEY, {})
+    before = chars_before(span.doc) if layers else 0
+    start, end = span.start_char + before, span.end_char + before
     for found in layers.values() if layer is None else [layers.get(layer, ())]:
-        i = bisect_left(found, span.start_char, key=itemgetter(0))
+        i = bisect_left(found, start, key=itemgetter(0))
         # Of spans that may overlap several start there.
-        while i < len(found) and found[i][0] == span.start_char:
+        while i < len(found) and found[i][0] == start:
             *place, probability = found[i]
-            if place == [span.start_char, span.end_char, span.label_]:
+            if place == [start, end, span.label_]:
                 return probability
             i += 1
     return None

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 from spacy.tokens import Doc, Span
 from spacy.tokens.underscore import Underscore
 
+from .cut import chars_before, keep_places, n_chars
+
 # Plain lists under this key of doc.user_data, so that they survive DocBin and to_bytes.
 KEY = "spacy_multitask_relations"
 
@@ -36,8 +38,35 @@ def get_relations(doc: Doc) -> list[Relation]:
     """RETURNS (List[Relation]): What `doc._.relations` gives; empty where nothing is known."""
     return [
         Relation(_span_at(doc, head), _span_at(doc, tail), label, probability)
-        for head, tail, label, probability in doc.user_data.get(KEY, [])
+        for head, tail, label, probability in kept_relations(doc)
     ]
+
+
+def kept_relations(doc: Doc) -> list[list]:
+    """RETURNS (List[list]): Ends as `place_of`, label and probability of each; at the tokens that
+    are there now, also if some were merged or split since, or the doc was cut from another. Then
+    relations with an end outside of it are gone."""
+    before, n_left = chars_before(doc), n_chars(doc)
+    found = []
+    for *ends, label, probability in doc.user_data.get(KEY, []):
+        places = [_place_now(doc, end, before, n_left) for end in ends]
+        if None not in places:
+            found.append([*places, label, probability])
+    return found
+
+
+def _place_now(doc: Doc, place: list, before: int, n_left: int) -> list | None:
+    start, end, label, *chars = place
+    if not chars:  # 0.1.0 had none
+        return place
+    first, last = chars[0] - before, chars[1] - before
+    if first < 0 or last > n_left:
+        return None
+    if not before and start < end <= len(doc):
+        token = doc[end - 1]
+        if doc[start].idx == first and token.idx + len(token) == last:
+            return place
+    return place_of(_span_at(doc, [start, end, label, first, last]))
 
 
 def set_relations(
@@ -48,6 +77,7 @@ def set_relations(
     relations (Iterable): Head, tail, label and probability of each; or what `to_dict` gave.
     """
     found = [_from_dict(doc, r) if isinstance(r, dict) else r for r in relations]
+    keep_places(doc)
     doc.user_data[KEY] = [
         [place_of(head), place_of(tail), label, float(probability)]
         for head, tail, label, probability in found

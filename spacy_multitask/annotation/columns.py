@@ -13,7 +13,7 @@ from spacy.strings import StringStore
 from spacy.tokens import Doc
 
 from ..probabilities import SPANS_KEY, layer_of, token_probs
-from ..relations import KEY as RELATIONS_KEY
+from ..relations import kept_relations
 from .schema import LAYERS
 
 # (row of the first token, row of the end token, hash of the label)
@@ -108,7 +108,7 @@ class Columns:
         counts: list[int] = []
         found: list[Any] = []
         for doc, offset in zip(self.docs, self.borders.tolist()):
-            relations = doc.user_data.get(RELATIONS_KEY, ())
+            relations = kept_relations(doc)
             counts.append(len(relations))
             found.extend(
                 (h[0] + offset, h[1] + offset, h[2], t[0] + offset, t[1] + offset, t[2], label, p)

@@ -7,6 +7,7 @@ from typing import Any
 from spacy.tokens import Doc, Span
 
 from ..relations import KEY as RELATIONS_KEY
+from ..relations import kept_relations
 from .lines import check_is_file
 from .records import shorten
 from .report import ConversionError, ConversionReport, PathLike
@@ -155,7 +156,7 @@ class Selection:
         if RELATIONS_KEY not in doc.user_data:
             return
         kept: list[list] = []
-        for head, tail, label, probability in doc.user_data[RELATIONS_KEY]:
+        for head, tail, label, probability in kept_relations(doc):
             names = [self._new(head[2]), self._new(tail[2]), self._new(label)]
             ends = [[*h[:2], name, *h[3:]] for h, name in zip((head, tail), names)]
             renamed = [*ends, names[2], probability]
@@ -214,5 +215,5 @@ def with_layers(doc: Doc, layers: set[str]) -> Doc:
     if "topic" in layers:
         copied.cats = dict(doc.cats)
     if "relations" in layers:
-        copied.user_data[RELATIONS_KEY] = doc.user_data[RELATIONS_KEY]
+        copied.user_data[RELATIONS_KEY] = kept_relations(doc)
     return copied

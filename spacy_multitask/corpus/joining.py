@@ -9,6 +9,7 @@ from spacy.tokens import Doc, Span
 from ..converters.gold import TokenSpan, set_spans
 from ..converters.select import TOKEN_ATTRS, layers_in
 from ..relations import KEY as RELATIONS_KEY
+from ..relations import kept_relations
 
 
 def merge_docs(ones: Iterable[Doc], others: Iterable[Doc], counts: Counter[str]) -> Iterator[Doc]:
@@ -65,7 +66,7 @@ def join_layers(doc: Doc, other: Doc, counts: Counter[str]) -> None:
         elif layer == "relations":
             # Without their characters, which may be others.
             doc.user_data[RELATIONS_KEY] = [
-                [head[:3], tail[:3], *rest] for head, tail, *rest in other.user_data[RELATIONS_KEY]
+                [head[:3], tail[:3], *rest] for head, tail, *rest in kept_relations(other)
             ]
         else:
             attrs: list[int | str] = [*TOKEN_ATTRS[layer]]

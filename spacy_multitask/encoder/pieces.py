@@ -44,6 +44,15 @@ def attributes_of(docs: list[Doc]) -> np.ndarray:
     return np.concatenate(found) if found else np.zeros((0, len(_ATTRIBUTES)), np.uint64)
 
 
+def strings_of(docs: list[Doc]) -> StringStore:
+    """RETURNS (StringStore): One that resolves the words of all docs, which may be of several
+    vocabs."""
+    first = docs[0].vocab
+    if all(doc.vocab is first for doc in docs):
+        return first.strings
+    return StringStore(token.text for doc in docs for token in doc)
+
+
 class _Words:
     """Words to look up. Their keys are their orths, changed by what stands before them."""
 
@@ -99,7 +108,7 @@ class PieceCache:
         return len(self._table.keys)
 
     def pieces_of(self, docs: list[Doc], attributes: np.ndarray | None = None) -> Pieces:
-        """Get the pieces of all words of docs, in order. Docs of one vocab, empty ones too.
+        """Get the pieces of all words of docs, in order; of empty docs none.
 
         attributes (Optional[ndarray]): What `attributes_of` gives of them, if it is known.
         """
@@ -108,7 +117,7 @@ class PieceCache:
         if not len(attributes):
             return Pieces(*(np.zeros(0, np.int64) for _ in Pieces._fields))
         lengths = np.fromiter(map(len, docs), np.int64, len(docs))
-        strings = docs[0].vocab.strings
+        strings = strings_of(docs)
         contexts = None
         orths = np.ascontiguousarray(attributes[:, 0])
         if self.cutter.tells_apart:

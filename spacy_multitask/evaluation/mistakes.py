@@ -38,7 +38,8 @@ def pair_items(items: Items, unit: str) -> list[Pair]:
     """Find what was taken for what.
 
     items (Items): Of one doc.
-    unit (str): What an item is, as in `Score`.
+    unit (str): What an item is, as in `Score`; or "label", of which several may be true of a doc,
+        so that none is taken for another.
     RETURNS (List[Pair]): All items, right ones first. Gold that the tokenization cuts is missed,
         and has no place.
     """
@@ -82,7 +83,7 @@ def _label(item: tuple | None, unit: str) -> str:
 
 
 def _place(item: tuple | None, unit: str) -> tuple | None:
-    if item is None or unit == "doc":
+    if item is None or unit in ("doc", "label"):
         return None
     if unit == "word":
         return item[0], item[0] + 1
@@ -132,10 +133,11 @@ def find_pairs(corpus: str, examples: Iterable[Example], owners: dict[str, Any])
         # The scores of a head that gives one topic have the same items.
         key = (id(head), named.score.title)
         task = TaskPairs(corpus, score, named, head)
+        unit = named.score.unit if named.score.label_items is None else "label"
         for i, eg in enumerate(examples):
             items = items_of(eg, score, head, "label_items")
             if items is not None:
-                task.docs.append((i, pair_items(items, named.score.unit)))
+                task.docs.append((i, pair_items(items, unit)))
         if task.docs and key not in seen:
             seen.add(key)
             found.append(task)

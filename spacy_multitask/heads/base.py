@@ -255,11 +255,8 @@ class Head(Learning):
         if self.new_labels != "add":
             return self.gold(own)
         while True:
-            self._met = {}
-            try:
-                gold, met = self.gold(own), self._met
-            finally:
-                self._met = None
+            with self.noting_new_labels() as met:
+                gold = self.gold(own)
             if met and is_one_of_several():
                 raise ValueError(
                     f"{self.name!r} has met new labels in one of several processes: "

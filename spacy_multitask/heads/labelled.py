@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
+from spacy.tokens import Doc
 from torch import nn
 
 from ..layers.shim import TorchShim
@@ -76,6 +79,27 @@ class Labelled(SavedPipe):
             f"{self.name!r} can't get more labels once it is trained. Add a head of its own for "
             f"{label!r}, or train this one anew on data with the old labels and the new one."
         )
+
+    def lend_labels(self, doc: Doc, *more: str) -> None:
+        """Make the labels known to the vocab of a doc: it may be another one, and the doc keeps no
+        more of labels than their hashes.
+
+        more (str): Other strings that are written.
+        """
+        if doc.vocab is not self.vocab:
+            for label in (*self.labels, *more):
+                doc.vocab.strings.add(label)
+
+    @contextmanager
+    def noting_new_labels(self) -> Iterator[dict[tuple[str, str], None]]:
+        """YIELDS (Dict): Gets labels that gold has and the head does not, by entry of `cfg`, of
+        which it warns otherwise."""
+        met: dict[tuple[str, str], None] = {}
+        self._met = met
+        try:
+            yield met
+        finally:
+            self._met = None
 
     def warn_once(self, kind: str, message: str) -> None:
         if kind not in self._warned:

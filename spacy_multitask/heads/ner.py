@@ -176,6 +176,7 @@ class EntityRecognizer(SpanHead):
         array: Any = self._iob(predictions, sum(map(len, docs)))
         for doc, start in zip(docs, predictions.starts.tolist()):
             if len(doc):
+                self.lend_labels(doc)
                 doc.from_array([ENT_IOB, ENT_TYPE], array[start : start + len(doc)])
 
     def _iob(self, predictions: SpanPredictions, n_words: int) -> np.ndarray:

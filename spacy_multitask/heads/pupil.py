@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from typing import Any
 
 from spacy.language import Language
@@ -21,6 +22,7 @@ class Pupil(Labelled):
     """A head that may have a teacher. Subclasses whose kind can learn from one say how."""
 
     corpora: frozenset[str] | None
+    new_labels: str
     teacher: Teacher | None = None
     teacher_weight = 1.0
     # Whether `lessons` gives what other heads of the class learn from.
@@ -36,6 +38,12 @@ class Pupil(Labelled):
         if there is none."""
         raise NotImplementedError
 
+    def add_label(self, label: str, entry: str | None = None) -> int:
+        n_added = super().add_label(label, entry)
+        if n_added and self.teacher is not None:
+            self.teacher.heed_new_labels()
+        return n_added
+
     def check_teachable(self) -> None:
         """RAISES (ValueError): If it can't learn from a teacher."""
         raise ValueError(
@@ -49,7 +57,7 @@ class Pupil(Labelled):
         example (Example): Its doc is the reference.
         is_complete (bool): Whether it knows all labels of this head, so that what it does not say
             is false.
-        RETURNS (Optional[Any]): As `loss_of_lessons` takes it; None if it says nothing.
+        RETURNS (Optional[Any]): As `taught` takes it; None if it says nothing.
         """
         raise NotImplementedError
 
@@ -99,7 +107,11 @@ class Pupil(Labelled):
                 # Beforehand, so that what it says of a doc does not depend on the others in a
                 # batch.
                 examples = all_examples(get_examples)
-                teacher.look([eg.predicted for eg in examples if not self.is_all_known(eg)])
+                # Whoever takes up new labels needs no warning of them.
+                adds = self.new_labels == "add"
+                with self.noting_new_labels() if adds else nullcontext():
+                    docs = [eg.predicted for eg in examples if not self.is_all_known(eg)]
+                teacher.look(docs)
 
     def is_all_known(self, example: Example) -> bool:
         """RETURNS (bool): Whether there is nothing to learn from a teacher."""

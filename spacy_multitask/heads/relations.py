@@ -13,6 +13,7 @@ from spacy.vocab import Vocab
 from thinc.api import Model
 from torch import Tensor, nn
 
+from ..cut import keep_places
 from ..encoder.batch import PackedBatch
 from ..layers.pairs import PairClassifier
 from ..layers.transfer import to_device, to_host
@@ -326,6 +327,7 @@ class RelationExtractor(Head):
         owners: list[tuple[list, list]] = []
         for doc in docs:
             found: list[list] = []
+            keep_places(doc)
             doc.user_data[KEY] = found
             owners.extend((found, place_of(ent)) for ent in doc.ents)
         for k in np.flatnonzero(labels != NONE).tolist():

@@ -340,6 +340,7 @@ def placed_spans(
     labels = [hashes[k] for k in predictions.spans.type.tolist()]
     first = predictions.first.tolist()
     for i, (doc, offset) in enumerate(zip(docs, predictions.starts.tolist())):
+        head.lend_labels(doc)
         which = range(first[i], first[i + 1])
         spans = [(start[j] - offset, end[j] - offset, labels[j]) for j in which]
         probs = predictions.probs

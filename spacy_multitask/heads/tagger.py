@@ -160,13 +160,15 @@ class Tagger(TokenHead):
         return gold
 
     def collect_labels(self, examples: Iterable[Example]) -> dict[str, list[str]]:
-        found: dict[str, set[int]] = {layer: set() for layer in self.layers}
-        strings = self.vocab.strings
+        found: dict[str, dict[int, str]] = {layer: {} for layer in self.layers}
         for example in examples:
-            words = ~blank_tokens(example.reference)
+            reference = example.reference
+            words = ~blank_tokens(reference)
             for layer, attr in self.layers.items():
-                found[layer].update(np.unique(example.reference.to_array(attr)[words]).tolist())
-        return {layer: sorted(strings[i] for i in ids if i) for layer, ids in found.items()}
+                for i in np.unique(reference.to_array(attr)[words]).tolist():
+                    if i and i not in found[layer]:
+                        found[layer][i] = reference.vocab.strings[i]
+        return {layer: sorted(names.values()) for layer, names in found.items()}
 
     def gold(self, examples: list[Example]) -> dict[str, tuple[np.ndarray, np.ndarray]] | None:
         gold = {}
@@ -193,7 +195,7 @@ class Tagger(TokenHead):
             try:
                 yield np.array([index[int(v)] for v in values], np.int64)
             except KeyError as error:
-                self.meet(self.vocab.strings[error.args[0]], layer)
+                self.meet(example.reference.vocab.strings[error.args[0]], layer)
                 yield np.array([index.get(int(v), UNKNOWN) for v in values], np.int64)
 
     def loss(
@@ -272,6 +274,7 @@ class Tagger(TokenHead):
         start = 0
         for doc in docs:
             if len(doc):
+                self.lend_labels(doc, *OF_BLANKS.values())
                 doc.from_array(attrs, array[start : start + len(doc)])
             start += len(doc)
 

@@ -19,11 +19,13 @@ from ..encoder.listener import EncoderListener
 from ..loading import load_pipeline
 from ..progress import progress
 from ..relations import KEY as RELATIONS_KEY
+from ..relations import kept_relations
 from .labelfile import LabelFile
 
 # What `Recipe.initialize` is for heads that can learn from a teacher.
 TAUGHT = {"teacher": None}
 TOGETHER = 256  # docs that a teacher looks at
+TO_ASK: Any = object()  # in place of a lesson
 
 
 class Teacher:
@@ -75,17 +77,25 @@ class Teacher:
 
     def say(self, docs: list[Doc]) -> list[Any]:
         """RETURNS (List[Any]): As `ask`."""
-        said = [self._said.get(words_of(doc), docs) for doc in docs]
-        # Docs of a stream, or changed ones: they may be too many to be kept.
-        new = [i for i, found in enumerate(said) if found is docs]
+        keys = list(map(words_of, docs))
+        said = [self._said.get(key, TO_ASK) for key in keys]
+        new = [i for i, found in enumerate(said) if found is TO_ASK]
         if new:
             for i, found in zip(new, self.ask([docs[i] for i in new])):
                 said[i] = found
+                # Not docs of a stream, or changed ones: they may be too many to be kept.
+                if keys[i] in self._said:
+                    self._said[keys[i]] = found
         return said
+
+    def heed_new_labels(self) -> None:
+        """The pupil has got more labels: what was said in terms of the old ones is out of date."""
+        self._said = dict.fromkeys(self._said, TO_ASK)
 
 
 class HeadTeacher(Teacher):
-    """A head of the same kind and labels, whose probabilities are the lessons.
+    """A head of the same kind and labels, whose probabilities are the lessons. Of labels that the
+    pupil takes up later it says nothing.
 
     nlp (Language): Its pipeline.
     name (str): Its name there.
@@ -116,6 +126,12 @@ class HeadTeacher(Teacher):
 
     def ask(self, docs: list[Doc]) -> list[Any]:
         return self.head.lessons(self._prepared(docs))
+
+    def say(self, docs: list[Doc]) -> list[Any]:
+        return [self.pupil.widened(lesson, self.head.choices) for lesson in super().say(docs)]
+
+    def heed_new_labels(self) -> None:
+        """What it says of the old ones holds."""
 
     def _prepared(self, docs: list[Doc]) -> list[Doc]:
         """RETURNS (List[Doc]): Docs with all that the head looks at."""
@@ -239,7 +255,7 @@ def _annotated(nlp: Language, docs: list[Doc], vocab: Vocab) -> list[Doc | None]
     copies: list[Doc | None] = list(DocBin(docs=said).get_docs(vocab))
     for copied, doc in zip(copies, said):
         if copied is not None and RELATIONS_KEY in doc.user_data:
-            copied.user_data[RELATIONS_KEY] = doc.user_data[RELATIONS_KEY]
+            copied.user_data[RELATIONS_KEY] = kept_relations(doc)
     return copies
 
 

@@ -83,6 +83,23 @@ class TokenHead(Head):
         probs, lengths = self.word_probs(docs)
         return np.split(probs.half().cpu().numpy(), np.cumsum(lengths)[:-1])
 
+    def widened(self, lesson: np.ndarray, choices: dict[str, slice]) -> np.ndarray:
+        """Bring what a head with the same labels says to the columns of this one, which may have
+        got more labels since.
+
+        lesson (ndarray): One of its `lessons`, (n_tokens, n_columns).
+        choices (Dict[str, slice]): As `choices`, of that head.
+        RETURNS (ndarray): Shape (n_tokens, nO), NaN for labels that it lacks.
+        """
+        if choices == self.choices:
+            return lesson
+        wide = np.full((len(lesson), self.n_out), np.nan, lesson.dtype)
+        for part, columns in self.choices.items():
+            own = lesson[:, choices[part]]
+            # New labels are the last of their list.
+            wide[:, columns.start : columns.start + own.shape[1]] = own
+        return wide
+
     def lesson(self, example: Example, is_complete: bool) -> np.ndarray | None:
         """RETURNS (Optional[ndarray]): As one of `lessons`; NaN where nothing is said."""
         gold = self.gold([example])
@@ -98,18 +115,19 @@ class TokenHead(Head):
     def taught(
         self, docs: list[Doc], gold: Any | None, lessons: dict[int, np.ndarray]
     ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """RETURNS (Dict[str, tuple]): Rows of words (n,) and probabilities (n, n_classes)."""
+        """RETURNS (Dict[str, tuple]): Rows of words (n,) and probabilities (n, n_classes), NaN in
+        the columns of labels that the teacher lacks."""
         blank = np.concatenate(list(map(blank_tokens, docs)))
         doc_of_word = np.repeat(np.arange(len(docs)), list(map(len, docs)))
         # Rows of the batch -> those of what is said of these docs.
         is_taught = np.isin(doc_of_word, list(lessons))
-        places = np.cumsum(is_taught) - 1
+        row_of = np.cumsum(is_taught) - 1
         said = np.concatenate([lessons[i] for i in sorted(lessons)]).astype(np.float32)
         found = {}
         for part, rows in self._rows_without_gold(gold, blank).items():
             rows = rows[is_taught[rows]]
-            probs = said[places[rows], self.choices[part]]
-            is_said = ~np.isnan(probs).any(1)
+            probs = said[row_of[rows], self.choices[part]]
+            is_said = ~np.isnan(probs).all(1)
             if is_said.any():
                 found[part] = rows[is_said], probs[is_said]
         return found
@@ -120,7 +138,13 @@ class TokenHead(Head):
     def loss_of_taught(
         self, module: Any, batch: PackedBatch, part: str, items: tuple[np.ndarray, np.ndarray]
     ) -> Tensor:
+        rows, probs = items
+        # How probable labels are that the teacher lacks is left to gold: it says only how the
+        # others are to each other.
+        known = np.flatnonzero(~np.isnan(probs).any(0))
         vectors = batch.word_vectors
-        index, targets = to_device(vectors.device, *items)
-        logits = module(vectors[index])[:, self.choices[part]]
+        index, targets, columns = to_device(
+            vectors.device, rows, np.ascontiguousarray(probs[:, known]), known
+        )
+        logits = module(vectors[index])[:, self.choices[part]][:, columns]
         return nn.functional.cross_entropy(logits, targets)

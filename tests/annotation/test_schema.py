@@ -95,6 +95,17 @@ def test_every_layer_is_read_off_docs():
     }
 
 
+def test_relations_are_at_their_words_when_tokens_were_merged():
+    nlp = spacy.blank("en")
+    doc = Doc(nlp.vocab, words="Ann Lee of Rome met Bob Ray there".split())
+    doc.ents = [Span(doc, 0, 2, "PER"), Span(doc, 5, 7, "PER")]
+    set_relations(doc, [(doc.ents[0], doc.ents[1], "met", 0.5)])
+    doc = nlp.create_pipe("merge_entities")(doc)
+    columns = Columns([doc], nlp.vocab.strings, chunk_keys=["np"], probs=False)
+    ((found,),) = columns.of_layers(["relations"])["relations"].to_pylist()
+    assert [(found[e]["start"], found[e]["end"]) for e in ("head", "tail")] == [(0, 7), (20, 27)]
+
+
 def test_layers_are_those_that_the_pipeline_writes(trained, encoder_path):
     assert layers_of(trained) == ["tokens", "tags", "chunks", "entities", "topics"]
     nlp = spacy.blank("en")

@@ -327,6 +327,18 @@ def test_of_an_encoder_and_a_decoder_the_encoder_is_kept(family, tmp_path):
     assert not any("decoder" in name for name, _ in encoder.network.named_parameters())
 
 
+def test_a_short_doc_changes_nothing_for_a_long_one_after_it(tmp_path):
+    """BigBird's sparse attention would, and draws what it looks at."""
+    encoder = load(write("big_bird", tmp_path), window=1000)
+    nlp = make_nlp(str(tmp_path), ())
+    docs = [nlp.make_doc(text) for text in ("Anna won. " * 300, "Won")]
+    assert len(encoder.cache.pieces_of(docs[:1]).ids) > 704, "from here on it would be sparse"
+    first, _, again = (
+        encoder.encode([docs[i]], is_train=False, precision="float32").words for i in (0, 1, 0)
+    )
+    assert torch.equal(again, first)
+
+
 def test_the_last_of_the_layers_has_its_norm(tmp_path):
     path = write("modernbert", tmp_path)
     mixed, last = load(path, layers=[-1]), load(path)

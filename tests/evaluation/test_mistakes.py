@@ -8,6 +8,7 @@ from spacy.training import Example
 
 from spacy_multitask.evaluation.mistakes import NOTHING, Pair, find_pairs, pair_items
 from spacy_multitask.heads.items import Items
+from tests.conftest import make_nlp
 
 
 def test_spans_are_paired_by_their_place_and_then_by_overlap():
@@ -53,4 +54,19 @@ def test_a_mistake_is_counted_once_for_each_task():
         ("PRP", "PRP", True): 1,
         ("VBZ", "NNS", False): 1,
         ("RB", "NN", False): 1,
+    }
+
+
+def test_of_topics_of_which_several_may_be_true_none_is_taken_for_another(encoder_path):
+    nlp = make_nlp(encoder_path, [])
+    head = nlp.add_pipe("multitask_textcat", config={"exclusive_classes": False})
+    head.cfg["labels"] = ["A", "B", "C"]
+    gold, own = (Doc(nlp.vocab, words=["rain"]) for _ in range(2))
+    gold.cats = {"A": 1.0, "B": 1.0, "C": 0.0}
+    own.cats = {"A": 0.9, "B": 0.4, "C": 0.8}
+    (task,) = find_pairs("x", [Example(own, gold)], {"cats_score": head})
+    assert task.counts() == {
+        ("A", "A", True): 1,
+        ("B", NOTHING, False): 1,
+        (NOTHING, "C", False): 1,
     }

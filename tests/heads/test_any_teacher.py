@@ -302,3 +302,39 @@ def test_examples_with_all_gold_are_not_asked_for(encoder_path, tmp_path):
     teacher = nlp.get_pipe("ner").teacher
     teacher.say = None  # it would fail
     nlp.update([Example(eg.predicted, eg.reference) for eg in known_ents(nlp)[:1]], sgd=False)
+
+
+# New labels
+
+
+def test_after_a_new_label_a_file_is_asked_again(encoder_path, tmp_path):
+    """It may know the label; if not, only what it finds is still learned."""
+    rows = [
+        {"text": TEXT, "spans": [span(0, 4, "PER"), span(11, 19, "CITY")]},
+        {"text": "Smith left Lyon", "spans": [span(0, 5, "LOC")]},
+    ]
+    path = write(tmp_path / "said.parquet", *rows)
+    nlp = make(encoder_path, "ner", path, known_ents, {"new_labels": "add"})
+    assert np.isnan(told(nlp, "ner")[2:]).all(), "the head does not know CITY yet"
+    nlp.update([example(nlp, WORDS, ents=[(2, 4, "CITY")]), known_ents(nlp)[1]], sgd=False)
+    assert told(nlp, "ner").argmax(1).tolist() == [8, 0, 9, 11]
+    nlp.update([example(nlp, WORDS, ents=[(2, 4, "TOWN")]), known_ents(nlp)[1]], sgd=False)
+    lesson = told(nlp, "ner")
+    assert lesson.shape == (4, 17) and lesson[0].argmax() == 8
+    assert np.isnan(lesson[1]).all(), "it may be a TOWN"
+
+
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_topics_that_came_later_are_unknown_to_a_file(encoder_path, tmp_path, exclusive):
+    known = lambda nlp: [  # noqa: E731
+        example(nlp, ["Lyon"], cats={"A": 1.0, "B": 0.0}),
+        example(nlp, ["town"], cats={"A": 0.0, "B": 1.0}),
+        example(nlp, WORDS),
+    ]
+    row = {"text": TEXT, "cats": [{"label": "A", "score": 0.75}, {"label": "B", "score": 0.25}]}
+    config = {"new_labels": "add", "exclusive_classes": exclusive}
+    nlp = make(encoder_path, "textcat", write(tmp_path / "said.parquet", row), known, config)
+    nlp.update([example(nlp, ["old"], cats={"C": 1.0}), known(nlp)[2]], sgd=False)
+    assert nlp.get_pipe("textcat").labels == ("A", "B", "C")
+    lesson = told(nlp, "textcat")
+    np.testing.assert_array_equal(lesson, [0.75, 0.25, 0.0 if exclusive else np.nan])

@@ -7,6 +7,7 @@ import spacy
 from spacy.tokens import Doc, DocBin, Span
 
 from spacy_multitask.heads.groups import set_group
+from spacy_multitask.probabilities import set_span_probs
 from spacy_multitask.relations import KEY, set_relations
 from tests.conftest import make_nlp
 
@@ -106,6 +107,31 @@ def test_relations_go_to_json_and_back(doc):
     again = Doc(doc.vocab).from_json(data)
     assert again.user_data[KEY] == doc.user_data[KEY]
     assert doc._.relations[0].head.label_ == "PER", "they are spans for all others"
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_a_doc_that_is_cut_out_has_what_was_said_of_its_words(doc, saved):
+    newyork, anna, river = doc.ents
+    pairs = [(anna, newyork, "lives_in", 0.5), (anna, river, "lives_near", 0.25)]
+    set_relations(doc, pairs)
+    said = [(e.start_char, e.end_char, e.label_, p) for e, p in zip(doc.ents, (0.5, 0.75, 1.0))]
+    set_span_probs(doc, "ents", said)
+    for first, last, relations in ((3, 12, ["lives_near"]), (0, 5, ["lives_in"]), (0, 2, [])):
+        cut = doc[first:last].as_doc(copy_user_data=True)
+        if saved:
+            (cut,) = DocBin(docs=[cut], store_user_data=True).get_docs(doc.vocab)
+        assert [r.label for r in cut._.relations] == relations
+        assert all(r.head.text == "Anna Brown" for r in cut._.relations)
+        known = {e.text: e._.prob for e in doc.ents}
+        assert {e.text: e._.prob for e in cut.ents} == {e.text: known[e.text] for e in cut.ents}
+
+
+def test_places_of_another_doc_do_not_mix_with_new_ones(doc):
+    set_span_probs(doc, "ents", [(0, 8, "GPE", 0.5), (13, 23, "PER", 0.75)])
+    cut = doc[3:5].as_doc(copy_user_data=True)
+    set_relations(cut, [(cut.ents[0], cut.ents[0], "is", 1.0)])
+    assert cut.ents[0]._.prob is None
+    assert [(r.head.text, r.label) for r in cut._.relations] == [("Anna Brown", "is")]
 
 
 def test_relations_of_the_first_version_are_read(doc):

@@ -24,6 +24,7 @@ STOCK = """
 width = 96
 """
 WORDS = ["Anna", "loves", "IBM", "in", "York"]
+SMITH = ["Mr", "Smith", "loves", "New", "York"]
 HEADS = ("tagger", "chunker", "ner")
 
 
@@ -299,3 +300,66 @@ def test_a_teacher_that_changes_tokens_is_refused(encoder_path, tmp_path):
     wise.to_disk(tmp_path)
     with pytest.raises(ValueError, match="components before 'ner' that change tokens"):
         make(encoder_path, "ner", teacher=str(tmp_path))
+
+
+# New labels
+
+GOLD_OF_NEW = {
+    "tagger": {"tags": ["NEW"] * 5},
+    "chunker": {"chunks": [(0, 5, "NEW")]},
+    "ner": {"ents": [(0, 5, "NEW")]},
+}
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_of_a_label_that_came_later_it_says_nothing(encoder_path, teacher, head):
+    """The old labels are taught as they are to each other; the new one is left to its gold."""
+    nlp = make(encoder_path, head, teacher=teacher, options={"new_labels": "add"})
+    pipe = nlp.get_pipe(head)
+    n_old, eg = pipe.n_out, example(nlp, WORDS)
+    probs = said_by(pipe.teacher, [eg.predicted])
+    sgd = nlp.create_optimizer()
+    nlp.update([example(nlp, SMITH, **GOLD_OF_NEW[head]), eg], sgd=sgd)
+    assert pipe.labels[-1] == "NEW" and pipe.n_out > n_old
+    vectors = vectors_of(nlp, eg.predicted)
+    torch.nn.functional.cross_entropy(pipe.module.linear(vectors)[:, :n_old], probs).backward()
+    wanted = pipe.module.linear.weight.grad.clone()
+    pipe.module.zero_grad(set_to_none=True)
+    nlp.update([eg], sgd=False)
+    found = pipe.module.linear.weight.grad
+    torch.testing.assert_close(found, wanted)
+    assert found[:n_old].abs().sum() > 0.01 and not found[n_old:].any()
+
+
+def test_of_two_layers_each_keeps_what_is_said_of_it(encoder_path, tmp_path):
+    """A new tag stands between the old ones and the parts of speech."""
+
+    def examples(nlp):
+        tags, pos = ["NNP", "VBZ", "NNP", "IN", "NNP"], ["PROPN", "VERB", "PROPN", "ADP", "PROPN"]
+        return [example(nlp, SMITH, tags=tags, pos=pos), example(nlp, WORDS)]
+
+    wise = make_nlp(encoder_path, heads=("tagger",))
+    wise.initialize(lambda: examples(wise))
+    wise.to_disk(tmp_path)
+    nlp = make_nlp(encoder_path, heads=("tagger",))
+    nlp.config["initialize"]["components"] = {"tagger": {"teacher": str(tmp_path)}}
+    nlp.initialize(lambda: examples(nlp))
+    pipe, docs = nlp.get_pipe("tagger"), [example(nlp, WORDS).predicted]
+    (before,) = pipe.teacher.say(docs)
+    pipe.add_label("NEW")
+    (after,) = pipe.teacher.say(docs)
+    np.testing.assert_array_equal(after[:, :3], before[:, :3])
+    assert np.isnan(after[:, 3]).all()
+    np.testing.assert_array_equal(after[:, 4:], before[:, 3:])
+
+
+def test_labels_that_are_to_be_added_are_not_warned_of(encoder_path, teacher, recwarn):
+    nlp = make_nlp(encoder_path, heads=())
+    nlp.add_pipe("multitask_ner", name="ner", config={"new_labels": "add"})
+    settings = {"teacher": teacher, "labels": {"labels": ["LOC", "ORG", "PER"]}}
+    nlp.config["initialize"]["components"] = {"ner": settings}
+    new = [example(nlp, WORDS, ents=[(0, 1, "NEW")]), example(nlp, WORDS)]
+    nlp.initialize(lambda: new)
+    nlp.update(new, sgd=False)
+    assert nlp.get_pipe("ner").labels == ("LOC", "ORG", "PER", "NEW")
+    assert not [w for w in recwarn if "NEW" in str(w.message)]

@@ -31,6 +31,30 @@ def test_outputs_and_gradients_are_those_of_torch(vectors, mask, scale):
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
 
 
+def test_heads_may_share_a_key(vectors):
+    """Grouped attention: one key and value for some heads of the query."""
+    query = torch.randn(2, 6, 5, 4, requires_grad=True)
+    _, key, value = vectors
+    results = []
+    for function in (F.scaled_dot_product_attention, attention):
+        output = function(query, key, value, enable_gqa=True)
+        results.append([output, *torch.autograd.grad(output.square().sum(), (query, key, value))])
+    for theirs, ours in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+
+
+def test_a_row_that_sees_nothing_is_finite_in_bfloat16(vectors):
+    """Padding beyond a sliding window: the least float32 would be -inf there, and the row NaN."""
+    query, key, value = (x.detach().bfloat16().requires_grad_() for x in vectors)
+    mask = torch.full((1, 1, 5, 5), torch.finfo(torch.float32).min)
+    mask[..., :3, :] = 0.0
+    output = attention(query, key, value, attn_mask=mask)
+    found = [output, *torch.autograd.grad(output.square().sum(), (query, key, value))]
+    assert all(x.isfinite().all() for x in found)
+    expected = attention(*vectors, attn_mask=mask)[:, :, :3]
+    torch.testing.assert_close(output[:, :, :3].float(), expected, atol=0.05, rtol=0.05)
+
+
 def test_dropout_keeps_the_mean_and_drops_its_share(vectors):
     query, key, _ = (vector.detach() for vector in vectors)
     ones = torch.ones(2, 3, 5, 1)

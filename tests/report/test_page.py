@@ -136,6 +136,13 @@ def test_a_head_has_one_colour_and_its_second_score_is_dashed(tmp_path):
     assert scores["x"][1] == {"name": "minutes", "values": [1.5]}
 
 
+def test_topics_of_which_several_may_be_true_have_a_curve(tmp_path):
+    log = tmp_path / "log.jsonl"
+    log.write_text('{"step": 0, "scores": {"cats_score": 0.5, "cats_micro_f": 0.25}}\n')
+    (scores,) = training_curves(log, {"cats_score": 0}.get)
+    assert [(line["name"], line["values"]) for line in scores["series"]] == [("cats_score", [50.0])]
+
+
 @pytest.mark.parametrize("line", ['{"losses": {}}', '{"step": null}', "[1]", '{"step": 7, "los'])
 def test_a_line_that_is_not_of_a_log_is_named(tmp_path, line):
     log = tmp_path / "log.jsonl"
