@@ -34,7 +34,7 @@ def test_both_layers_are_in_the_file_that_is_written(files):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (("one", "far", "out"), "No text of"),
+        (("one", "far", "out"), "have no text in common"),
         (("one", "none", "out"), "There is no file"),
         (("one", "two", "two"), "the output would replace an input"),
     ],
