@@ -313,6 +313,10 @@ def test_the_server_of_the_page_answers(trained, tmp_path, monkeypatch):
         assert [" ".join(word for word, _ in doc["tags"]) for doc in answer] == texts
 
 
+# Options that configs of 0.1.0 name, and that are refused.
+GONE = {"homogeneous", "layer", "pretrained_decay"}
+
+
 def test_every_option_is_documented():
     """Of what is registered under our name: factories, and functions for configs."""
     text = (ROOT / "docs" / "configs.md").read_text(encoding="utf8")
@@ -326,7 +330,7 @@ def test_every_option_is_documented():
                 options[name] = inspect.signature(function).parameters
     missing = [name for name in options if f"`{name}`" not in text]
     for name, parameters in options.items():
-        for option in set(parameters) - {"model", "tok2vec", "homogeneous"}:  # the last is gone
+        for option in set(parameters) - {"model", "tok2vec", *GONE}:
             if f"`{option}`" not in text and f"`model.{option}`" not in text:
                 missing.append(f"{option} of {name}")
     assert not missing, f"docs/configs.md does not mention {missing}"
@@ -380,7 +384,7 @@ def test_defaults_on_the_page_are_those_of_the_code(kind, name):
         # Without a default, one is the component's.
         if option in found and parameters[option].default is not inspect.Parameter.empty
     }
-    assert own
+    assert len(own) >= (1 if name == "EncoderListener" else 2)
     assert own == {option: parameters[option].default for option in own}
     # Other rows are options of the factory.
     others = {} if name != "Encoder" else Language.get_factory_meta("multitask_transformer")

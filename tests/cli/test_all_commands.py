@@ -113,8 +113,9 @@ def test_errors_of_ours_show_their_type_and_the_way_to_more(monkeypatch):
     def other() -> None:
         """typer takes a single command for the app itself."""
 
-    told = run("fails", "key").stderr
-    assert told.startswith("Error: KeyError: 'x'. Repeat the command with --verbose")
+    assert run("fails", "key").stderr.startswith(
+        "Error: KeyError: 'x'. Repeat the command with --verbose"
+    )
     assert run("fails", "empty").stderr.startswith("Error: ValueError: no message.")
     exited = run("fails", "exit")
     assert exited.exit_code == 3 and exited.output == ""

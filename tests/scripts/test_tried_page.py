@@ -109,6 +109,7 @@ def test_what_the_page_says_of_removed_options_holds():
     assert 0 < gain("homogeneous", "together", "ner") < gain("weighted", "together", "ner")
     assert gain("homogeneous", "together", "chunk") < 0
     assert all(abs(gain("round_robin", "uniform", task)) < 0.8 for task in tried_page.TASKS)
+    assert all(gain("taught_plain", "taught", task) > -0.2 for task in tried_page.TASKS)
 
 
 def row_of(name):
