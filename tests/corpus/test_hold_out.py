@@ -69,5 +69,5 @@ def test_a_large_group_does_not_take_all(vocab):
 
 
 def test_one_group_cannot_be_split(vocab):
-    with pytest.raises(ValueError, match="All docs are of one group, or have the same words"):
+    with pytest.raises(ValueError, match="all are of one group, or have the same words"):
         hold_out([Doc(vocab, words=["a"])] * 3, 0.5, 0)
