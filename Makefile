@@ -21,7 +21,7 @@ fuzz: $(VENV)/.installed
 
 # A virtual environment of its own, with transformers 5. `nox --list` shows the other sessions.
 compatibility: $(VENV)/.installed
-	$(BIN)/nox --session 'quick(transformers5)'
+	$(BIN)/nox --reuse-existing-virtualenvs --session 'quick(transformers5)'
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -68,7 +68,7 @@ def is_clear(probs: list[np.ndarray]) -> bool:
     return True
 
 
-@cases(250, 20_000)
+@cases(80, 20_000)
 @given(
     made=DOCS,
     batch_size=st.integers(1, 7),
