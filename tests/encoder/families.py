@@ -118,7 +118,13 @@ FAMILIES = {
     "xlm_roberta": xlmr_like("XLM-RoBERTa", "XLMRobertaModel"),
     "bge_m3": xlmr_like("bge-m3", "XLMRobertaModel", limit=8192),
     "gte": xlmr_like(
-        "GTE (multilingual)", "GteModel", majors=(5,), kind="gte", limit=8192, said=32768
+        "GTE (multilingual)",
+        "GteModel",
+        majors=(5,),
+        kind="gte",
+        limit=8192,
+        said=32768,
+        config={"max_position_embeddings": 8192},
     ),
     "jina_v3": xlmr_like(
         "Jina v3", "JinaEmbeddingsV3Model", majors=(5,), kind="jina_embeddings_v3", limit=8192
