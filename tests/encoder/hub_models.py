@@ -54,7 +54,7 @@ class Family:
     majors (Tuple[int, ...]): Major versions of transformers that have it.
     kind (str): Its model_type, if one of them does not have it.
     pads (bool): Whether padding changes nothing, so that texts of any length share a micro-batch.
-    int8 (bool): Whether it can be quantized.
+    int8 (Tuple[int, ...]): Major versions in which it can be quantized.
     causal (bool): Whether it sees only what stands before.
     refuses (Tuple[str, ...]): Options of the encoder that it lacks.
     refuses_4 (Tuple[str, ...]): Those that it lacks in transformers 4 alone.
@@ -71,7 +71,7 @@ class Family:
     majors: tuple[int, ...] = (4, 5)
     kind: str = ""
     pads: bool = True
-    int8: bool = True
+    int8: tuple[int, ...] = (4, 5)
     causal: bool = False
     refuses: tuple[str, ...] = ()
     refuses_4: tuple[str, ...] = ()
@@ -236,6 +236,7 @@ def t5_like(title: str, model: str, **options: Any) -> Family:
         special,
         model,
         {**config, **ids, **options.pop("config", {})},
+        int8=(4,),
         **options,
     )
 

@@ -274,7 +274,7 @@ def test_int8_gives_about_the_same_or_is_refused(family, nlp, encoder, record_pr
     finally:
         component.shim._set(before)
     record_property("int8", found is not None)
-    assert (found is not None) == family.int8
+    assert (found is not None) == (MAJOR in family.int8)
     if found is not None:
         assert torch.nn.functional.cosine_similarity(found, expected, dim=1).min() > 0.8
 
