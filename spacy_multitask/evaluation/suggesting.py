@@ -88,8 +88,8 @@ def _heads_that_count(nlp: Language, layer: str | None) -> dict[str, Any]:
     heads = {name: pipe for name, pipe in nlp.pipeline if isinstance(pipe, kinds)}
     if not heads:
         raise ValueError(
-            "The pipeline has no head whose doubts count. Take one with a tagger, a chunker, "
-            "entities or topics."
+            "The pipeline has no head whose doubts count. Take one with a tagger, spans, entities, "
+            "topics or relations."
         )
     if layer is not None and layer not in heads:
         raise ValueError(f"layer = {layer!r} is not one of the heads {', '.join(heads)}.")
