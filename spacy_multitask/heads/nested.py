@@ -362,21 +362,20 @@ class SpanFinder(Head):
         spans (Iterable[Span]): Spans of the doc with labels that this head knows.
         RETURNS (List[float]): One per span; 0 for one of more than `max_width` words.
         """
-        words = self.word_logits([doc])[0]
         blank = blank_tokens(doc)
+        words = self.word_logits([doc])[0][to_device(self.shim.device, ~blank)[0]]
+        before = np.append(0, np.cumsum(~blank))  # words before each token
         index = {label: k for k, label in enumerate(self.cfg["labels"])}
-        result = []
-        for span in spans:
-            rows = span.start + np.flatnonzero(~blank[span.start : span.end])
-            if not 0 < len(rows) <= self.module.max_width:
-                result.append(0.0)
-                continue
-            first, last = words[rows[:1]], words[rows[-1:]]
-            column = torch.tensor([len(rows) - 1], device=words.device)
-            with torch.no_grad():
-                logit = self.module.score(first, last, column)[0, index[span.label_]]
-            result.append(float((logit / self.temperature()).sigmoid()))
-        return result
+        given = list(spans)
+        rows = before[[span.start for span in given]].astype(np.int64)
+        columns = before[[span.end for span in given]].astype(np.int64) - rows - 1
+        fits = (columns >= 0) & (columns < self.module.max_width)
+        places = to_device(words.device, rows[fits], columns[fits])
+        labels = [index[span.label_] for span, fit in zip(given, fits) if fit]
+        logits = self.module.scores(words, *places).cpu()[range(len(labels)), labels]
+        probs = np.zeros(len(given), np.float32)
+        probs[fits] = (logits / self.temperature()).sigmoid().numpy()
+        return probs.tolist()
 
     # Calibration
 

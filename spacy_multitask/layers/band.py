@@ -17,9 +17,9 @@ from torch.nn.functional import gelu, logsigmoid, pad, softplus
 
 from .transfer import to_device, to_host
 
-HIDDEN = 128
+HIDDEN = 256
 # Cells of the band that are scored in one go: 64 MiB of hidden values.
-CELLS = 1 << 17
+CELLS = 1 << 16
 EXACT = 8  # widths up to here have a vector of their own
 # Where training begins: of the many spans of a doc few are true (Lin et al. 2017,
 # https://arxiv.org/abs/1708.02002).
@@ -110,11 +110,11 @@ def band_gold(
 
 
 class SpanBand(nn.Module):
-    """A span is its first word, its last word and its width; each label is true of it or false.
+    """A span is its first word, its last word, the mean of its words, and its width; each label is
+    true of it or false.
 
-    Words go through one linear layer, whose outputs a span of two words adds up before the
-    nonlinearity: what a layer on both vectors would compute for each span is computed once for
-    each word.
+    Words go through one linear layer, whose outputs a span adds up before the nonlinearity: what a
+    layer on all these vectors would compute for each span is computed once for each word.
 
     Source: the representation of Zhong and Chen (2021), https://arxiv.org/abs/2010.12812; all
     starts and ends at once as in Su et al. (2022), https://arxiv.org/abs/2208.03054
@@ -125,8 +125,9 @@ class SpanBand(nn.Module):
         self.max_width = max_width
         self.register_buffer("limit", torch.tensor(max_width))  # to be found in what is saved
         self.dropout = nn.Dropout(0.0)
-        # As the start of spans, as their end, and whether it is plausible as either.
-        self.words = nn.Linear(n_in, 2 * hidden + 2)
+        # As the start of spans, as their end, within them, and whether it is plausible as either
+        # edge.
+        self.words = nn.Linear(n_in, 3 * hidden + 2)
         self.widths = nn.Parameter(torch.zeros(int(bucket(np.array([max_width]))[0]) + 1, hidden))
         self.output = nn.Linear(hidden, n_out)
         nn.init.constant_(self.output.bias, log(SELDOM / (1 - SELDOM)))
@@ -145,7 +146,7 @@ class SpanBand(nn.Module):
         self.dropout.p = rate
 
     def forward(self, X: Tensor) -> Tensor:
-        """RETURNS (Tensor): What spans are added up from, shape (n_words, 2 * hidden + 2)."""
+        """RETURNS (Tensor): What spans are added up from, shape (n_words, 3 * hidden + 2)."""
         return self.words(self.dropout(X))
 
     @torch.no_grad()
@@ -159,19 +160,25 @@ class SpanBand(nn.Module):
         return [range(i, min(i + size, n_words)) for i in range(0, n_words, size)]
 
     def cells(self, words: Tensor, rows: range, width: int) -> Tensor:
-        """Score all spans of up to so many words that start in some rows.
+        """Score all spans of up to so many words that start in some rows, without dropout.
 
-        words (Tensor): From `forward`.
+        words (Tensor): From `project`.
         RETURNS (Tensor): Logits, shape (n_rows, width, n_labels). Those of spans that leave their
             sequence mean nothing.
         """
-        starts = words[rows.start : rows.stop, : self.hidden]
-        ends = words[rows.start : rows.stop + width - 1, self.hidden : 2 * self.hidden]
-        missing = len(starts) + width - 1 - len(ends)
-        # Shape (n_rows, hidden, width), without a copy.
-        windows = pad(ends, (0, 0, 0, missing)).unfold(0, width, 1)
+        return self.output(self._hidden(words, rows, width))
+
+    def _hidden(self, words: Tensor, rows: range, width: int) -> Tensor:
+        """RETURNS (Tensor): Vectors of spans, shape (n_rows, width, hidden)."""
+        missing = max(0, rows.stop + width - 1 - len(words))
+        words = pad(words[rows.start : rows.stop + width - 1], (0, 0, 0, missing))
+        start, end, within = words[:, :-2].split(self.hidden, dim=1)
+        # Shape (n_rows, width, hidden), without a copy.
+        ends, words_within = (x.unfold(0, width, 1).transpose(1, 2) for x in (end, within))
+        n_words = torch.arange(1, width + 1, device=words.device)[:, None]
+        means = words_within.cumsum(1) / n_words
         widths = self._width_vectors(words.device)[:width]
-        return self.output(gelu(starts[:, None] + windows.transpose(1, 2) + widths))
+        return gelu(start[: len(rows), None] + ends + means + widths)
 
     def _width_vectors(self, device: torch.device) -> Tensor:
         columns = bucket(np.arange(1, self.max_width + 1))
@@ -185,18 +192,15 @@ class SpanBand(nn.Module):
         rows, columns (Tensor): Where each span is in the band, int64 (n_spans,).
         RETURNS (Tensor): Logits, shape (n_spans, n_labels).
         """
-        blocks = zip(rows.split(CELLS), columns.split(CELLS))
-        return torch.cat([self.score(words[r], words[r + c], c) for r, c in blocks])
-
-    def score(self, first: Tensor, last: Tensor, columns: Tensor) -> Tensor:
-        """RETURNS (Tensor): Logits of spans, shape (n_spans, n_labels).
-
-        first, last (Tensor): Of their first and last words, what `project` gave, each (n_spans,
-            2 * hidden + 2).
-        columns (Tensor): Their words, less one, int64 (n_spans,).
-        """
-        ends = first[:, : self.hidden] + last[:, self.hidden : 2 * self.hidden]
-        return self.output(gelu(ends + self._width_vectors(first.device)[columns]))
+        start, end, within = words[:, :-2].split(self.hidden, dim=1)
+        # In double precision, so that the words of other docs leave no trace in a difference.
+        sums = pad(within.double().cumsum(0), (0, 0, 1, 0))
+        widths = self._width_vectors(words.device)
+        found = [words.new_zeros(0, self.output.out_features)]
+        for r, c in zip(rows.split(CELLS), columns.split(CELLS)):
+            means = (sums[r + c + 1] - sums[r]).to(words.dtype) / (c + 1)[:, None]
+            found.append(self.output(gelu(start[r] + end[r + c] + means + widths[c])))
+        return torch.cat(found)
 
     def loss(self, words: Tensor, gold: BandGold, weights: Tensor | None = None) -> Tensor:
         """Compare all known spans with gold.
@@ -211,7 +215,7 @@ class SpanBand(nn.Module):
         row, column, label = gold.spans.T
         width = gold.known.shape[1]
         for rows in self.blocks(len(words), width):
-            logits = self.cells(words, rows, width)
+            logits = self.output(self.dropout(self._hidden(words, rows, width)))
             here = np.flatnonzero((row >= rows.start) & (row < rows.stop))
             places = [a[here] for a in (row - rows.start, column, label)]
             unknown = ~gold.known[rows.start : rows.stop]

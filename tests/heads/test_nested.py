@@ -246,7 +246,7 @@ def test_a_new_label_changes_nothing_and_can_be_learned(trained, tmp_path):
     np.testing.assert_allclose(after[:, :, :-1], before, atol=1e-6)
     assert after[:, :, -1].max() < 1e-6
     sgd = nlp.resume_training()
-    sgd.learn_rate = 0.02
+    sgd.learn_rate = 0.005
     for _ in range(100):
         nlp.update([gold(nlp, BANK, [(1, 3, "NEW")])], sgd=sgd)
     assert found(nlp(Doc(nlp.vocab, words=BANK))) == [(1, 3, "NEW")]

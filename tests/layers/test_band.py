@@ -1,4 +1,4 @@
-"""The layer that scores spans by their first word, their last word and their width."""
+"""The layer that scores spans by their first word, last word, mean word and width."""
 
 import numpy as np
 import pytest
@@ -26,8 +26,9 @@ def one_by_one(layer, X, start, end):
     weight, bias, h = layer.words.weight, layer.words.bias, layer.hidden
     first = X[start] @ weight[:h].T + bias[:h]
     last = X[end - 1] @ weight[h : 2 * h].T + bias[h : 2 * h]
+    mean = X[start:end].mean(0) @ weight[2 * h : 3 * h].T + bias[2 * h : 3 * h]
     width = layer.widths[int(bucket(np.array([end - start]))[0])]
-    return layer.output(torch.nn.functional.gelu(first + last + width))
+    return layer.output(torch.nn.functional.gelu(first + last + mean + width))
 
 
 def test_every_cell_is_the_span_of_its_row_and_width(layer):
@@ -39,6 +40,28 @@ def test_every_cell_is_the_span_of_its_row_and_width(layer):
             if row + 2 + column < N:
                 wanted = one_by_one(layer, X, row + 2, row + 3 + column)
                 torch.testing.assert_close(cells[row, column], wanted)
+
+
+def test_single_spans_have_the_scores_of_their_cells_however_far_behind(layer):
+    before = torch.randn(5000, 6) * 100
+    X = torch.cat([before, torch.randn(N, 6)])
+    rows, columns = torch.tensor([5000, 5001, 5004]), torch.tensor([3, 0, 2])
+    wanted = torch.stack(
+        [one_by_one(layer, X, r, r + c + 1) for r, c in zip(rows.tolist(), columns.tolist())]
+    )
+    torch.testing.assert_close(layer.scores(layer.project(X), rows, columns), wanted)
+    cells = layer.cells(layer.project(X), range(5000, 5000 + N), 4)
+    torch.testing.assert_close(cells[rows - 5000, columns], wanted)
+
+
+def test_hidden_values_are_dropped_in_training_alone(layer):
+    gold = band_gold(np.array([N]), np.zeros(N, bool), np.zeros((0, 3), np.int64), 4)
+    words = layer.project(torch.randn(N, 6))
+    layer.set_dropout(0.5)
+    torch.testing.assert_close(layer.cells(words, range(N), 4), layer.cells(words, range(N), 4))
+    assert layer.loss(words, gold) != layer.loss(words, gold)
+    layer.set_dropout(0.0)
+    assert layer.loss(words, gold) == layer.loss(words, gold)
 
 
 def test_spans_stay_in_their_sequence():
@@ -138,7 +161,7 @@ def test_what_is_found_is_what_reaches_the_threshold(layer, monkeypatch, cells):
 
 
 def test_spans_whose_ends_are_not_plausible_are_not_looked_at(layer):
-    words = torch.full((N, 2 * layer.hidden + 2), 0.0)
+    words = torch.full((N, 3 * layer.hidden + 2), 0.0)
     words[:, -2:] = -9.0
     words[1, -2] = words[5, -2] = words[3, -1] = words[6, -1] = 1.0
     rows, columns = layer.plausible(words, room(LENGTHS, 4))
