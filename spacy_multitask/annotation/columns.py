@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-from spacy.attrs import IDX, LENGTH, POS, TAG
+from spacy.attrs import ENT_IOB, ENT_TYPE, IDX, LENGTH, POS, TAG
 from spacy.strings import StringStore
 from spacy.tokens import Doc
 
@@ -16,8 +16,24 @@ from ..probabilities import SPANS_KEY, layer_of, token_probs
 from ..relations import kept_relations
 from .schema import LAYERS
 
-# (row of the first token, row of the end token, hash of the label)
-Rows = tuple[int, int, int]
+INSIDE, BEGINS = 1, 3  # as spaCy numbers them in ENT_IOB
+
+
+class Rows(NamedTuple):
+    """Spans of all docs, in order; all arrays (n_spans,).
+
+    doc (ndarray): Index of the doc, int64.
+    first, end (ndarray): Its first token, and the one after its last, among those of all docs;
+        int64.
+    label (ndarray): Hash of the label, uint64.
+    keys (Optional[List[str]]): Of the group in `doc.spans`; None for `doc.ents`.
+    """
+
+    doc: np.ndarray
+    first: np.ndarray
+    end: np.ndarray
+    label: np.ndarray
+    keys: list[str] | None = None
 
 
 class Columns:
@@ -48,10 +64,11 @@ class Columns:
 
     @cached_property
     def values(self) -> np.ndarray:
-        """RETURNS (ndarray): First character, length, tag and part of speech of all tokens, uint64
-        (n_words, 4)."""
-        none = np.zeros((0, 4), np.uint64)
-        return np.concatenate([none, *(d.to_array([IDX, LENGTH, TAG, POS]) for d in self.docs)])
+        """RETURNS (ndarray): Of all tokens the first character, length, tag, part of speech, and
+        part in an entity with its label, uint64 (n_words, 6)."""
+        none = np.zeros((0, 6), np.uint64)
+        attrs = [IDX, LENGTH, TAG, POS, ENT_IOB, ENT_TYPE]
+        return np.concatenate([none, *(doc.to_array(attrs) for doc in self.docs)])
 
     @cached_property
     def starts(self) -> np.ndarray:
@@ -84,19 +101,20 @@ class Columns:
         return self._per_token(self._names(self.values[:, 3]))
 
     def chunks(self) -> pa.Array:
-        return self._spans(
-            lambda doc: [(k, doc.spans[k]) for k in self.chunk_keys if k in doc.spans]
-        )
+        return self._spans(self._grouped(lambda key: key in self.chunk_keys))
 
     def entities(self) -> pa.Array:
-        return self._spans(lambda doc: [(None, doc.ents)])
+        part, label = self.values[:, 4:].T
+        begins = np.flatnonzero(part == BEGINS)
+        ends = np.flatnonzero(np.append(part != INSIDE, True))
+        ends = ends[np.searchsorted(ends, begins, side="right")]
+        doc = np.searchsorted(self.borders, begins, side="right") - 1
+        rows = Rows(doc, begins, ends, label[begins])
+        has_label = rows.label != 0  # a token that is to be in no entity begins one without
+        return self._spans(Rows(*(values[has_label] for values in rows[:4])))
 
     def spans(self) -> pa.Array:
-        others = self.chunk_keys
-        return self._spans(
-            lambda doc: [(k, group) for k, group in doc.spans.items() if k not in others],
-            has_keys=True,
-        )
+        return self._spans(self._grouped(lambda key: key not in self.chunk_keys), has_keys=True)
 
     def topics(self) -> pa.Array:
         ranked = [sorted(doc.cats.items(), key=lambda pair: -pair[1]) for doc in self.docs]
@@ -143,35 +161,34 @@ class Columns:
             parts.append(np.full(len(doc), np.nan, np.float32) if probs is None else probs)
         return self._per_token(pa.array(np.concatenate(parts), pa.float32(), from_pandas=True))
 
-    def _spans(
-        self, groups_of: Callable[[Doc], list[tuple[Any, Iterable[Any]]]], *, has_keys: bool = False
-    ) -> pa.Array:
+    def _grouped(self, is_wanted: Callable[[str], bool]) -> Rows:
+        """RETURNS (Rows): Spans of the groups of `doc.spans` with such keys."""
+        found: list[tuple[int, int, int, int]] = []
+        keys: list[str] = []
+        for i, (doc, at) in enumerate(zip(self.docs, self.borders.tolist())):
+            for key in filter(is_wanted, doc.spans):
+                places = ((span.start, span.end, span.label) for span in doc.spans[key])
+                found += [(i, first + at, end + at, k) for first, end, k in places if first < end]
+                keys += [key] * (len(found) - len(keys))
+        array = np.array(found, np.uint64).reshape(-1, 4)
+        return Rows(*array[:, :3].astype(np.int64).T, array[:, 3], keys)
+
+    def _spans(self, rows: Rows, *, has_keys: bool = False) -> pa.Array:
         """
-        groups_of (Callable): Gives groups of spans of a doc by key; None for `doc.ents`.
         has_keys (bool): Whether the column has the keys, too.
         """
-        rows: list[Rows] = []
-        keys: list[str | None] = []
-        borders = [0]
-        for doc, at in zip(self.docs, self.borders.tolist()):
-            for key, spans in groups_of(doc):
-                rows += [(s.start + at, s.end + at, s.label) for s in spans if s.end > s.start]
-                keys += [key] * (len(rows) - len(keys))
-            borders.append(len(rows))
-        array = np.array(rows, np.uint64).reshape(-1, 3)
-        first, end = array[:, :2].astype(np.int64).T
-        starts, ends = self.starts[first], self.ends[end - 1]
-        labels = self._names(array[:, 2])
-        fields = {"key": pa.array(keys, pa.string())} if has_keys else {}
+        counts = np.bincount(rows.doc, minlength=len(self.docs))
+        starts, ends = self.starts[rows.first], self.ends[rows.end - 1]
+        labels = self._names(rows.label)
+        fields = {"key": pa.array(rows.keys, pa.string())} if has_keys else {}
         fields.update(start=pa.array(starts), end=pa.array(ends), label=labels)
         if self.probs:
-            places = list(zip(map(layer_of, keys), starts.tolist(), ends.tolist(), labels.tolist()))
-            probs: list[float | None] = []
-            for doc, start, stop in zip(self.docs, borders, borders[1:]):
-                known = _span_probs(doc)
-                probs += [known.get(place) for place in places[start:stop]]
+            layers = map(layer_of, rows.keys or [None] * len(rows.doc))
+            known = [_span_probs(doc) for doc in self.docs]
+            places = zip(layers, starts.tolist(), ends.tolist(), labels.tolist())
+            probs = [known[i].get(place) for i, place in zip(rows.doc.tolist(), places)]
             fields["prob"] = pa.array(probs, pa.float32())
-        return _lists(np.diff(borders), _struct(**fields))
+        return _lists(counts, _struct(**fields))
 
     def _places(self, first: Sequence[int], end: Sequence[int], labels: pa.Array) -> pa.Array:
         at, last = np.array(first, np.int64), np.array(end, np.int64) - 1

@@ -13,6 +13,9 @@ from spacy.tokens import Doc
 from .columns import Columns
 from .schema import ERROR, choose_layers, chunk_keys, fields_of
 
+# Words of the vocabulary that a process keeps: 50 MB.
+WORDS_KEPT = 100_000
+
 
 class Annotated(NamedTuple):
     """
@@ -86,6 +89,20 @@ def giving_probs(nlp: Language, wanted: bool) -> Iterator[None]:
             head.writes_probs = value
 
 
+@contextmanager
+def bounded_words(nlp: Language) -> Iterator[None]:
+    """Forget afterwards what is new to the vocabulary within, once it knows many words.
+
+    Not from the first word on: spaCy's tokenizer keeps none of a memory zone, and works out each
+    word at each place anew, which takes five times longer.
+    """
+    if len(nlp.vocab) < WORDS_KEPT or nlp.vocab.in_memory_zone:
+        yield
+    else:
+        with nlp.memory_zone():
+            yield
+
+
 def annotate_batch(
     nlp: Language,
     table: pa.Table | pa.RecordBatch,
@@ -115,7 +132,7 @@ def annotate_batch(
     names = [field.name for field in fields]
     _check_columns(table.column_names, text, names)
     texts = table[text].to_pylist()
-    with giving_probs(nlp, probs), nlp.memory_zone():
+    with giving_probs(nlp, probs), bounded_words(nlp):
         done = annotate_texts(nlp, texts)
         columns = Columns(
             done.docs, nlp.vocab.strings, chunk_keys=chunk_keys(nlp), probs=probs

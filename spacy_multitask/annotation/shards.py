@@ -29,7 +29,7 @@ from ..loading import load_pipeline
 from ..plain import to_json
 from .addresses import Store
 from .columns import Columns
-from .docs import annotate_texts, giving_probs
+from .docs import annotate_texts, bounded_words, giving_probs
 from .inputs import Batch, batches
 from .job import DATA, FORMATS, STATE, Job
 from .outputs import WRITERS, Writer
@@ -209,7 +209,7 @@ class Annotator:
     def _annotate(self, part: Part, writer: Writer, stats: Stats, report: Report) -> None:
         started = default_timer()
         probs = self.job.options.probs
-        with giving_probs(self.nlp, probs), self.nlp.memory_zone():
+        with giving_probs(self.nlp, probs), bounded_words(self.nlp):
             for batch in self._batches(part):
                 before = stats.docs, stats.words, len(stats.errors)
                 stats.add(Stats(errors=batch.errors, left_out=batch.left_out))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -60,26 +60,53 @@ class PlacedSpans(SpanGroup):
     """
 
     def __getitem__(self, i: int) -> Span:
-        if not self._is_at_its_words(i):
+        if self._at_their_words([i]) is None:
             self._mend()
         return super().__getitem__(i)
 
     def __iter__(self) -> Iterator[Span]:
-        self._mend()
-        return super().__iter__()
+        spans, n_tokens, i = self._mended(), len(self.doc), 0
+        while i < super().__len__():
+            # Whoever goes through the spans may merge each.
+            yield spans[i] if len(self.doc) == n_tokens else self[i]
+            i += 1
 
     def __len__(self) -> int:
-        self._mend()
+        self._mended()
         return super().__len__()
 
     def to_bytes(self) -> bytes:
-        self._mend()
+        self._mended()
         return super().to_bytes()
 
+    def _mended(self) -> list[Span]:
+        """RETURNS (List[Span]): The spans, over the tokens that are now at their characters."""
+        spans = self._at_their_words(range(super().__len__()))
+        if spans is None:
+            self._mend()
+            spans = [super(PlacedSpans, self).__getitem__(i) for i in range(super().__len__())]
+        return spans
+
+    def _at_their_words(self, indices: Sequence[int]) -> list[Span] | None:
+        """RETURNS (Optional[List[Span]]): These spans, if all are over the tokens that are at their
+        characters."""
+        get, doc = super().__getitem__, self.doc
+        spans = []
+        for i in indices:
+            try:
+                span = get(i)
+            except IndexError:  # there are not so many tokens now
+                return None
+            start, end = span.start, span.end
+            if start < end:
+                last = doc[end - 1]
+                if span.end_char != last.idx + len(last) or span.start_char != doc[start].idx:
+                    return None
+            spans.append(span)
+        return spans
+
     def _mend(self) -> None:
-        """Bring the spans to the tokens that are now at their characters, if these are others."""
-        if all(map(self._is_at_its_words, range(super().__len__()))):
-            return
+        """Bring the spans to the tokens that are now at their characters."""
         message = srsly.msgpack_loads(super().to_bytes())
         places = [_PACKED.unpack(data) for data in message["spans"]]
         is_flat = all(one[-1] <= other[-2] for one, other in pairwise(places))
@@ -96,16 +123,6 @@ class PlacedSpans(SpanGroup):
         if "scores" in attrs:
             attrs = {**attrs, "scores": np.asarray(attrs["scores"])[kept]}
         super().from_bytes(srsly.msgpack_dumps({**message, "attrs": attrs, "spans": packed}))
-
-    def _is_at_its_words(self, i: int) -> bool:
-        try:
-            span = super().__getitem__(i)
-        except IndexError:  # there are not so many tokens now
-            return False
-        if not len(span):
-            return True
-        last = span[-1]
-        return span.start_char == span[0].idx and span.end_char == last.idx + len(last)
 
 
 def set_group(

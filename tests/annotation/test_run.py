@@ -7,13 +7,14 @@ import subprocess
 import sys
 import time
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import spacy
 from spacy.tokens import DocBin
 
-from spacy_multitask import annotate
-from spacy_multitask.annotation import shards
+from spacy_multitask import annotate, annotate_batch
+from spacy_multitask.annotation import docs, shards
 from spacy_multitask.annotation.addresses import Store
 from spacy_multitask.annotation.run import TooManyErrors
 from spacy_multitask.annotation.schema import VERSION_KEY
@@ -323,16 +324,38 @@ def test_two_runs_into_one_folder_are_refused(model, texts, tmp_path):
         annotate(model, texts, tmp_path / "out")
 
 
-def test_memory_of_strings_stays_flat(model, tmp_path):
-    path = tmp_path / "texts.jsonl"
+def strings_by_shard(model, folder) -> list[int]:
+    """RETURNS (List[int]): Strings that the vocabulary has after each of four shards, whose words
+    are all new."""
+    path = folder / "texts.jsonl"
     path.write_text("".join(json.dumps({"text": f"word{i} other{i}"}) + "\n" for i in range(400)))
-    annotate(model, path, tmp_path / "out", shard_docs=100, dry_run=True)
-    annotator = Annotator(str(tmp_path / "out"))
-    annotator.annotate_shard(0)
-    before = len(annotator.nlp.vocab.strings)
-    for shard in range(1, len(annotator.job.shards)):
+    annotate(model, path, folder / "out", shard_docs=100, dry_run=True)
+    annotator = Annotator(str(folder / "out"))
+    found = []
+    for shard in range(len(annotator.job.shards)):
         annotator.annotate_shard(shard)
-    assert len(annotator.nlp.vocab.strings) == before
+        found.append(len(annotator.nlp.vocab.strings))
+    return found
+
+
+def test_memory_of_strings_stays_flat_once_many_are_known(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(docs, "WORDS_KEPT", 900)
+    first, *others = strings_by_shard(model, tmp_path)
+    assert others == [first] * 3
+
+
+def test_the_tokenizer_keeps_the_words_it_met(model, tmp_path):
+    found = strings_by_shard(model, tmp_path)
+    assert sorted(set(found)) == found  # they grow
+
+
+def test_a_batch_is_annotated_within_a_zone_of_the_callers(model, monkeypatch):
+    monkeypatch.setattr(docs, "WORDS_KEPT", 0)
+    nlp = spacy.load(model)
+    table = pa.table({"text": ["Anna is new here."]})
+    with nlp.memory_zone():
+        within = annotate_batch(nlp, table)
+    assert within.equals(annotate_batch(nlp, table))
 
 
 def test_standard_input(model, texts, tmp_path, undisturbed):

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 import spacy
 from spacy.tokens import Doc, Span
+from spacy.vocab import Vocab
 
 from spacy_multitask import annotate, annotate_batch
 from spacy_multitask.annotation.columns import Columns
@@ -167,3 +168,32 @@ def test_others_read_it(model, texts, tmp_path, reader):
 def test_kept_columns_come_last():
     schema = schema_of(["topics"], False, [pa.field("n", pa.int64())], has_pieces=True)
     assert schema.names == ["id", "text", "piece", "topics", "n"]
+
+
+def test_columns_have_the_spans_of_the_docs():
+    vocab = Vocab()
+    first = Doc(vocab, words=["New", "York", "Bob", "ran"])
+    first.set_ents([Span(first, 0, 2, "LOC"), Span(first, 2, 3, "PER")])
+    second = Doc(vocab, words=["Ann", "met", "Bo"])
+    second.set_ents([Span(second, 0, 1, "PER"), Span(second, 2, 3, "PER")])
+    third = Doc(vocab, words=["Not", "Bo"])
+    third.set_ents([], blocked=[Span(third, 1, 2)], default="missing")
+    docs = [first, second, Doc(vocab), third]
+    second.spans["np"] = [Span(second, 2, 3, "NP"), Span(second, 0, 1, "NP")]
+    second.spans["sc"] = [Span(second, 0, 3, "ALL"), Span(second, 1, 1, "NONE")]
+    columns = Columns(docs, vocab.strings, chunk_keys=["np"], probs=False)
+    found = {
+        name: [
+            [tuple(span.values()) for span in row] for row in getattr(columns, name)().to_pylist()
+        ]
+        for name in ("entities", "chunks", "spans")
+    }
+    assert found["entities"] == [
+        [(span.start_char, span.end_char, span.label_) for span in doc.ents] for doc in docs
+    ]
+    assert found["entities"][:2] == [
+        [(0, 8, "LOC"), (9, 12, "PER")],
+        [(0, 3, "PER"), (8, 10, "PER")],
+    ]
+    assert found["chunks"] == [[], [(8, 10, "NP"), (0, 3, "NP")], [], []]
+    assert found["spans"] == [[], [("sc", 0, 10, "ALL")], [], []]
