@@ -27,36 +27,70 @@ from .common import packaged_encoder, pipeline, training_examples
 
 BATCH_WORDS = 800  # of all processes
 WARM_UP, STEPS = 5, 40
+WANTED = 1.5  # two processes to one
 
 
 def training(options: argparse.Namespace) -> dict[str, Any]:
-    """RETURNS (Dict[str, Any]): Words per second by number of processes, and the ratio."""
-    found = {str(n): _measure(n, options) for n in (1, 2)}
-    ratio = found["2"]["words_per_second"] / found["1"]["words_per_second"]
-    return {"batch_words": BATCH_WORDS, "processes": found, "ratio": ratio}
+    """RETURNS (Dict[str, Any]): Words per second by number of processes, and the ratio. `apart` are
+    two trainings that know nothing of each other, each on half a batch: what the cores can do."""
+    one, two = (_measure(n, n, BATCH_WORDS, options) for n in (1, 2))
+    apart = _measure(2, 1, BATCH_WORDS // 2, options)
+    return {
+        "batch_words": BATCH_WORDS,
+        "processes": {"1": one, "2": two},
+        "apart": apart,
+        "ratio": round(two["words_per_second"] / one["words_per_second"], 3),
+        "ratio_to_apart": round(two["words_per_second"] / apart["words_per_second"], 3),
+        "wanted": WANTED,
+    }
 
 
 PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {"training": training}
 
 
-def _measure(n: int, options: argparse.Namespace) -> dict[str, float]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+def _measure(
+    n: int, n_ranks: int, batch_words: int, options: argparse.Namespace
+) -> dict[str, float]:
+    """Train in several processes at once.
+
+    n_ranks (int): Processes of one training: all, or 1 for as many trainings as processes.
+    RETURNS (Dict[str, float]): Words per second of all, and the first one's share of exchange.
+    """
     context = multiprocessing.get_context("spawn")
     results: Any = context.Queue()
-    processes = [
-        context.Process(target=_train, args=(rank, n, port, options, results)) for rank in range(n)
-    ]
+    port = _free_port()
+    processes = []
+    for k in range(n):
+        place = (k, n, port) if n_ranks == n else (0, 1, _free_port())
+        work = (*place, batch_words, options, results)
+        processes.append(context.Process(target=_train, args=work))
     for process in processes:
         process.start()
-    found = results.get()
+    found = [results.get() for _ in processes]
     for process in processes:
         process.join()
-    return found
+    # Each rank sees the batches of all.
+    speeds = [one["words_per_second"] for one in found]
+    return {
+        "words_per_second": round(sum(speeds) / n_ranks, 1),
+        "share_of_exchange": round(found[0]["share_of_exchange"], 4),
+    }
 
 
-def _train(rank: int, n: int, port: int, options: argparse.Namespace, results: Any) -> None:
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def _train(
+    rank: int,
+    n: int,
+    port: int,
+    batch_words: int,
+    options: argparse.Namespace,
+    results: Any,
+) -> None:
     torch.set_num_threads(1)
     address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "RANK": rank, "WORLD_SIZE": n}
     os.environ.update({name: str(value) for name, value in address.items()})
@@ -69,7 +103,7 @@ def _train(rank: int, n: int, port: int, options: argparse.Namespace, results: A
 
     nlp, sgd = pipeline(encoder, read)
     random.Random(0).shuffle(examples)
-    batches = list(group_by_words(examples * 20, BATCH_WORDS, 1000))[: WARM_UP + STEPS]
+    batches = list(group_by_words(examples * 20, batch_words, 1000))[: WARM_UP + STEPS]
     with joined() as ranks, _timed_exchange() as spent:
         run = Run(nlp, sgd, {}, None, Stop(), ranks=ranks)  # type: ignore[arg-type]
         steps = train_while_improving(
@@ -93,8 +127,7 @@ def _train(rank: int, n: int, port: int, options: argparse.Namespace, results: A
             elif info["step"] >= WARM_UP:
                 words += sum(len(eg.predicted) for eg in batch)
         seconds = time.perf_counter() - started
-    if rank == 0:
-        results.put({"words_per_second": words / seconds, "share_of_exchange": spent[0] / seconds})
+    results.put({"words_per_second": words / seconds, "share_of_exchange": spent[0] / seconds})
 
 
 @contextmanager
