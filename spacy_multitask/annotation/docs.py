@@ -89,6 +89,13 @@ def giving_probs(nlp: Language, wanted: bool) -> Iterator[None]:
             head.writes_probs = value
 
 
+def remember_words(nlp: Language) -> None:
+    """Let the tokenizer remember as many words as the vocabulary keeps, where it would remember
+    10,000."""
+    if hasattr(nlp.tokenizer, "max_cache_size"):
+        nlp.tokenizer.max_cache_size = max(nlp.tokenizer.max_cache_size, WORDS_KEPT)
+
+
 @contextmanager
 def bounded_words(nlp: Language) -> Iterator[None]:
     """Forget afterwards what is new to the vocabulary within, once it knows many words.

@@ -29,7 +29,7 @@ from ..loading import load_pipeline
 from ..plain import to_json
 from .addresses import Store
 from .columns import Columns
-from .docs import annotate_texts, bounded_words, giving_probs
+from .docs import annotate_texts, bounded_words, giving_probs, remember_words
 from .inputs import Batch, batches
 from .job import DATA, FORMATS, STATE, Job
 from .outputs import WRITERS, Writer
@@ -116,6 +116,7 @@ class Annotator:
         if gpu is not None:
             spacy.require_gpu(gpu)
         self.nlp = load_pipeline(job.model)
+        remember_words(self.nlp)
         self.layers = choose_layers(self.nlp, job.options.layers)
         self.pieces = Pieces(job.options.long, self.nlp.max_length)
         self.writer = WRITERS[job.options.to]

@@ -349,6 +349,12 @@ def test_the_tokenizer_keeps_the_words_it_met(model, tmp_path):
     assert sorted(set(found)) == found  # they grow
 
 
+def test_the_tokenizer_remembers_more_than_10_000_words(model, texts, tmp_path):
+    annotate(model, texts, tmp_path / "out", dry_run=True)
+    tokenizer = Annotator(str(tmp_path / "out")).nlp.tokenizer
+    assert tokenizer.max_cache_size == docs.WORDS_KEPT
+
+
 def test_a_batch_is_annotated_within_a_zone_of_the_callers(model, monkeypatch):
     monkeypatch.setattr(docs, "WORDS_KEPT", 0)
     nlp = spacy.load(model)
