@@ -17,7 +17,7 @@ test: $(VENV)/.installed
 
 # The property tests again: 20,000 cases of pipelines, and of damaged files 3,000 for each test.
 fuzz: $(VENV)/.installed
-	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest tests/fuzz --hypothesis-show-statistics
+	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest tests/fuzz -o faulthandler_timeout=0
 
 # A virtual environment of its own, with transformers 5. `nox --list` shows the other sessions.
 compatibility: $(VENV)/.installed

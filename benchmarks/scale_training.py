@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from spacy.scorer import Scorer
+from spacy.tokens import DocBin
 from spacy.training.loop import train_while_improving
 
 from spacy_multitask.training.batching import group_by_words
@@ -27,6 +29,7 @@ from .common import packaged_encoder, pipeline, training_examples
 
 BATCH_WORDS = 800  # of all processes
 WARM_UP, STEPS = 5, 40
+EVALUATED = 500  # docs
 WANTED = 1.5  # two processes to one
 
 
@@ -45,7 +48,47 @@ def training(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {"training": training}
+def evaluation(options: argparse.Namespace) -> dict[str, Any]:
+    """What it would bring if each process evaluated a part of the development data, and sent its
+    docs to the first one: seconds of the steps, and the share that two processes would save."""
+    examples: list = []
+    nlp, _ = pipeline(
+        options.encoder or packaged_encoder(),
+        lambda nlp: (
+            examples or examples.extend(training_examples(nlp, options.samples)) or examples
+        ),
+    )
+    examples = examples[:EVALUATED]
+    docs = [eg.predicted for eg in examples]
+
+    def predict() -> None:
+        for _ in nlp.pipe(docs):
+            pass
+
+    def send() -> None:
+        data = DocBin(docs=docs[: len(docs) // 2], store_user_data=True).to_bytes()
+        list(DocBin().from_bytes(data).get_docs(nlp.vocab))
+
+    steps = {"predict": predict, "send": send, "score": lambda: Scorer(nlp).score(examples)}
+    seconds = {}
+    for name, step in steps.items():
+        started = time.perf_counter()
+        step()
+        seconds[name] = time.perf_counter() - started
+    saved = seconds["predict"] / 2 - seconds["send"]
+    share = saved / (seconds["predict"] + seconds["score"])
+    return {
+        "docs": len(docs),
+        "words": sum(map(len, docs)),
+        "seconds": {name: round(value, 2) for name, value in seconds.items()},
+        "share_saved_by_two": round(share, 3),
+    }
+
+
+PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
+    "training": training,
+    "evaluation": evaluation,
+}
 
 
 def _measure(
