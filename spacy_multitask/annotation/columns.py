@@ -171,7 +171,8 @@ class Columns:
                 found += [(i, first + at, end + at, k) for first, end, k in places if first < end]
                 keys += [key] * (len(found) - len(keys))
         array = np.array(found, np.uint64).reshape(-1, 4)
-        return Rows(*array[:, :3].astype(np.int64).T, array[:, 3], keys)
+        doc_of, first, end = array[:, :3].astype(np.int64).T
+        return Rows(doc_of, first, end, array[:, 3], keys)
 
     def _spans(self, rows: Rows, *, has_keys: bool = False) -> pa.Array:
         """
@@ -183,7 +184,8 @@ class Columns:
         fields = {"key": pa.array(rows.keys, pa.string())} if has_keys else {}
         fields.update(start=pa.array(starts), end=pa.array(ends), label=labels)
         if self.probs:
-            layers = map(layer_of, rows.keys or [None] * len(rows.doc))
+            no_keys: list[str | None] = [None] * len(rows.doc)
+            layers = map(layer_of, rows.keys or no_keys)
             known = [_span_probs(doc) for doc in self.docs]
             places = zip(layers, starts.tolist(), ends.tolist(), labels.tolist())
             probs = [known[i].get(place) for i, place in zip(rows.doc.tolist(), places)]

@@ -103,7 +103,8 @@ def bounded_words(nlp: Language) -> Iterator[None]:
     Not from the first word on: spaCy's tokenizer keeps none of a memory zone, and works out each
     word at each place anew, which takes five times longer.
     """
-    if len(nlp.vocab) < WORDS_KEPT or nlp.vocab.in_memory_zone:
+    vocab: Any = nlp.vocab  # whose type stubs do not know of zones
+    if len(vocab) < WORDS_KEPT or vocab.in_memory_zone:
         yield
     else:
         with nlp.memory_zone():

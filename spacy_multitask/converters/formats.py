@@ -10,6 +10,7 @@ import spacy
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin
 
+from ..packing import remember_packers
 from ..progress import progress
 from ..safe_files import write_bytes
 from .ag_news import read_ag_news
@@ -117,6 +118,7 @@ def convert(
     select = Selection(report, layers, label_map)
     docs = FORMATS[format](path, make_blank(lang), report, **options)
     selected = (kept for doc in docs if (kept := select(doc)) is not None)
+    remember_packers()
     # Relations are in the docs' user data.
     doc_bin = DocBin(store_user_data=True)
     rng = random.Random(seed)

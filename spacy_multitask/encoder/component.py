@@ -13,6 +13,7 @@ from ..corpus.reader import corpus_of
 from ..gone import NO_SURGERY, refuse_gone
 from ..layers.network import PRECISIONS
 from ..layers.transfer import is_streaming
+from ..packing import remember_packers
 from ..registering import refuse_quoted_numbers
 from .batch import PackedBatch
 from .gradients import Round
@@ -103,6 +104,7 @@ class MultitaskTransformer(Listened, Saved, PipedAhead):
             )
         if max_batch_pieces is not None and max_batch_pieces < 1:
             raise ValueError(f"max_batch_pieces = {max_batch_pieces} must be at least 1.")
+        remember_packers()  # processes of `nlp.pipe` send docs
         self.vocab: Vocab = nlp.vocab
         self.model = model
         self.name = name

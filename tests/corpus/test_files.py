@@ -32,24 +32,6 @@ def test_a_whole_file_is_opened(tmp_path):
     assert [token.text for token in doc] == ["a", "b"]
 
 
-def test_only_user_data_that_is_there_is_unpacked(tmp_path, monkeypatch):
-    vocab = spacy.blank("en").vocab
-    docs = [Doc(vocab, words=["a"], user_data={"k": 1}), *(Doc(vocab, words=["b"]) for _ in "123")]
-    DocBin(docs=docs, store_user_data=True).to_disk(tmp_path / "part.spacy")
-    opened = load_doc_bin(tmp_path / "part.spacy")
-    n_unpacked = 0
-    unpack = srsly.msgpack_loads
-
-    def counting(*args, **options):
-        nonlocal n_unpacked
-        n_unpacked += 1
-        return unpack(*args, **options)
-
-    monkeypatch.setattr(srsly, "msgpack_loads", counting)
-    assert [doc.user_data for doc in opened.get_docs(vocab)] == [{"k": 1}, {}, {}, {}]
-    assert n_unpacked == 1
-
-
 @pytest.mark.parametrize(
     "data",
     [b"", b"word NN\n", *(zlib.compress(srsly.msgpack_dumps(x)) for x in ({}, [], {"attrs": 1}))],
