@@ -27,6 +27,7 @@ def main() -> None:
     parser = arguments(__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=list(PARTS), help="Default: all parts.")
     parser.add_argument("--docs", type=int, default=20_000, help="Docs to annotate.")
+    parser.add_argument("--rounds", type=int, default=3, help="The median of them counts.")
     parser.add_argument("--kills", type=int, default=20, help="For each engine.")
     parser.add_argument("--seed", type=int, default=0)
     parser.set_defaults(json=RESULTS / "scale.json")

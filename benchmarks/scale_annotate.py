@@ -35,9 +35,8 @@ from spacy_multitask.layers.network import TransformerNetwork
 
 from .common import packaged_encoder, pipeline, training_examples
 
-ROUNDS = 3
 HOST_DOCS = 5000  # whose vectors are in memory
-KILL_DOCS, KILL_SHARD = 1600, 100
+KILL_DOCS, KILL_SHARD = 800, 50
 DIGITS = 4  # of probabilities that are compared: parts of a shard are padded otherwise
 WANTED = {"local": 0.95, "ray": 0.85, "host_words_per_s": 150_000}
 
@@ -86,7 +85,7 @@ def local(options: argparse.Namespace) -> dict[str, Any]:
         nlp = spacy.load(model)
         list(nlp.pipe(texts[:500]))
         n_words = 0
-        for _ in range(ROUNDS):
+        for _ in range(options.rounds):
             started = time.perf_counter()
             with nlp.memory_zone():
                 n_words = sum(len(doc) for doc in nlp.pipe(texts))
@@ -139,7 +138,7 @@ def ray(options: argparse.Namespace) -> dict[str, Any]:
     with place(options, int8=True) as (folder, model):
         texts = texts_of(options.samples, options.docs)
         path = write_texts(folder / "texts.parquet", texts)
-        for _ in range(ROUNDS):
+        for _ in range(options.rounds):
             for engine in speeds:
                 out = folder / engine
                 shutil.rmtree(out, ignore_errors=True)
@@ -189,7 +188,7 @@ def host(options: argparse.Namespace) -> dict[str, Any]:
             path = write_texts(folder / "texts.parquet", texts)
             out = folder / "out"
             annotate(model, path, out, dry_run=True)
-            annotators = [Annotator(str(out)) for _ in range(ROUNDS + 1)]
+            annotators = [Annotator(str(out)) for _ in range(options.rounds + 1)]
             with network_that(listen):
                 all_shards(annotators.pop())
             for annotator in annotators:
