@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from argparse import Namespace
+from pathlib import Path
 
 import pytest
 
@@ -37,6 +38,18 @@ def test_a_part_that_fails_does_not_end_the_verdict(tmp_path, capsys):
     saved = json.loads((tmp_path / "gpu.json").read_text())
     assert "KeyError" in saved["predict"]["error"]
     assert saved["train"]["left_out"] and saved["verdict"] == {"heads_are_right": True}
+
+
+def test_the_page_on_training_says_what_was_measured_of_spans():
+    root = Path(__file__).parents[1]
+    found = json.loads((root / "benchmarks/results/spans.json").read_text())["assets"]
+    page = " ".join((root / "docs/training.md").read_text().split())
+    ours, spacys = found["spans"], found["spancat"]
+    assert f"it reaches F {100 * ours['f']:.1f} where spaCy's `spancat`" in page
+    assert f"on the same encoder reaches {100 * spacys['f']:.1f}." in page
+    assert f"trains in {ours['train_seconds'] / spacys['train_seconds']:.2f} of the time" in page
+    ratio = ours["words_per_second"] / spacys["words_per_second"]
+    assert f"predicts {ratio:.1f} times as fast" in page
 
 
 def test_what_is_written_with_spacy_alone_is_what_ours_writes(trained):
