@@ -40,10 +40,38 @@ def test_a_part_that_fails_does_not_end_the_verdict(tmp_path, capsys):
     assert saved["train"]["left_out"] and saved["verdict"] == {"heads_are_right": True}
 
 
+ROOT = Path(__file__).parents[1]
+
+
+def measured(name: str) -> dict:
+    return json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())
+
+
+def page_on(name: str) -> str:
+    """RETURNS (str): In one line."""
+    return " ".join((ROOT / "docs" / f"{name}.md").read_text().split())
+
+
+def test_the_page_on_encoders_says_what_spaces_are_worth():
+    found = {way: f"{100 * value:.1f} %" for way, value in measured("spaces")["tag_acc"].items()}
+    page = page_on("encoders")
+    assert f"tagged {found['text']} of the words of web text right" in page
+    assert f"as in 0.1.0, it was {found['split']} (" in page
+    assert f"has {found['guessed']} right, and {found['every']} with a space" in page
+
+
+def test_the_page_on_scale_has_the_speeds_that_were_measured():
+    found, page = measured("scale"), page_on("scale")
+    of_a_core = found["annotate_ray"]["local_words_per_s"] / found["annotate_ray"]["workers"]
+    assert f"int8, MiniLM | {round(of_a_core, -2):,.0f} |" in page
+    of_the_host = found["annotate_host"]["words_per_s"]
+    assert f"one core keeps busy | {round(of_the_host, -4):,.0f} |" in page
+    assert f"as fast as `nlp.pipe` in memory ({found['annotate_local']['ratio']:.2f})" in page
+    assert f"Ray {found['annotate_ray']['ratio']:.2f} times as fast" in page
+
+
 def test_the_page_on_training_says_what_was_measured_of_spans():
-    root = Path(__file__).parents[1]
-    found = json.loads((root / "benchmarks/results/spans.json").read_text())["assets"]
-    page = " ".join((root / "docs/training.md").read_text().split())
+    found, page = measured("spans")["assets"], page_on("training")
     ours, spacys = found["spans"], found["spancat"]
     assert f"it reaches F {100 * ours['f']:.1f} where spaCy's `spancat`" in page
     assert f"on the same encoder reaches {100 * spacys['f']:.1f}." in page
