@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
@@ -212,52 +213,57 @@ RUN = (
 )
 
 
-def kills(options: argparse.Namespace) -> dict[str, Any]:
+def kills(options: argparse.Namespace, engine: str) -> dict[str, Any]:
     """Runs that are killed at random moments, until they end: rows that differ from those of a run
-    that nobody killed. With Ray, workers are killed as well."""
+    that nobody killed. Now and then a worker is killed, and not all."""
     rng = random.Random(options.seed)
-    found = {}
     with place(options, int8=False) as (folder, model):
         path = write_texts(folder / "texts.parquet", texts_of(options.samples, KILL_DOCS))
 
-        def run(engine: str, out: Path) -> subprocess.Popen:
+        def run(out: Path) -> subprocess.Popen:
             command = [sys.executable, "-c", RUN, str(model), str(path), str(out), engine]
             # In a group of its own, so that all that it starts ends with it.
             return subprocess.Popen([*command, str(KILL_SHARD)], start_new_session=True)
 
-        for engine in ("local", "ray") if find_spec("ray") else ("local",):
-            started = time.perf_counter()
-            if run(engine, folder / "unbroken").wait():
-                raise RuntimeError(f"The run with the engine {engine} failed.")
-            whole = time.perf_counter() - started
-            expected = rows_of(folder / "unbroken")
-            counts = {"kills": 0, "worker_kills": 0, "runs": 0, "equal": 0}
-            while counts["kills"] + counts["worker_kills"] < options.kills:
-                out = folder / "killed"
-                while True:
-                    child = run(engine, out)
-                    try:
-                        child.wait(rng.uniform(0.2, 1.1) * whole)
-                    except subprocess.TimeoutExpired:
-                        victims = workers_of(child.pid)
-                        if victims and rng.random() < 0.5:
-                            os.kill(rng.choice(victims), signal.SIGKILL)
-                            counts["worker_kills"] += 1
-                            child.wait()
-                        else:
-                            os.killpg(child.pid, signal.SIGKILL)
-                            counts["kills"] += 1
-                            child.wait()
-                            continue
-                    if child.returncode:
-                        raise RuntimeError(f"The run ended with code {child.returncode}.")
-                    break
-                counts["runs"] += 1
-                counts["equal"] += rows_of(out) == expected
-                shutil.rmtree(out)
-            shutil.rmtree(folder / "unbroken")
-            found[engine] = counts
-    return found
+        started = time.perf_counter()
+        if run(folder / "unbroken").wait():
+            raise RuntimeError(f"The run with the engine {engine} failed.")
+        whole = time.perf_counter() - started
+        expected = rows_of(folder / "unbroken")
+        counts = {"kills": 0, "worker_kills": 0, "runs": 0, "equal": 0}
+        while counts["kills"] + counts["worker_kills"] < options.kills:
+            out = folder / "killed"
+            _run_through_kills(partial(run, out), whole, rng, counts)
+            counts["runs"] += 1
+            counts["equal"] += rows_of(out) == expected
+            shutil.rmtree(out)
+    return counts
+
+
+def _run_through_kills(
+    run: Callable[[], subprocess.Popen], seconds: float, rng: random.Random, counts: dict[str, int]
+) -> None:
+    """Start a run again until it ends.
+
+    seconds (float): That it takes if nobody kills it.
+    """
+    while True:
+        child = run()
+        try:
+            child.wait(rng.uniform(0.2, 1.1) * seconds)
+        except subprocess.TimeoutExpired:
+            victims = workers_of(child.pid)
+            if victims and rng.random() < 0.5:
+                os.kill(rng.choice(victims), signal.SIGKILL)
+                counts["worker_kills"] += 1
+            else:
+                os.killpg(child.pid, signal.SIGKILL)
+                counts["kills"] += 1
+                child.wait()
+                continue
+        if child.wait():
+            raise RuntimeError(f"The run ended with code {child.returncode}.")
+        return
 
 
 def workers_of(pid: int) -> list[int]:
@@ -298,5 +304,6 @@ PARTS = {
     "annotate_local": local,
     "annotate_ray": ray,
     "annotate_host": host,
-    "annotate_kills": kills,
+    "annotate_kills_local": partial(kills, engine="local"),
+    "annotate_kills_ray": partial(kills, engine="ray"),
 }

@@ -60,6 +60,16 @@ def test_the_page_on_encoders_says_what_spaces_are_worth():
     assert f"has {found['guessed']} right, and {found['every']} with a space" in page
 
 
+def test_the_page_on_encoders_says_what_adapters_save():
+    found = {name: runs["0"] for name, runs in measured("adapters")["runs"].items()}
+    page = page_on("encoders")
+    for one in found.values():
+        memory = one["peak_mib"] - one["before_training_mib"]
+        time = one["step_cpu_seconds"] / found["whole encoder"]["step_cpu_seconds"]
+        learned, right = one["learned"] / 1e6, 100 * one["tag_acc"]
+        assert f"| {learned:.1f} | {memory} MiB | {time:.2f} | {right:.1f} |" in page
+
+
 def test_the_page_on_scale_has_the_speeds_that_were_measured():
     found, page = measured("scale"), page_on("scale")
     of_a_core = found["annotate_ray"]["local_words_per_s"] / found["annotate_ray"]["workers"]
