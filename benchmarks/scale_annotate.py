@@ -282,7 +282,9 @@ def workers_of(pid: int) -> list[int]:
         above = process
         while above in parents and above != pid:
             above = parents[above]
-        if above == pid and (b"MapWorker" in name or b"spawn_main" in name):
+        # What a server has forked is called as the server is.
+        is_forked = b"forkserver" in name and b"forkserver" in names.get(parents[process], b"")
+        if above == pid and (is_forked or b"MapWorker" in name or b"spawn_main" in name):
             found.append(process)
     return found
 
