@@ -29,8 +29,6 @@ Value = TypeVar("Value")
 FOREVER = timedelta(days=30)
 # Gradients are sent in parts of so many bytes, which is the memory that it takes.
 PART_BYTES = 1 << 26
-# Of so many bytes a tensor is sent as it is: no copy of it is made to send it with others.
-OWN_BYTES = 1 << 18
 
 
 class Alone:
@@ -103,12 +101,7 @@ class Ranks(Alone):
 
     def _in_parts(self, tensors: Iterable[Tensor], exchange: Callable[[Tensor, Any], Any]) -> None:
         for part in _parts(tensors):
-            first, *others = (tensor.detach() for tensor in part)
-            if not others and first.is_contiguous():
-                with self._exchange():
-                    exchange(first, self._group_of(first.device))
-                continue
-            flat = torch.cat([tensor.reshape(-1) for tensor in (first, *others)])
+            flat = torch.cat([tensor.detach().reshape(-1) for tensor in part])
             with self._exchange():
                 exchange(flat, self._group_of(flat.device))
             for tensor, new in zip(part, flat.split([tensor.numel() for tensor in part])):
@@ -143,14 +136,10 @@ class Ranks(Alone):
 
 
 def _parts(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
-    """YIELDS (List[Tensor]): One large tensor, or small ones of one type and device, of at most
-    about PART_BYTES together."""
+    """YIELDS (List[Tensor]): Tensors of one type and device, of about PART_BYTES together."""
     parts: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
     n_bytes: dict[tuple[torch.dtype, torch.device], int] = {}
     for tensor in tensors:
-        if tensor.nbytes >= OWN_BYTES:
-            yield [tensor]
-            continue
         kind = (tensor.dtype, tensor.device)
         parts.setdefault(kind, []).append(tensor)
         n_bytes[kind] = n_bytes.get(kind, 0) + tensor.nbytes

@@ -22,7 +22,6 @@ from thinc.api import NumpyOps
 from spacy_multitask.corpus.reader import unannotated
 from spacy_multitask.relations import set_relations
 from spacy_multitask.together import together
-from spacy_multitask.training import ranks as ranks_module
 from spacy_multitask.training.optimizer import make_adamw
 from spacy_multitask.training.ranks import joined
 from spacy_multitask.training.run import Run
@@ -317,8 +316,6 @@ def train_case(case, encoder: str):
 
 
 def train_cases(encoder: str, folder: Path) -> None:
-    # Most matrices of these small models are as large tensors of a real one.
-    ranks_module.OWN_BYTES = 1 << 10
     with joined() as ranks:
         for case in CASES:
             found = train_case(case, encoder)
