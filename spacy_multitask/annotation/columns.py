@@ -101,7 +101,9 @@ class Columns:
         return self._per_token(self._names(self.values[:, 3]))
 
     def chunks(self) -> pa.Array:
-        return self._spans(self._grouped(lambda key: key in self.chunk_keys))
+        return self._spans(
+            self._grouped(lambda doc: [k for k in self.chunk_keys if k in doc.spans])
+        )
 
     def entities(self) -> pa.Array:
         part, label = self.values[:, 4:].T
@@ -114,7 +116,8 @@ class Columns:
         return self._spans(Rows(*(values[has_label] for values in rows[:4])))
 
     def spans(self) -> pa.Array:
-        return self._spans(self._grouped(lambda key: key not in self.chunk_keys), has_keys=True)
+        others = self._grouped(lambda doc: [k for k in doc.spans if k not in self.chunk_keys])
+        return self._spans(others, has_keys=True)
 
     def topics(self) -> pa.Array:
         ranked = [sorted(doc.cats.items(), key=lambda pair: -pair[1]) for doc in self.docs]
@@ -161,12 +164,15 @@ class Columns:
             parts.append(np.full(len(doc), np.nan, np.float32) if probs is None else probs)
         return self._per_token(pa.array(np.concatenate(parts), pa.float32(), from_pandas=True))
 
-    def _grouped(self, is_wanted: Callable[[str], bool]) -> Rows:
-        """RETURNS (Rows): Spans of the groups of `doc.spans` with such keys."""
+    def _grouped(self, keys_of: Callable[[Doc], list[str]]) -> Rows:
+        """
+        keys_of (Callable): Gives the keys of a doc's groups, in order.
+        RETURNS (Rows): Their spans.
+        """
         found: list[tuple[int, int, int, int]] = []
         keys: list[str] = []
         for i, (doc, at) in enumerate(zip(self.docs, self.borders.tolist())):
-            for key in filter(is_wanted, doc.spans):
+            for key in keys_of(doc):
                 places = ((span.start, span.end, span.label) for span in doc.spans[key])
                 found += [(i, first + at, end + at, k) for first, end, k in places if first < end]
                 keys += [key] * (len(found) - len(keys))

@@ -197,3 +197,12 @@ def test_columns_have_the_spans_of_the_docs():
     ]
     assert found["chunks"] == [[], [(8, 10, "NP"), (0, 3, "NP")], [], []]
     assert found["spans"] == [[], [("sc", 0, 10, "ALL")], [], []]
+
+
+def test_chunks_of_several_groups_come_in_the_order_of_the_pipeline():
+    vocab = Vocab()
+    doc = Doc(vocab, words=["Ann", "ran"])
+    doc.spans["b"] = [Span(doc, 0, 1, "B")]
+    doc.spans["a"] = [Span(doc, 1, 2, "A")]
+    columns = Columns([doc], vocab.strings, chunk_keys=["a", "b"], probs=False)
+    assert [span["label"] for span in columns.chunks().to_pylist()[0]] == ["A", "B"]

@@ -229,6 +229,12 @@ def test_spans_with_blanks_inside_are_found(trained):
     )
 
 
+def test_of_no_spans_there_are_no_probabilities(trained):
+    doc = Doc(trained.vocab, words=BANK)
+    assert trained.get_pipe("spans").span_probs(doc, []) == []
+    assert trained.get_pipe("spans").span_probs(doc, [doc[2:2]]) == [0.0]
+
+
 def test_labels_that_it_does_not_know_are_warned_of_and_unknown(nlp):
     with pytest.warns(UserWarning, match="'spans' did not see"):
         known = nlp.get_pipe("spans").gold([gold(nlp, BANK, [(0, 2, "NEW"), (1, 2, "NP")])])
