@@ -16,11 +16,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from spacy.scorer import Scorer
-from spacy.tokens import DocBin
-from spacy.training.loop import train_while_improving
+from spacy.language import Language
+from spacy.training import Example
+from spacy.training.loop import create_evaluation_callback, train_while_improving
 
 from spacy_multitask.training.batching import group_by_words
+from spacy_multitask.training.evaluation import SharedEvaluation
 from spacy_multitask.training.ranks import Ranks, joined
 from spacy_multitask.training.run import Run
 from spacy_multitask.training.stopping import Stop
@@ -49,39 +50,15 @@ def training(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def evaluation(options: argparse.Namespace) -> dict[str, Any]:
-    """What it would bring if each process evaluated a part of the development data, and sent its
-    docs to the first one: seconds of the steps, and the share that two processes would save."""
-    examples: list = []
-    nlp, _ = pipeline(
-        options.encoder or packaged_encoder(),
-        lambda nlp: (
-            examples or examples.extend(training_examples(nlp, options.samples)) or examples
-        ),
-    )
-    examples = examples[:EVALUATED]
-    docs = [eg.predicted for eg in examples]
-
-    def predict() -> None:
-        for _ in nlp.pipe(docs):
-            pass
-
-    def send() -> None:
-        data = DocBin(docs=docs[: len(docs) // 2], store_user_data=True).to_bytes()
-        list(DocBin().from_bytes(data).get_docs(nlp.vocab))
-
-    steps = {"predict": predict, "send": send, "score": lambda: Scorer(nlp).score(examples)}
-    seconds = {}
-    for name, step in steps.items():
-        started = time.perf_counter()
-        step()
-        seconds[name] = time.perf_counter() - started
-    saved = seconds["predict"] / 2 - seconds["send"]
-    share = saved / (seconds["predict"] + seconds["score"])
+    """RETURNS (Dict[str, Any]): Seconds of an evaluation of the same docs by number of processes,
+    and the share that the second one saves."""
+    found = {n: _in_processes(n, n, _evaluate, options) for n in (1, 2)}
+    seconds = {n: max(one["seconds"] for one in each) for n, each in found.items()}
     return {
-        "docs": len(docs),
-        "words": sum(map(len, docs)),
-        "seconds": {name: round(value, 2) for name, value in seconds.items()},
-        "share_saved_by_two": round(share, 3),
+        "docs": EVALUATED,
+        "words": found[1][0]["words"],
+        "seconds": {str(n): round(value, 2) for n, value in seconds.items()},
+        "share_saved_by_two": round(1 - seconds[2] / seconds[1], 3),
     }
 
 
@@ -99,19 +76,7 @@ def _measure(
     n_ranks (int): Processes of one training: all, or 1 for as many trainings as processes.
     RETURNS (Dict[str, float]): Words per second of all, and the first one's share of exchange.
     """
-    context = multiprocessing.get_context("spawn")
-    results: Any = context.Queue()
-    port = _free_port()
-    processes = []
-    for k in range(n):
-        place = (k, n, port) if n_ranks == n else (0, 1, _free_port())
-        work = (*place, batch_words, options, results)
-        processes.append(context.Process(target=_train, args=work))
-    for process in processes:
-        process.start()
-    found = [results.get() for _ in processes]
-    for process in processes:
-        process.join()
+    found = _in_processes(n, n_ranks, _train, batch_words, options)
     # Each rank sees the batches of all.
     speeds = [one["words_per_second"] for one in found]
     return {
@@ -120,32 +85,73 @@ def _measure(
     }
 
 
+def _in_processes(
+    n: int, n_ranks: int, function: Callable[..., dict[str, float]], *args: Any
+) -> list[dict[str, float]]:
+    """RETURNS (List[Dict[str, float]]): What a function gives in each process, in any order."""
+    context = multiprocessing.get_context("spawn")
+    results: Any = context.Queue()
+    port = _free_port()
+    processes = []
+    for k in range(n):
+        place = (k, n, port) if n_ranks == n else (0, 1, _free_port())
+        work = (results, place, function, args)
+        processes.append(context.Process(target=_as_process, args=work))
+    for process in processes:
+        process.start()
+    found = [results.get() for _ in processes]
+    for process in processes:
+        process.join()
+    return found
+
+
+def _as_process(results: Any, place: tuple[int, int, int], function: Callable, args: tuple) -> None:
+    torch.set_num_threads(1)
+    rank, n, port = place
+    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "RANK": rank, "WORLD_SIZE": n}
+    os.environ.update({name: str(value) for name, value in address.items()})
+    results.put(function(*args))
+
+
 def _free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return free.getsockname()[1]
 
 
-def _train(
-    rank: int,
-    n: int,
-    port: int,
-    batch_words: int,
-    options: argparse.Namespace,
-    results: Any,
-) -> None:
-    torch.set_num_threads(1)
-    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "RANK": rank, "WORLD_SIZE": n}
-    os.environ.update({name: str(value) for name, value in address.items()})
-    encoder = options.encoder or packaged_encoder()
-    examples: list = []
+def _read(options: argparse.Namespace) -> tuple[Language, Any, list[Example]]:
+    """RETURNS (Tuple[Language, Optimizer, List[Example]]): A pipeline, and examples in a mix."""
+    examples: list[Example] = []
 
-    def read(nlp: Any) -> list:
+    def read(nlp: Language) -> list[Example]:
         examples[:] = training_examples(nlp, options.samples)
         return examples
 
-    nlp, sgd = pipeline(encoder, read)
+    nlp, sgd = pipeline(options.encoder or packaged_encoder(), read)
     random.Random(0).shuffle(examples)
+    return nlp, sgd, examples
+
+
+def _evaluate(options: argparse.Namespace) -> dict[str, float]:
+    nlp, _, examples = _read(options)
+
+    def docs(nlp: Language) -> list[Example]:
+        return examples[:EVALUATED]
+
+    with joined() as ranks:
+        evaluate = create_evaluation_callback(nlp, docs, {})
+        if isinstance(ranks, Ranks):
+            evaluate = SharedEvaluation(nlp, ranks, Stop(), docs, {})
+        seconds = []
+        for _ in range(3):
+            started = time.perf_counter()
+            evaluate()
+            seconds.append(time.perf_counter() - started)
+    return {"seconds": min(seconds), "words": sum(len(eg.predicted) for eg in docs(nlp))}
+
+
+def _train(batch_words: int, options: argparse.Namespace) -> dict[str, float]:
+    nlp, sgd, examples = _read(options)
     batches = list(group_by_words(examples * 20, batch_words, 1000))[: WARM_UP + STEPS]
     with joined() as ranks, _timed_exchange() as spent:
         run = Run(nlp, sgd, {}, None, Stop(), ranks=ranks)  # type: ignore[arg-type]
@@ -170,7 +176,7 @@ def _train(
             elif info["step"] >= WARM_UP:
                 words += sum(len(eg.predicted) for eg in batch)
         seconds = time.perf_counter() - started
-    results.put({"words_per_second": words / seconds, "share_of_exchange": spent[0] / seconds})
+    return {"words_per_second": words / seconds, "share_of_exchange": spent[0] / seconds}
 
 
 @contextmanager

@@ -6,7 +6,7 @@ The loop itself, the order of the data and the evaluation are spaCy's own functi
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, Any, cast
@@ -31,9 +31,10 @@ from ..plain import finite
 from ..plan import join, opened
 from ..progress import SETTINGS
 from ..safe_files import SavingError, locked
+from .evaluation import Scores, SharedEvaluation
 from .log import Log, no_logger
 from .output import NoOutput, Output, check_start
-from .ranks import Alone, joined
+from .ranks import Alone, Ranks, joined
 from .run import CHANGED_DATA, Past, Run
 from .sameness import Facts, check_ranks, differences, facts_of
 from .state import Diverged
@@ -144,9 +145,14 @@ class Training:
             checkpoint_steps=checkpoint_steps,
             save_last=save_last,
         )
-        self.evaluate = create_evaluation_callback(
-            self.nlp, self.dev_corpus, self.T["score_weights"]
-        )
+        self.evaluate = self._evaluation()
+
+    def _evaluation(self) -> Callable[[], Scores]:
+        weights = self.T["score_weights"]
+        if isinstance(self.ranks, Ranks):
+            return SharedEvaluation(self.nlp, self.ranks, self.stop, self.dev_corpus, weights)
+        evaluate = create_evaluation_callback(self.nlp, self.dev_corpus, weights)
+        return self.stop.evaluating()(evaluate)
 
     def begin(self, resume: bool, extend: bool, stderr: IO) -> None:
         """Get ready for the first step, or for the one after the checkpoint."""
@@ -207,7 +213,7 @@ class Training:
             cast(Language, self.run),
             self.optimizer,
             self.run.batches(batches),
-            self.run.evaluation(lambda: self.run.evaluate(self.evaluate), self.dev_corpus),
+            self.run.evaluation(self.evaluate, self.dev_corpus),
             dropout=T["dropout"],
             accumulate_gradient=T["accumulate_gradient"],
             patience=T["patience"],
@@ -281,7 +287,7 @@ class Training:
         is_done = self.run.is_evaluated and not self.stop.has_begun
         if not self.run.is_evaluated:
             with self.run.use_params(self.optimizer.averages or {}):
-                info["score"], info["other_scores"] = self.run.evaluate(self.evaluate)
+                info["score"], info["other_scores"] = self.evaluate()
             info["checkpoints"].append((info["score"], info["step"]))
             self._take_note(info, info["score"] == max(info["checkpoints"])[0])
             self.run.losses = {}  # none since this evaluation

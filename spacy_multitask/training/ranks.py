@@ -25,8 +25,13 @@ from .watch import ALL_IS_WELL, RankFailed, Watch
 
 Value = TypeVar("Value")
 
-# While rank 0 evaluates or saves, the others wait: that one is gone is found out by `Watch`.
+# While rank 0 scores or saves, the others wait: that one is gone is found out by `Watch`.
 FOREVER = timedelta(days=30)
+OUT_OF_STEP = (
+    "The ranks have other {what} in this step. Start all of them with the same config, code, "
+    "corpora and versions; and give what draws random numbers, such as readers and callbacks, the "
+    "same seed in each."
+)
 # Gradients are sent in parts of so many bytes, which is the memory that it takes.
 PART_BYTES = 1 << 26
 
@@ -70,6 +75,13 @@ class Ranks(Alone):
         with self._exchange():
             dist.broadcast_object_list(box, 0, self._groups["cpu"])
         return box[0]
+
+    def collect_in_first(self, value: Value) -> list[Value]:
+        """RETURNS (List[Any]): The values of all ranks in rank 0, and none in the others."""
+        found: list[Any] = [None] * self.size if self.is_first else []
+        with self._exchange():
+            dist.gather_object(value, found or None, 0, self._groups["cpu"])
+        return found
 
     def most(self, numbers: list[float]) -> list[float]:
         return self._reduced(numbers, dist.ReduceOp.MAX)

@@ -21,13 +21,14 @@ from thinc.api import Optimizer
 from ..corpus.reader import corpus_of
 from ..layers.losses import DeviceLoss, settle_losses
 from .checkpoint import read_checkpoint, write_checkpoint
+from .evaluation import Scores
 from .memory import Learner
 from .randomness import RandomState, Snapshot, random_state, set_random_state
 from .ranks import Alone, Ranks
 from .sameness import Facts, checksum_of_gold
 from .spread import Spread
 from .state import REMEDY, Diverged, capture, restore
-from .stopping import Stop, StoppedEvaluation
+from .stopping import Stop
 
 CHANGED_DATA = (
     "The corpora give other batches than before {path} was written. Restore the corpora that the "
@@ -35,7 +36,6 @@ CHANGED_DATA = (
 )
 
 Batch = tuple[int, list[Example]]
-Scores = tuple[float, dict[str, Any]]
 
 
 class Past:
@@ -158,28 +158,6 @@ class Run:
                 f"In step {self.step} the loss of {losses}, so that the training can't go on. "
                 f"{REMEDY} If it is no higher than usual, look at the batch: {docs}{more}."
             )
-
-    def evaluate(self, evaluate: Callable[[], Scores]) -> Scores:
-        """Evaluate in rank 0, for all.
-
-        RAISES (StoppedEvaluation): If a signal has come to it.
-        """
-
-        def attempt() -> tuple[Scores, RandomState] | int | None:
-            try:
-                with self.stop.evaluating():
-                    return evaluate(), Snapshot().tensors()
-            except StoppedEvaluation:
-                return self.stop.asked
-
-        found = self.ranks.on_first(attempt)
-        if not isinstance(found, tuple):
-            self.stop.asked = found
-            raise StoppedEvaluation
-        scores, state = found
-        if not self.ranks.is_first:
-            set_random_state(state)  # it may have drawn from it
-        return scores
 
     @contextmanager
     def use_params(self, params: dict) -> Iterator[None]:

@@ -26,16 +26,11 @@ from torch import Tensor, nn
 
 from ..encoder.component import MultitaskTransformer
 from ..layers.losses import settle_losses
-from .ranks import Ranks
+from .ranks import OUT_OF_STEP, Ranks
 from .state import parts_of
 from .step_count import DRAWING
 
 NONE, DENSE, SPARSE = 0.0, 1.0, 2.0
-OUT_OF_STEP = (
-    "The ranks have other {what} in this step. Start all of them with the same config, code, "
-    "corpora and versions; and give what draws random numbers, such as readers and callbacks, the "
-    "same seed in each."
-)
 
 
 class Spread:
