@@ -11,11 +11,14 @@ import torch
 logger = logging.getLogger("spacy")
 Result = TypeVar("Result")
 
-# Padded pieces in a micro-batch: what keeps the caches of a CPU, or the units of a GPU, busy. A
-# training batch is small and its docs differ in length, so that smaller groups pad less.
+# Padded pieces in a micro-batch: what keeps the caches of a CPU, or the units of a GPU, busy.
 BUDGETS = {"cpu": 2048, "int8": 448}
 TRAINING_BUDGETS = {"cpu": 768}
 OF_DEVICES = 65536
+# What it costs to begin a micro-batch, in padded pieces: the more, the fewer groups, and the more
+# padding. A CPU begins one in the time of a sentence or two, a GPU in that of a hundred.
+OVERHEADS = {"cpu": 48, "int8": 16}
+OVERHEAD_OF_DEVICES = 2500
 LEAST = 512  # the pieces of a long window
 # Values that a network holds of a piece in prediction, in vectors: those of its feed-forward layers
 # and attention, in float32, and some of the layer before.
@@ -36,20 +39,25 @@ class Budget:
     def __getstate__(self) -> dict[str, Any]:
         return {"encoder": self.encoder, "most": None}  # of another device, maybe
 
+    @property
+    def overhead(self) -> int:
+        """RETURNS (int): What it costs to begin a micro-batch, in padded pieces."""
+        return OVERHEADS.get(self._kind, OVERHEAD_OF_DEVICES)
+
     def of_training(self) -> int:
         """RETURNS (int): That in training."""
-        return self._of_device(TRAINING_BUDGETS)
+        return TRAINING_BUDGETS.get(self._kind, OF_DEVICES)
 
     def of_prediction(self) -> int:
         """RETURNS (int): That in prediction; on a device no more than fits into its memory."""
-        found = self._of_device(BUDGETS)
+        found = BUDGETS.get(self._kind, OF_DEVICES)
         if self.most is None:
             self.most = self._that_fit()
         return min(found, self.most or found)
 
-    def _of_device(self, budgets: dict[str, int]) -> int:
-        kind = "int8" if self.encoder.is_quantized else self.encoder.device.type
-        return budgets.get(kind, OF_DEVICES)
+    @property
+    def _kind(self) -> str:
+        return "int8" if self.encoder.is_quantized else self.encoder.device.type
 
     def _that_fit(self) -> int | None:
         device = self.encoder.device

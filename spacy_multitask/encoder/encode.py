@@ -17,7 +17,7 @@ from torch import Tensor
 from ..layers.network import TransformerNetwork, sees_hidden_states_in_threads
 from ..layers.onnx import Inputs, OnnxNetwork
 from ..layers.precision import computes_bfloat16, half_type
-from ..layers.transfer import is_streaming, to_device
+from ..layers.transfer import to_device
 from .adapting import AdapterOptions
 from .batch import PackedBatch
 from .budget import Budget, retried
@@ -33,8 +33,6 @@ from .traits import Traits, cls_column
 from .windows import Windows, cut_windows, micro_batches
 
 DEFAULT_WINDOW = 512
-# What it costs a device to begin a micro-batch, in padded pieces.
-OVERHEAD = 2500
 # Micro-batches of ONNX Runtime that torch pools at a time: after each time its idle threads keep
 # cores busy for a while, which ONNX Runtime could use.
 TURN = 64
@@ -229,9 +227,8 @@ class Encoder:
         """Take all windows through the network, micro-batch by micro-batch, and pool."""
         n_special = len(self.prefix) + len(self.suffix)
         device = pooled.device
-        pads = self.traits.pads
-        overhead = OVERHEAD if is_streaming(device) else None
-        groups = list(micro_batches(windows.size, n_special, budget, pads=pads, overhead=overhead))
+        overhead = self.budget.overhead if self.traits.pads else 0
+        groups = list(micro_batches(windows.size, n_special, budget, overhead))
         shapes = np.repeat(pieces.shapes, pieces.counts)
         masks: deque[Tensor | None] = deque()
 

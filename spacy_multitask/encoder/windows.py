@@ -95,44 +95,28 @@ def _cut_one(
 
 
 def micro_batches(
-    sizes: np.ndarray,
-    extra: int,
-    budget: int,
-    *,
-    pads: bool = True,
-    overhead: int | None = None,
+    sizes: np.ndarray, extra: int, budget: int, overhead: int
 ) -> Iterator[np.ndarray]:
-    """Group windows of like size, longest first, under a budget of padded pieces.
+    """Group windows of like size, longest first, so that the groups cost least: their padded
+    pieces, and the overhead of each.
 
     sizes (ndarray): Pieces per window, shape (n_windows,).
     extra (int): Special pieces that every window gets besides.
     budget (int): Most padded pieces in a micro-batch; a single window may exceed it.
-    pads (bool): Whether windows of different size may share a micro-batch.
-    overhead (Optional[int]): What it costs to begin a micro-batch, in padded pieces: groups are
-        those that cost least; None: as few groups as there can be.
+    overhead (int): What it costs to begin a micro-batch, in padded pieces; 0: only windows of one
+        size share a micro-batch.
     YIELDS (ndarray): Indices of windows.
     """
     order = np.argsort(-sizes, kind="stable")
-    if pads and overhead is not None:
-        cuts = _cheapest_cuts(sizes[order] + extra, budget, overhead)
-        for start, end in pairwise(cuts):
-            # A group that exceeds the budget is cut once more.
-            n = max(1, budget // int(sizes[order[start]] + extra))
-            yield from (order[i : min(end, i + n)] for i in range(start, end, n))
-        return
-    falling = -sizes[order]
-    start = 0
-    while start < len(order):
-        longest = int(sizes[order[start]]) + extra
-        end = start + max(1, budget // longest)
-        if not pads:
-            end = min(end, int(np.searchsorted(falling, falling[start], side="right")))
-        yield order[start:end]
-        start = end
+    cuts = _cheapest_cuts(sizes[order] + extra, budget, overhead)
+    for start, end in pairwise(cuts):
+        # A group that exceeds the budget is cut once more.
+        n = max(1, budget // int(sizes[order[start]] + extra))
+        yield from (order[i : min(end, i + n)] for i in range(start, end, n))
 
 
 def _cheapest_cuts(sizes: np.ndarray, budget: int, overhead: int) -> list[int]:
-    """Cut windows into groups that cost least: their padded pieces, and the overhead of each.
+    """Cut windows into groups that cost least.
 
     sizes (ndarray): Pieces per window, falling, shape (n_windows,).
     RETURNS (List[int]): Where groups start, and the end of the last. None starts within windows of

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from spacy_multitask.encoder.budget import OVERHEADS, TRAINING_BUDGETS
 from spacy_multitask.encoder.windows import cut_windows, micro_batches
 
 
@@ -44,32 +45,44 @@ def test_every_word_is_owned_once_and_seen_whole_by_its_window(seed):
     assert owners.tolist() == has_window.astype(int).tolist()
 
 
-def test_micro_batches_keep_to_the_budget_and_lose_nothing():
+@pytest.mark.parametrize("overhead", [0, 5, 1000])
+def test_micro_batches_keep_to_the_budget_and_lose_nothing(overhead):
     sizes = np.array([3, 30, 5, 8, 8, 1, 100])
-    groups = [group.tolist() for group in micro_batches(sizes, 2, 40)]
+    groups = [group.tolist() for group in micro_batches(sizes, 2, 40, overhead)]
     assert sorted(i for group in groups for i in group) == list(range(7))
     for group in groups:
         padded = (sizes[group].max() + 2) * len(group)
         assert padded <= 40 or len(group) == 1
+        assert overhead or len(set(sizes[group])) == 1, "none is padded"
     assert groups[0] == [6]
+
+
+def lengths_of_text(n_docs: int) -> np.ndarray:
+    """RETURNS (ndarray): Sentences of news and web text have such lengths."""
+    return np.random.default_rng(0).lognormal(3.0, 0.7, n_docs).clip(1, 510).astype(np.int64)
 
 
 @pytest.mark.parametrize("n_docs", [1, 3, 1000])
 def test_groups_that_cost_least_keep_to_the_budget_and_lose_nothing(n_docs):
-    # Sentences of news and web text have such lengths.
-    sizes = np.random.default_rng(0).lognormal(3.0, 0.7, n_docs).clip(1, 510).astype(np.int64)
-    groups = list(micro_batches(sizes, 2, 65536, overhead=2500))
+    sizes = lengths_of_text(n_docs)
+    groups = list(micro_batches(sizes, 2, 65536, 2500))
     assert sorted(np.concatenate(groups)) == list(range(n_docs))
     padded = [(int(sizes[group].max()) + 2) * len(group) for group in groups]
     assert max(padded) <= 65536
     assert all(np.all(np.diff(sizes[group]) <= 0) for group in groups), "longest first"
     if n_docs == 1000:
         assert (sizes + 2).sum() / sum(padded) >= 0.7
-        greedy = micro_batches(sizes, 2, 65536)
-        wasteful = sum((int(sizes[group].max()) + 2) * len(group) for group in greedy)
-        assert sum(padded) + 2500 * len(groups) < wasteful
+
+
+@pytest.mark.parametrize("n_docs", [20, 60, 250])
+def test_a_cpu_computes_little_padding_in_batches_of_training_and_prediction(n_docs):
+    sizes = lengths_of_text(n_docs)
+    groups = list(micro_batches(sizes, 2, TRAINING_BUDGETS["cpu"], OVERHEADS["cpu"]))
+    padded = sum((int(sizes[group].max()) + 2) * len(group) for group in groups)
+    assert (sizes + 2).sum() / padded >= 0.75
+    assert len(groups) < n_docs / 2, "and few groups"
 
 
 def test_a_group_of_one_size_is_cut_by_the_budget():
-    groups = list(micro_batches(np.full(10, 8), 2, 40, overhead=5))
+    groups = list(micro_batches(np.full(10, 8), 2, 40, 5))
     assert [len(group) for group in groups] == [4, 4, 2]
