@@ -11,9 +11,10 @@ demo: $(VENV)/.installed
 	$(BIN)/python -m spacy project run demo . --vars.encoder "$(ENCODER)"
 	@echo "Scores: metrics/demo.json, with a page to look at: metrics/demo.html. Wheel: packages/demo."
 
-# A process for each core; a file's tests stay together, since they share trained pipelines.
+# A process for each core; a file's tests stay together, since they share trained pipelines. Long
+# files come first, see tests/conftest.py.
 test: $(VENV)/.installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 # The property tests again: 20,000 cases of pipelines, and of damaged files 3,000 for each test.
 fuzz: $(VENV)/.installed

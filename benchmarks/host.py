@@ -26,9 +26,10 @@ from spacy.language import Language
 from spacy.tokens import Doc, Span, SpanGroup
 from spacy.training import Example, biluo_tags_to_spans, iob_to_biluo
 
+from spacy_multitask.encoder.budget import OF_DEVICES, OVERHEAD_OF_DEVICES, OVERHEADS
+
 from .common import HEADS, arguments, machine, packaged_encoder, pipeline, save, sentences
 
-BUDGET = 65536  # padded pieces in a micro-batch, as on a GPU
 BATCH = 1000  # docs
 WIDTH = 32  # of the vectors
 WANTED = 0.75
@@ -211,11 +212,12 @@ def main() -> None:
     parser.add_argument("--skip-training", action="store_true", help="Do not measure it.")
     args = parser.parse_args()
     torch.set_num_threads(1)
+    OVERHEADS["cpu"] = OVERHEAD_OF_DEVICES  # micro-batches as on a GPU
     results: dict[str, Any] = {"machine": machine(), "unit": "words per second", "heads": HEADS}
     with tempfile.TemporaryDirectory() as folder:
         encoder = write_tiny_encoder(Path(folder))
         nlp, sgd = pipeline(encoder, lambda nlp: examples_of(nlp, args.samples))
-        nlp.get_pipe("transformer").max_batch_pieces = BUDGET
+        nlp.get_pipe("transformer").max_batch_pieces = OF_DEVICES
     examples = examples_of(nlp, args.samples)
     sgd.learn_rate = sgd.head_learn_rate = 3e-3
     for step in range(args.steps):

@@ -28,11 +28,31 @@ from tests.vocabularies import unigram_pieces, word_pieces
 if threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Files that take minutes, of which each goes to one process: begun last, they would leave others
+# idle. Those that start processes of their own do not follow each other.
+LONG = [
+    "training/test_ranks.py",
+    "encoder/test_hostile_folders.py",
+    "annotation/test_run.py",
+    "training/test_ranks_train.py",
+    "integration/test_resume.py",
+    "training/test_stopping.py",
+    "integration/test_concurrency.py",
+    "cli/test_all_commands.py",
+    "test_benchmarks.py",
+    "test_docs.py",
+]
+
 TEXTS = [
     "Mr Smith loves New York and the old town near the river .",
     "IBM made a lot of profit in 1996 , said Anna Brown of Reuters .",
     "The unaffable well-known players won 3-1 against Lyon-based rivals on Sunday .",
 ]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {str(Path(__file__).parent / name): place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: places.get(str(item.path), len(LONG)))
 
 
 def make_tokenizer(kind: str):
