@@ -17,7 +17,9 @@ from spacy_multitask.training.optimizer import make_adamw
 from spacy_multitask.training.state import capture, restore
 from tests.conftest import ALL_HEADS, PARSER_MODEL, corpus, example, make_nlp, predictions
 from tests.device import pretend
+from tests.heads.test_nested import corpus as nested_corpus
 from tests.heads.test_relations import corpus as relation_corpus
+from tests.heads.test_span_classifier import corpus as labelled_corpus
 
 pytestmark = pytest.mark.skipif(pretend.DEVICE is None, reason="this torch can't pretend a device")
 
@@ -139,6 +141,73 @@ def test_relations_are_the_same_on_a_device(encoder_path, monkeypatch):
     docs, there = same(make, relation_corpus, monkeypatch)
     for a, b in zip(docs, there):
         assert [r.label for r in get_relations(a)] == [r.label for r in get_relations(b)]
+
+
+def nested_spans(encoder_path, **options):
+    nlp = make_nlp(encoder_path, heads=())
+    nlp.add_pipe("multitask_spans", name="spans", config=options)
+    return nlp
+
+
+def spans_with_labels(encoder_path, **options):
+    nlp = make_nlp(encoder_path, heads=())
+    config = {"attribute": "negated", **options}
+    nlp.add_pipe("multitask_span_classifier", name="attr", config=config)
+    return nlp
+
+
+KINDS = {
+    "nested": (nested_spans, nested_corpus, lambda doc: doc.spans["sc"]),
+    "labels of spans": (spans_with_labels, labelled_corpus, lambda doc: doc.ents),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_heads_of_spans_are_the_same_on_a_device(encoder_path, monkeypatch, kind):
+    build_pipeline, examples, spans_of = KINDS[kind]
+
+    def make():
+        fix_random_seed(0)
+        nlp = build_pipeline(encoder_path, probs=True)
+        sgd = make_adamw(learn_rate=5e-3, head_learn_rate=5e-3)
+        nlp.initialize(lambda: examples(nlp), sgd=sgd)
+        for _ in range(30):  # or nothing is found
+            nlp.update(examples(nlp), sgd=sgd)
+        # Its first step goes by signs: where a gradient is next to nothing, it must be small.
+        return nlp, make_adamw(learn_rate=1e-4, head_learn_rate=1e-4)
+
+    def predicted(nlp) -> list:
+        docs = list(nlp.pipe([eg.predicted for eg in examples(nlp)]))
+        return [
+            [(s.start, s.end, s.label_, s._.get("negated") if "attr" in nlp.pipe_names else None)]
+            for doc in docs
+            for s in spans_of(doc)
+        ]
+
+    nlp, sgd = make()
+    losses = go(nlp, sgd, examples)[0]
+    expected = predicted(nlp)
+    nlp, sgd = make()
+    with pretend.pretended(monkeypatch) as machine:
+        pretend.move(nlp)
+        there = go(nlp, sgd, examples)[0]
+        assert predicted(nlp) == expected and expected
+        docs = [eg.predicted for eg in examples(nlp)]
+        machine.reset()
+        list(nlp.pipe(docs))
+        assert machine.waits.total() <= 4, machine.waits
+        machine.reset()
+        nlp.update(examples(nlp), sgd=sgd, losses={})
+        assert machine.waits.total() <= 3, machine.waits
+    for one, other in zip(losses, there, strict=True):
+        assert other == pytest.approx(one, rel=1e-5, abs=1e-5)
+
+
+def test_an_adapter_learns_on_a_device_what_it_learns_on_a_cpu(encoder_path, monkeypatch):
+    pytest.importorskip("peft")
+    options = {"encoder": {"model": {"adapter": {"method": "lora", "rank": 2}}}}
+    docs, there = same(lambda: build(encoder_path, options), corpus, monkeypatch)
+    assert said(docs) == said(there)
 
 
 def test_a_teacher_teaches_on_a_device(encoder_path, trained, tmp_path, monkeypatch):
