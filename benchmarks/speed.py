@@ -17,6 +17,7 @@ import json
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -49,7 +50,9 @@ from .common import (
 
 BUDGET = 2048
 # Without AVX-512 a CPU is many times slower in bfloat16 than in float32.
-HAS_HALF = computes_bfloat16("cpu")
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    HAS_HALF = computes_bfloat16("cpu")
 PRECISION = {"ours_fp32": "float32"} | ({"ours_bf16": "bfloat16"} if HAS_HALF else {})
 # Whether the bare encoder runs under autocast to bfloat16.
 BARE = {"bare_fp32": False} | ({"bare_bf16": True} if HAS_HALF else {})

@@ -60,6 +60,23 @@ def test_the_page_on_encoders_says_what_spaces_are_worth():
     assert f"has {found['guessed']} right, and {found['every']} with a space" in page
 
 
+def test_the_page_on_encoders_says_what_a_base_sized_one_brings():
+    page = page_on("encoders")
+
+    def cells(name: str, system: str, rate: str = "") -> list[str]:
+        runs = measured(name)["runs"][system]
+        found = {task: score for one in runs.values() for task, score in one[f"{rate}0"].items()}
+        tasks = ("pos", "chunk", "ner", "topic")
+        return [f"{100 * found[task]:.1f}" if task in found else "" for task in tasks]
+
+    for row, found in {
+        "ours, MiniLM | 2 and 3, topics 1.2": cells("accuracy", "ours_in_a_third"),
+        "ours, MPNet | 2 and 3, topics 1.2": cells("accuracy_mpnet", "ours_in_a_third"),
+        "Flair, MPNet | 2": cells("accuracy_mpnet", "flair", "5e-05/"),
+    }.items():
+        assert " ".join(f"| {row} | {' | '.join(found)} |".split()) in page
+
+
 def test_the_page_on_encoders_says_what_adapters_save():
     found = {name: runs["0"] for name, runs in measured("adapters")["runs"].items()}
     page = page_on("encoders")
