@@ -30,7 +30,6 @@ from __future__ import annotations
 
 import io
 import random
-import shutil
 import sys
 import tempfile
 import time
@@ -161,25 +160,16 @@ def train_last(config: Config, output: Path) -> tuple[Language, float]:
 
 
 def run(
-    config: Config,
-    tasks: tuple[str, ...],
-    folder: Path,
-    *,
-    parts: tuple[str, ...],
-    kept: Path | None = None,
+    config: Config, tasks: tuple[str, ...], folder: Path, *, parts: tuple[str, ...]
 ) -> dict[str, float]:
     """Train a config and score its last weights.
 
     parts (Tuple[str, ...]): "dev" or "test" or both.
-    kept (Optional[Path]): Where the pipeline and its corpora are kept.
     RETURNS (Dict[str, float]): Test scores by task, dev scores by "dev_" task, the seconds of the
         training, and those of predicting and scoring the dev parts once.
     """
     with tempfile.TemporaryDirectory() as out:
         nlp, seconds = train_last(config, Path(out))
-        if kept is not None:
-            nlp.to_disk(kept / "model")
-            shutil.copytree(folder, kept / "corpus", dirs_exist_ok=True)
         found = {"seconds": seconds}
         for part in parts:
             started = time.perf_counter()
@@ -268,7 +258,6 @@ def main() -> None:
     parser.add_argument("--examples", nargs="+", default=list(EXAMPLES), choices=list(EXAMPLES))
     parser.add_argument("--only", nargs="+", default=list(SYSTEMS), choices=list(SYSTEMS))
     parser.add_argument("--epochs", type=int, help="Of ours; default: as the example says.")
-    parser.add_argument("--keep", type=Path, help="Where the last of our pipelines is kept.")
     parser.add_argument("--learn-rate", type=float, help="Of our encoder; default: the example's.")
     parser.add_argument("--flair-epochs", type=int, default=3)
     parser.add_argument("--peers", type=Path, default=Path("../shared/peers"))
@@ -295,7 +284,7 @@ def main() -> None:
                     )
                     tasks, parts = EXAMPLES[example]["tasks"], ("dev", "test")
                     keys = (system, example, str(seed))
-                    runs.once(keys, run, config, tasks, folder, parts=parts, kept=args.keep)
+                    runs.once(keys, run, config, tasks, folder, parts=parts)
     if "flair" not in args.only:
         return
     python = flair_python(args.flair_venv)

@@ -1,8 +1,8 @@
 """What bfloat16 and int8 cost in accuracy, on a trained pipeline and its test corpora.
 
 For int8 also the ways not chosen: one scale per matrix instead of one per column, weights with the
-full range of 8 bits, which overflow on processors without VNNI, and with the
-second matrix of the feed-forward layers left in float32.
+full range of 8 bits, which overflow on processors without VNNI, and with the second matrix of the
+feed-forward layers left in float32.
 
 Example: python -m benchmarks.precision training/all/model-last \
   --corpus pos=corpus/real/pos-test.spacy --json benchmarks/results/precision.json

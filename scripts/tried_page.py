@@ -172,6 +172,7 @@ INT8 = {
     "float32": "",
     "int8": "int8, a scale per column",
     "int8_per_matrix": "int8, a scale per matrix",
+    "int8_full_range": "int8, weights with the range of 8 bits",
     "int8_float_down_projections": "int8, second feed-forward matrices in float32",
 }
 GONE_TEXT = """\
