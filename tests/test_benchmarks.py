@@ -97,6 +97,11 @@ def test_the_page_on_scale_has_the_speeds_that_were_measured():
     assert f"Ray {found['annotate_ray']['ratio']:.2f} times as fast" in page
 
 
+def test_the_page_on_devices_says_what_a_second_process_saves_in_evaluations():
+    saved = measured("scale")["evaluation"]["share_saved_by_two"]
+    assert f"saved {100 * saved:.0f} % of the time" in page_on("devices")
+
+
 def test_the_page_on_training_says_what_was_measured_of_spans():
     found, page = measured("spans")["assets"], page_on("training")
     ours, spacys = found["spans"], found["spancat"]
