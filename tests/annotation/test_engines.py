@@ -25,6 +25,22 @@ def deadly_once(doc):
     return doc
 """
 
+LOADING_CODE = """
+import multiprocessing
+import os
+from pathlib import Path
+from spacy.language import Language
+
+@Language.factory("loading_dies_{times}_times")
+def make(nlp, name):
+    deaths = Path(__file__).with_name("deaths")
+    so_far = len(deaths.read_text()) if deaths.exists() else 0
+    if multiprocessing.parent_process() is not None and so_far < {times}:
+        deaths.write_text("x" * (so_far + 1))
+        os.kill(os.getpid(), 9)
+    return lambda doc: doc
+"""
+
 
 @pytest.fixture
 def ray_here():
@@ -78,6 +94,28 @@ def test_a_run_whose_worker_is_killed_ends_complete(engine, tmp_path, request):
     assert (summary.done, summary.total.docs) == (summary.shards, 12)
     saved = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert saved["shards_done"] == saved["shards"] == 3
+
+
+def annotate_with_deadly_loading(folder, times):
+    code = folder / "code.py"
+    code.write_text(LOADING_CODE.format(times=times))
+    spacy.util.import_file("python_code", code)
+    nlp = spacy.blank("en")
+    nlp.add_pipe(f"loading_dies_{times}_times")
+    nlp.to_disk(folder / "model")
+    texts = write_texts(folder / "texts.jsonl", 12)
+    return annotate(folder / "model", texts, folder / "out", processes=2, shard_docs=4, code=code)
+
+
+def test_a_run_whose_workers_are_killed_while_they_load_ends_complete(tmp_path):
+    summary = annotate_with_deadly_loading(tmp_path, times=1)
+    assert (tmp_path / "deaths").exists()
+    assert [row["id"] for row in rows_of(summary)] == [f"d{i}" for i in range(12)]
+
+
+def test_workers_that_never_get_to_load_end_the_run(tmp_path):
+    with pytest.raises(RuntimeError, match="again and again while they load the pipeline.*-9"):
+        annotate_with_deadly_loading(tmp_path, times=1000)
 
 
 def test_an_engine_that_is_none_or_not_installed_is_said(monkeypatch):

@@ -17,6 +17,8 @@ from . import Workers
 # In a row, of workers that die before they have done a shard; more than it takes to find a doc that
 # kills them.
 MOST_DEATHS = 50
+# The same of those that die while they load the pipeline, where no doc is to blame.
+MOST_DEATHS_IN_LOADING = 3
 PRELOADED = ["torch", "spacy.lang.en", "transformers", "pyarrow.parquet", "fsspec"]
 
 
@@ -46,7 +48,7 @@ class _Pool:
     def __init__(self, folder: str, workers: Workers, n_processes: int, report: Report):
         self.folder, self.workers, self.report = folder, workers, report
         self.n_processes = n_processes
-        self.deaths = 0
+        self.deaths = self.deaths_in_loading = 0
         has_server = "forkserver" in multiprocessing.get_all_start_methods()
         self.context: Any = multiprocessing.get_context("forkserver" if has_server else "spawn")
         if has_server:
@@ -84,6 +86,7 @@ class _Pool:
             yield worker.shard
             self.deaths = 0
         worker.is_ready, worker.shard = True, None
+        self.deaths_in_loading = 0
         if todo:
             worker.shard = todo.popleft()
             worker.connection.send(worker.shard)
@@ -107,11 +110,13 @@ class _Pool:
         """RETURNS (Worker): Another one; the shard of the one before is done again."""
         dead.process.join()
         self.deaths += 1
-        if not dead.is_ready or self.deaths > MOST_DEATHS:
+        self.deaths_in_loading += not dead.is_ready
+        if self.deaths > MOST_DEATHS or self.deaths_in_loading > MOST_DEATHS_IN_LOADING:
             raise RuntimeError(
-                f"A worker process ended with code {dead.process.exitcode} "
-                f"{'again and again' if dead.is_ready else 'while it loaded the pipeline'}. Is "
-                "there enough memory? Take fewer processes, or smaller shards."
+                "Worker processes end again and again"
+                f"{'' if dead.is_ready else ' while they load the pipeline'}, the last one with "
+                f"code {dead.process.exitcode}. Is there enough memory? Take fewer processes, or "
+                "smaller shards."
             )
         if dead.shard is not None:
             todo.appendleft(dead.shard)
