@@ -114,7 +114,7 @@ def test_a_run_whose_workers_are_killed_while_they_load_ends_complete(tmp_path):
 
 
 def test_workers_that_never_get_to_load_end_the_run(tmp_path):
-    with pytest.raises(RuntimeError, match="again and again while they load the pipeline.*-9"):
+    with pytest.raises(RuntimeError, match=r"again and again while they load the pipeline.*-9"):
         annotate_with_deadly_loading(tmp_path, times=1000)
 
 

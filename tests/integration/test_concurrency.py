@@ -1,9 +1,6 @@
-"""One pipeline used from many threads and processes."""
+"""One pipeline used from many threads."""
 
-import json
 import random
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -102,30 +99,3 @@ def test_a_thread_that_trains_does_not_disturb_those_that_predict(dropping_out):
     with meanwhile(check):
         for _ in range(10):
             nlp.update(examples, sgd=sgd)
-
-
-SCRIPT = """
-import json, multiprocessing, sys
-import spacy
-
-if __name__ == "__main__":
-    method, folder, texts = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
-    multiprocessing.set_start_method(method)
-    nlp = spacy.load(folder)
-    docs = nlp.pipe(texts, n_process=2, batch_size=2)
-    print(json.dumps([[t.tag_ for t in d] + [e.text for e in d.ents] for d in docs]))
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_processes_predict_what_one_does(trained, tmp_path, method):
-    trained.to_disk(tmp_path / "model")
-    script = tmp_path / "script.py"  # a file: a spawned process imports it
-    script.write_text(SCRIPT, encoding="utf8")
-    texts = TEXTS + many_texts(3, 0)
-    # Spawned processes import everything anew: half a minute each, and more where much else runs.
-    command = [sys.executable, str(script), method, str(tmp_path / "model"), json.dumps(texts)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=900, check=True)
-    expected = [[t.tag_ for t in d] + [e.text for e in d.ents] for d in trained.pipe(texts)]
-    assert json.loads(result.stdout.splitlines()[-1]) == expected
