@@ -13,6 +13,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from statistics import median
 from typing import Any
 
 import torch
@@ -29,7 +30,7 @@ from spacy_multitask.training.stopping import Stop
 from .common import packaged_encoder, pipeline, training_examples
 
 BATCH_WORDS = 800  # of all processes
-WARM_UP, STEPS = 5, 40
+WARM_UP, STEPS = 5, 20
 EVALUATED = 500  # docs
 WANTED = 1.5  # two processes to one
 
@@ -37,14 +38,24 @@ WANTED = 1.5  # two processes to one
 def training(options: argparse.Namespace) -> dict[str, Any]:
     """RETURNS (Dict[str, Any]): Words per second by number of processes, and the ratio. `apart` are
     two trainings that know nothing of each other, each on half a batch: what the cores can do."""
-    one, two = (_measure(n, n, BATCH_WORDS, options) for n in (1, 2))
-    apart = _measure(2, 1, BATCH_WORDS // 2, options)
+    rounds = []
+    for _ in range(options.rounds):
+        one, two = (_measure(n, n, BATCH_WORDS, options) for n in (1, 2))
+        rounds.append({"1": one, "2": two, "apart": _measure(2, 1, BATCH_WORDS // 2, options)})
+    speeds = {
+        name: [found[name]["words_per_second"] for found in rounds] for name in ("1", "2", "apart")
+    }
+
+    def ratio(other: str) -> dict[str, Any]:
+        each = [round(a / b, 3) for a, b in zip(speeds["2"], speeds[other])]
+        return {"median": median(each), "rounds": each}
+
     return {
         "batch_words": BATCH_WORDS,
-        "processes": {"1": one, "2": two},
-        "apart": apart,
-        "ratio": round(two["words_per_second"] / one["words_per_second"], 3),
-        "ratio_to_apart": round(two["words_per_second"] / apart["words_per_second"], 3),
+        "words_per_second": {name: median(each) for name, each in speeds.items()},
+        "share_of_exchange": median(found["2"]["share_of_exchange"] for found in rounds),
+        "ratio": ratio("1"),
+        "ratio_to_apart": ratio("apart"),
         "wanted": WANTED,
     }
 
