@@ -46,8 +46,12 @@ def sequences_of(batch: PackedBatch, *, by_sentence: bool = False) -> Sequences:
     """
     borders = np.append(0, batch.ends)
     if by_sentence:
-        starts = [np.zeros(0, bool), *(doc.to_array(SENT_START) == 1 for doc in batch.docs)]
-        borders = np.union1d(borders, np.flatnonzero(np.concatenate(starts)))
+        starts = [
+            at + np.flatnonzero(doc.to_array(SENT_START) == 1)
+            for doc, at in zip(batch.docs, batch.starts.tolist())
+            if doc.has_annotation(SENT_START)  # costs less than to read it
+        ]
+        borders = np.union1d(borders, np.concatenate(starts)) if starts else borders
     if batch.blank is None:
         return Sequences(np.diff(borders), None)
     rows = np.flatnonzero(~batch.blank)

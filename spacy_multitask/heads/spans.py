@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -334,17 +335,15 @@ def placed_spans(
     head: Head, docs: Iterable[Doc], predictions: SpanPredictions
 ) -> Iterator[tuple[Doc, list[HashedSpan], np.ndarray | None]]:
     """YIELDS (tuple): Each doc with its spans, and their probabilities if there are some."""
-    hashes = [head.vocab.strings.add(label) for label in head.cfg["labels"]]
-    start = predictions.spans.start.tolist()
-    end = predictions.spans.end.tolist()
-    labels = [hashes[k] for k in predictions.spans.type.tolist()]
-    first = predictions.first.tolist()
-    for i, (doc, offset) in enumerate(zip(docs, predictions.starts.tolist())):
+    found, first = predictions.spans, predictions.first
+    offsets = np.repeat(predictions.starts, np.diff(first))
+    hashes = np.array([head.vocab.strings.add(x) for x in head.cfg["labels"]], np.uint64)
+    columns = (found.start - offsets, found.end - offsets, hashes[found.type])
+    spans = list(zip(*(values.tolist() for values in columns)))
+    probs = predictions.probs
+    for doc, (start, end) in zip(docs, pairwise(first.tolist())):
         head.lend_labels(doc)
-        which = range(first[i], first[i + 1])
-        spans = [(start[j] - offset, end[j] - offset, labels[j]) for j in which]
-        probs = predictions.probs
-        yield doc, spans, None if probs is None else probs[which.start : which.stop]
+        yield doc, spans[start:end], None if probs is None else probs[start:end]
 
 
 def keep_probs(doc: Doc, layer: str, spans: list[HashedSpan], probs: np.ndarray | None) -> None:

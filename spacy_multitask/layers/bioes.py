@@ -98,9 +98,10 @@ def decode(logits: np.ndarray, labels: np.ndarray, lengths: np.ndarray) -> np.nd
     wrong = np.flatnonzero(illegal(labels, starts, logits.shape[1]))
     if not len(wrong):
         return labels
-    docs = np.unique(np.searchsorted(ends, wrong, side="right"))
-    rows = np.concatenate([np.arange(ends[doc] - lengths[doc], ends[doc]) for doc in docs])
-    labels[rows] = _decode_all(logits[rows], labels[rows], lengths[docs])
+    is_faulty = np.zeros(len(lengths), bool)
+    is_faulty[np.searchsorted(ends, wrong, side="right")] = True
+    rows = np.flatnonzero(np.repeat(is_faulty, lengths))
+    labels[rows] = _decode_all(logits[rows], labels[rows], lengths[is_faulty])
     return labels
 
 
@@ -108,44 +109,69 @@ def _decode_all(logits: np.ndarray, labels: np.ndarray, lengths: np.ndarray) -> 
     """As `decode`, for docs that all have faults."""
     starts = np.cumsum(lengths) - lengths
     wrong = illegal(labels, starts, logits.shape[1])
-    cut = surely_outside(logits)
+    scores = Scores.of(logits)
+    cut = surely_outside(scores)
     # Parts: runs of tokens between cuts and doc borders.
     border = cut.copy()
     border[1:] |= cut[:-1]
     border[starts] = True
-    part = np.cumsum(border) - 1
-    faulty = np.unique(part[wrong & ~cut])
     first = np.flatnonzero(border)
-    last = np.append(first[1:], len(labels))
-    spans = list(zip(first[faulty], last[faulty]))
-    spans.sort(key=lambda span: span[1] - span[0])
+    size = np.diff(first, append=len(labels))
+    is_faulty = np.zeros(len(first), bool)
+    is_faulty[np.cumsum(border)[wrong & ~cut] - 1] = True
+    first, size = first[is_faulty], size[is_faulty]
+    order = np.argsort(size)
     # Parts of like length share a search, so that one long part does not pad a thousand short ones.
-    while spans:
-        longest = spans[-1][1] - spans[-1][0]
-        group = [span for span in spans if span[1] - span[0] > longest // 2]
-        del spans[-len(group) :]
-        padded = np.full((longest, len(group), logits.shape[1]), -np.inf, logits.dtype)
-        padded[:, :, O] = 0.0
-        for column, (a, b) in enumerate(group):
-            padded[: b - a, column] = logits[a:b]
-        best = viterbi(padded)
-        for column, (a, b) in enumerate(group):
-            labels[a:b] = best[: b - a, column]
+    while len(order):
+        longest = size[order[-1]]
+        n_shorter = np.searchsorted(size[order], longest // 2, side="right")
+        group, order = order[n_shorter:], order[:n_shorter]
+        steps = np.arange(longest)[:, None]
+        inside = steps < size[group]
+        rows = np.where(inside, first[group] + steps, 0)
+        labels[rows[inside]] = viterbi(scores.padded(rows, inside))[inside]
     return labels
 
 
-def surely_outside(logits: np.ndarray) -> np.ndarray:
+class Scores(NamedTuple):
+    """Scores of labels, by what they say of a token; further axes than the last are those of the
+    tokens."""
+
+    outside: np.ndarray  # (...,)
+    begin: np.ndarray  # (..., n_types)
+    inside: np.ndarray  # (..., n_types)
+    end: np.ndarray  # (..., n_types)
+    single: np.ndarray  # (..., n_types)
+
+    @classmethod
+    def of(cls, logits: np.ndarray) -> Scores:
+        """
+        logits (ndarray): Shape (n_tokens, 1 + 4 * n_types).
+        """
+        typed = logits[:, 1:].reshape(len(logits), -1, 4).transpose(2, 0, 1)
+        return cls(logits[:, O], *np.ascontiguousarray(typed))
+
+    def padded(self, rows: np.ndarray, inside: np.ndarray) -> Scores:
+        """RETURNS (Scores): Of these tokens; of what is not inside, those that go with O alone."""
+        outside = np.where(inside, self.outside[rows], 0.0)
+        typed = [values[rows] for values in self[1:]]
+        for values in typed:
+            values[~inside] = -np.inf
+        return Scores(outside, *typed)
+
+
+def surely_outside(scores: Scores) -> np.ndarray:
     """Find tokens that are O in every best legal sequence.
 
     A sequence with a span over token t can be repaired to have O there by closing the span before
     t and opening one after t. If O wins more at t than that can lose at its neighbours, no best
     sequence has a span over t.
 
-    logits (ndarray): Scores, shape (n_tokens, n_labels).
+    scores (Scores): Of tokens end to end.
     RETURNS (ndarray): bool, shape (n_tokens,).
     """
-    margin = logits[:, O] - logits[:, 1:].max(axis=1)
-    b, i, e, s = (logits[:, 1 + k :: 4] for k in (B, I, E, S))
+    outside, b, i, e, s = scores
+    margin = outside - np.maximum(np.maximum(b, i), np.maximum(e, s)).max(axis=1)
     close = np.maximum(np.maximum(i - e, b - s).max(axis=1), 0.0)
     reopen = np.maximum(np.maximum(i - b, e - s).max(axis=1), 0.0)
     loss = np.zeros_like(margin)
@@ -154,35 +180,34 @@ def surely_outside(logits: np.ndarray) -> np.ndarray:
     return margin > loss
 
 
-def viterbi(logits: np.ndarray) -> np.ndarray:
+def viterbi(scores: Scores) -> np.ndarray:
     """Find the best legal sequences of a batch.
 
     Between two tokens a sequence is either outside or inside a span of one type; that is all the
     state there is, so a step costs O(n_types) and not O(n_labels ** 2).
 
-    logits (ndarray): Scores, shape (n_tokens, n_sequences, n_labels); padding has 0 for O and
-        -inf else.
+    scores (Scores): Of tokens and sequences, shape (n_tokens, n_sequences, ...).
     RETURNS (ndarray): Labels, int64, shape (n_tokens, n_sequences).
     """
-    n_tokens, n_sequences, _ = logits.shape
-    n_types = (logits.shape[2] - 1) // 4
+    n_tokens, n_sequences, n_types = scores.begin.shape
     rows = np.arange(n_sequences)
-    outside = np.zeros(n_sequences, logits.dtype)
-    inside = np.full((n_sequences, n_types), -np.inf, logits.dtype)
-    to_outside = np.empty((n_tokens, n_sequences), np.int64)  # the label that leads there
+    # What leads from outside to outside is the same wherever it starts.
+    single = scores.single.argmax(axis=2)
+    best_single = np.take_along_axis(scores.single, single[:, :, None], 2)[:, :, 0]
+    stays = np.maximum(scores.outside, best_single)
+    to_outside = np.where(best_single > scores.outside, 1 + 4 * single + S, O)
+    outside = np.zeros(n_sequences, stays.dtype)
+    inside = np.full((n_sequences, n_types), -np.inf, stays.dtype)
     goes_on = np.empty((n_tokens, n_sequences, n_types), bool)  # whether I led inside, or else B
-    label_of = np.concatenate([[O], 1 + 4 * np.arange(n_types) + S, 1 + 4 * np.arange(n_types) + E])
     for t in range(n_tokens):
-        x = logits[t]
-        b, i, e, s = (x[:, 1 + k :: 4] for k in (B, I, E, S))
-        options = np.concatenate([outside[:, None] + x[:, :1], outside[:, None] + s, inside + e], 1)
-        best = options.argmax(axis=1)
-        to_outside[t] = label_of[best]
-        opened, continued = outside[:, None] + b, inside + i
-        goes_on[t] = continued > opened
-        inside = np.maximum(opened, continued)
-        outside = options[rows, best]
-    needs, _ = _open_around(logits.shape[2])
+        closed = inside + scores.end[t]
+        type_ = closed.argmax(axis=1)
+        best, stayed = closed[rows, type_], outside + stays[t]
+        np.copyto(to_outside[t], 1 + 4 * type_ + E, where=best > stayed)
+        opened, continued = outside[:, None] + scores.begin[t], inside + scores.inside[t]
+        np.greater(continued, opened, out=goes_on[t])
+        inside, outside = np.maximum(opened, continued), np.maximum(best, stayed)
+    needs, _ = _open_around(1 + 4 * n_types)
     labels = np.empty((n_tokens, n_sequences), np.int64)
     state = np.full(n_sequences, -1)
     for t in range(n_tokens - 1, -1, -1):

@@ -88,4 +88,5 @@ def test_long_documents_are_searched_in_parts():
     logits[:, 0] += rng.choice([0.0, 8.0], size=len(logits), p=[0.3, 0.7])
     labels = bioes.decode(logits, logits.argmax(1), np.array([20_000]))
     assert is_legal(labels)
-    assert labels.tolist() == bioes.viterbi(logits[:, None]).ravel().tolist()
+    one_sequence = bioes.Scores(*(values[:, None] for values in bioes.Scores.of(logits)))
+    assert labels.tolist() == bioes.viterbi(one_sequence).ravel().tolist()
