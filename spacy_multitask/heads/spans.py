@@ -339,11 +339,13 @@ def placed_spans(
     offsets = np.repeat(predictions.starts, np.diff(first))
     hashes = np.array([head.vocab.strings.add(x) for x in head.cfg["labels"]], np.uint64)
     columns = (found.start - offsets, found.end - offsets, hashes[found.type])
-    spans = list(zip(*(values.tolist() for values in columns)))
+    # Numbers, of which Python's collector of garbage need not keep track.
+    starts, ends, labels = (values.tolist() for values in columns)
     probs = predictions.probs
-    for doc, (start, end) in zip(docs, pairwise(first.tolist())):
+    for doc, (a, b) in zip(docs, pairwise(first.tolist())):
         head.lend_labels(doc)
-        yield doc, spans[start:end], None if probs is None else probs[start:end]
+        spans = list(zip(starts[a:b], ends[a:b], labels[a:b]))
+        yield doc, spans, None if probs is None else probs[a:b]
 
 
 def keep_probs(doc: Doc, layer: str, spans: list[HashedSpan], probs: np.ndarray | None) -> None:

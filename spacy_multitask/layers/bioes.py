@@ -7,6 +7,7 @@ with B, goes on with I and closes with E of one type; a span of one token is S.
 from __future__ import annotations
 
 from functools import cache
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -120,44 +121,38 @@ def _decode_all(logits: np.ndarray, labels: np.ndarray, lengths: np.ndarray) -> 
     is_faulty = np.zeros(len(first), bool)
     is_faulty[np.cumsum(border)[wrong & ~cut] - 1] = True
     first, size = first[is_faulty], size[is_faulty]
-    order = np.argsort(size)
-    # Parts of like length share a search, so that one long part does not pad a thousand short ones.
-    while len(order):
-        longest = size[order[-1]]
-        n_shorter = np.searchsorted(size[order], longest // 2, side="right")
-        group, order = order[n_shorter:], order[:n_shorter]
-        steps = np.arange(longest)[:, None]
-        inside = steps < size[group]
-        rows = np.where(inside, first[group] + steps, 0)
-        labels[rows[inside]] = viterbi(scores.padded(rows, inside))[inside]
+    order = np.argsort(-size, kind="stable")
+    first, size = first[order], size[order]
+    # All first tokens of the parts, then all second ones.
+    steps = np.arange(size[0])
+    counts = np.searchsorted(-size, -steps, side="left")
+    step = np.repeat(steps, counts)
+    rows = first[np.arange(len(step)) - np.repeat(np.cumsum(counts) - counts, counts)] + step
+    labels[rows] = viterbi(scores.at(rows), counts)
     return labels
 
 
 class Scores(NamedTuple):
-    """Scores of labels, by what they say of a token; further axes than the last are those of the
-    tokens."""
+    """Scores of labels, by what they say of a token. Types come first: numpy finds the best of
+    them for many tokens at once, where a search among a few in a row takes it longer."""
 
-    outside: np.ndarray  # (...,)
-    begin: np.ndarray  # (..., n_types)
-    inside: np.ndarray  # (..., n_types)
-    end: np.ndarray  # (..., n_types)
-    single: np.ndarray  # (..., n_types)
+    outside: np.ndarray  # (n_tokens,)
+    begin: np.ndarray  # (n_types, n_tokens)
+    inside: np.ndarray  # (n_types, n_tokens)
+    end: np.ndarray  # (n_types, n_tokens)
+    single: np.ndarray  # (n_types, n_tokens)
 
     @classmethod
     def of(cls, logits: np.ndarray) -> Scores:
         """
         logits (ndarray): Shape (n_tokens, 1 + 4 * n_types).
         """
-        typed = logits[:, 1:].reshape(len(logits), -1, 4).transpose(2, 0, 1)
+        typed = logits[:, 1:].reshape(len(logits), -1, 4).transpose(2, 1, 0)
         return cls(logits[:, O], *np.ascontiguousarray(typed))
 
-    def padded(self, rows: np.ndarray, inside: np.ndarray) -> Scores:
-        """RETURNS (Scores): Of these tokens; of what is not inside, those that go with O alone."""
-        outside = np.where(inside, self.outside[rows], 0.0)
-        typed = [values[rows] for values in self[1:]]
-        for values in typed:
-            values[~inside] = -np.inf
-        return Scores(outside, *typed)
+    def at(self, rows: np.ndarray) -> Scores:
+        """RETURNS (Scores): Of these tokens."""
+        return Scores(*(values.take(rows, axis=-1) for values in self))
 
 
 def surely_outside(scores: Scores) -> np.ndarray:
@@ -171,48 +166,51 @@ def surely_outside(scores: Scores) -> np.ndarray:
     RETURNS (ndarray): bool, shape (n_tokens,).
     """
     outside, b, i, e, s = scores
-    margin = outside - np.maximum(np.maximum(b, i), np.maximum(e, s)).max(axis=1)
-    close = np.maximum(np.maximum(i - e, b - s).max(axis=1), 0.0)
-    reopen = np.maximum(np.maximum(i - b, e - s).max(axis=1), 0.0)
+    margin = outside - np.maximum(np.maximum(b, i), np.maximum(e, s)).max(axis=0)
+    close = np.maximum(np.maximum(i - e, b - s).max(axis=0), 0.0)
+    reopen = np.maximum(np.maximum(i - b, e - s).max(axis=0), 0.0)
     loss = np.zeros_like(margin)
     loss[1:] += close[:-1]
     loss[:-1] += reopen[1:]
     return margin > loss
 
 
-def viterbi(scores: Scores) -> np.ndarray:
+def viterbi(scores: Scores, counts: np.ndarray) -> np.ndarray:
     """Find the best legal sequences of a batch.
 
     Between two tokens a sequence is either outside or inside a span of one type; that is all the
     state there is, so a step costs O(n_types) and not O(n_labels ** 2).
 
-    scores (Scores): Of tokens and sequences, shape (n_tokens, n_sequences, ...).
-    RETURNS (ndarray): Labels, int64, shape (n_tokens, n_sequences).
+    scores (Scores): Of the first tokens of all sequences, longest sequence first, then of their
+        second tokens, and so on.
+    counts (ndarray): How many sequences have a token t, shape (longest,).
+    RETURNS (ndarray): Labels, int64, shape (n_tokens,), in this order.
     """
-    n_tokens, n_sequences, n_types = scores.begin.shape
-    rows = np.arange(n_sequences)
     # What leads from outside to outside is the same wherever it starts.
-    single = scores.single.argmax(axis=2)
-    best_single = np.take_along_axis(scores.single, single[:, :, None], 2)[:, :, 0]
+    best_single = scores.single.max(axis=0)
     stays = np.maximum(scores.outside, best_single)
-    to_outside = np.where(best_single > scores.outside, 1 + 4 * single + S, O)
-    outside = np.zeros(n_sequences, stays.dtype)
-    inside = np.full((n_sequences, n_types), -np.inf, stays.dtype)
-    goes_on = np.empty((n_tokens, n_sequences, n_types), bool)  # whether I led inside, or else B
-    for t in range(n_tokens):
-        closed = inside + scores.end[t]
-        type_ = closed.argmax(axis=1)
-        best, stayed = closed[rows, type_], outside + stays[t]
-        np.copyto(to_outside[t], 1 + 4 * type_ + E, where=best > stayed)
-        opened, continued = outside[:, None] + scores.begin[t], inside + scores.inside[t]
-        np.greater(continued, opened, out=goes_on[t])
+    closed = np.empty_like(scores.end)  # the best with a span that ends here
+    goes_on = np.empty(closed.shape, bool)  # whether I leads inside, or else B
+    closes = np.empty(closed.shape[1], bool)  # whether E leads outside
+    outside = np.zeros(counts[0], stays.dtype)
+    inside = np.full((len(closed), counts[0]), -np.inf, stays.dtype)
+    borders = np.append(0, np.cumsum(counts)).tolist()
+    for a, b in pairwise(borders):
+        outside, inside = outside[: b - a], inside[:, : b - a]
+        best = np.add(inside, scores.end[:, a:b], out=closed[:, a:b]).max(axis=0)
+        stayed = outside + stays[a:b]
+        np.greater(best, stayed, out=closes[a:b])
+        opened, continued = outside + scores.begin[:, a:b], inside + scores.inside[:, a:b]
+        np.greater(continued, opened, out=goes_on[:, a:b])
         inside, outside = np.maximum(opened, continued), np.maximum(best, stayed)
-    needs, _ = _open_around(1 + 4 * n_types)
-    labels = np.empty((n_tokens, n_sequences), np.int64)
-    state = np.full(n_sequences, -1)
-    for t in range(n_tokens - 1, -1, -1):
-        k = np.maximum(state, 0)
-        label = np.where(state < 0, to_outside[t], 1 + 4 * k + np.where(goes_on[t, rows, k], I, B))
-        labels[t] = label
-        state = needs[label]
+    to_outside = np.where(best_single > scores.outside, 1 + 4 * scores.single.argmax(axis=0) + S, O)
+    to_outside[closes] = 1 + 4 * closed[:, closes].argmax(axis=0) + E
+    needs, _ = _open_around(1 + 4 * len(closed))
+    labels = to_outside
+    state = np.full(counts[0], -1)
+    for b, a in pairwise(borders[::-1]):
+        open_ = np.flatnonzero(state[: b - a] >= 0)
+        type_ = state[open_]
+        labels[a + open_] = 1 + 4 * type_ + np.where(goes_on[type_, a + open_], I, B)
+        state[: b - a] = needs[labels[a:b]]
     return labels
