@@ -203,6 +203,27 @@ class Encoder:
         self.words_since_trim += len(pieces.counts)
         return batch
 
+    def costs(self, docs: list[Doc]) -> np.ndarray:
+        """RETURNS (ndarray): What it costs to train on each doc where all are one batch: its pieces
+        with special ones and padding, and its share of the beginning of micro-batches; float64
+        (n_docs,)."""
+        lengths = np.fromiter(map(len, docs), np.int64, len(docs))
+        pieces = self.cache.pieces_of(docs)
+        windows = cut_windows(
+            pieces.starts, pieces.counts, lengths, self.capacity, self.options.overlap
+        )
+        n_special, overhead = len(self.prefix) + len(self.suffix), self._overhead
+        cost = np.zeros(len(windows.size))
+        budget = self.budget.of_training()
+        for group in micro_batches(windows.size, n_special, budget, overhead):
+            cost[group] = windows.size[group].max() + n_special + overhead / len(group)
+        return np.bincount(windows.doc, cost, len(docs))
+
+    @property
+    def _overhead(self) -> int:
+        """RETURNS (int): What it costs to begin a micro-batch; 0 where nothing may be padded."""
+        return self.budget.overhead if self.traits.pads else 0
+
     def _prepare(self, precision: str, is_train: bool) -> None:
         use_one_thread_if_forked()
         self.check_precision(precision)
@@ -227,8 +248,7 @@ class Encoder:
         """Take all windows through the network, micro-batch by micro-batch, and pool."""
         n_special = len(self.prefix) + len(self.suffix)
         device = pooled.device
-        overhead = self.budget.overhead if self.traits.pads else 0
-        groups = list(micro_batches(windows.size, n_special, budget, overhead))
+        groups = list(micro_batches(windows.size, n_special, budget, self._overhead))
         shapes = np.repeat(pieces.shapes, pieces.counts)
         masks: deque[Tensor | None] = deque()
 

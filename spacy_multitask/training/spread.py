@@ -1,6 +1,6 @@
 """A step that ranks take together, each with its part of the batch.
 
-    batch  ->  sub-batches, as spaCy cuts them  ->  parts of about equal words, one for each rank
+    batch  ->  sub-batches, as spaCy cuts them  ->  parts of about equal cost, one for each rank
                                                        |  losses weighted, see `together`
                                                        v
     step   <-  optimizer, the same in all ranks  <-  gradients, summed over all ranks
@@ -20,6 +20,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from spacy.language import Language
+from spacy.tokens import Doc
 from spacy.training import Example
 from thinc.api import Model, Optimizer, xp2torch
 from torch import Tensor, nn
@@ -80,7 +81,8 @@ class Spread:
         self._losses = losses
         text = "\n".join(eg.reference.text for eg in examples)
         self._checksum = zlib.crc32(text.encode("utf8"), self._checksum)
-        own = parts_of_batch(examples, self.ranks.size)[self.ranks.rank]
+        costs = costs_of(self.nlp, [eg.predicted for eg in examples])
+        own = parts_of_batch(examples, costs, self.ranks.size)[self.ranks.rank]
         view = _View(self.nlp, Draws(self.ranks))
         with _seeded_apart(self.ranks.rank):
             if own:
@@ -139,20 +141,27 @@ class Spread:
         self._own_losses = {}
 
 
-def parts_of_batch(examples: list[Example], n: int) -> list[list[Example]]:
-    """Cut a batch into parts of about as many words each: the longest doc that is left goes where
-    there are fewest words.
+def costs_of(nlp: Language, docs: list[Doc]) -> np.ndarray:
+    """RETURNS (ndarray): What it costs to learn from each doc: pieces with padding, or words where
+    there is no encoder of ours, shape (n_docs,)."""
+    encoders = [pipe for _, pipe in nlp.components if isinstance(pipe, MultitaskTransformer)]
+    if not encoders:
+        return np.array([1.0 + len(doc) for doc in docs])
+    return 1.0 + np.sum([pipe.shim.encoder.costs(docs) for pipe in encoders], axis=0)
 
+
+def parts_of_batch(examples: list[Example], costs: np.ndarray, n: int) -> list[list[Example]]:
+    """Cut a batch into parts that cost about the same, of docs that are about as long: those need
+    little padding.
+
+    costs (ndarray): Of each example, shape (n_examples,).
     RETURNS (List[List[Example]]): The parts, which may be empty, each in the order of the batch.
     """
-    n_words = [0] * n
-    parts: list[list[int]] = [[] for _ in range(n)]
-    lengths = [len(eg.predicted) for eg in examples]
-    for i in sorted(range(len(examples)), key=lambda i: -lengths[i]):
-        part = n_words.index(min(n_words))
-        n_words[part] += lengths[i]
-        parts[part].append(i)
-    return [[examples[i] for i in sorted(part)] for part in parts]
+    order = np.argsort(-costs, kind="stable")
+    middles = np.cumsum(costs[order]) - costs[order] / 2
+    part_of = np.empty(len(examples), np.int64)
+    part_of[order] = middles * n / costs.sum()
+    return [[eg for eg, own in zip(examples, part_of.tolist()) if own == k] for k in range(n)]
 
 
 # Random numbers

@@ -7,6 +7,7 @@ import socket
 import traceback
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from unittest.mock import patch
 
 import pytest
 import spacy
@@ -20,12 +21,13 @@ from spacy.util import fix_random_seed, registry
 from thinc.api import NumpyOps
 
 from spacy_multitask.corpus.reader import unannotated
+from spacy_multitask.encoder.budget import OVERHEADS
 from spacy_multitask.relations import set_relations
 from spacy_multitask.together import together
 from spacy_multitask.training.optimizer import make_adamw
 from spacy_multitask.training.ranks import joined
 from spacy_multitask.training.run import Run
-from spacy_multitask.training.spread import parts_of_batch
+from spacy_multitask.training.spread import costs_of, parts_of_batch
 from spacy_multitask.training.state import capture
 from spacy_multitask.training.stopping import Stop
 from tests.conftest import PARSER_MODEL, example, make_nlp
@@ -357,10 +359,27 @@ def test_ranks_do_what_one_process_does(trained_by, case, n):
         assert difference(tensors, found[0][0])[0] == 0
 
 
-def test_parts_of_a_batch_have_about_as_many_words():
+def test_parts_of_a_batch_cost_about_the_same_and_have_docs_of_like_length():
     nlp = spacy.blank("en")
-    lengths = [1, 2, 3, 5, 8, 13]
+    lengths = [1, 2, 13, 3, 5, 8]
     batch = [example(nlp, ["word"] * n) for n in lengths]
-    found = [[len(eg.predicted) for eg in part] for part in parts_of_batch(batch, 3)]
-    assert found == [[13], [2, 8], [1, 3, 5]]
-    assert parts_of_batch(batch[:1], 3) == [batch[:1], [], []]
+    costs = costs_of(nlp, [eg.predicted for eg in batch])
+    assert costs.tolist() == [2, 3, 14, 4, 6, 9]
+    parts = parts_of_batch(batch, costs, 3)
+    assert [[len(eg.predicted) for eg in part] for part in parts] == [[13], [8], [1, 2, 3, 5]]
+    assert [len(part) for part in parts_of_batch(batch[:1], costs[:1], 3)] == [0, 1, 0]
+    assert parts_of_batch([], costs[:0], 2) == [[], []]
+
+
+def test_the_costs_of_docs_are_those_of_their_padded_pieces(trained):
+    encoder = trained.get_pipe("transformer").shim.encoder
+    texts = ["Smith", "Smith loves New York", "", "IBM made a lot of profit , said Anna Brown ."]
+    docs = list(map(trained.make_doc, texts))
+    with patch.dict(OVERHEADS, cpu=1_000_000):  # so that all are one micro-batch
+        costs = encoder.costs(docs)
+    longest = int(encoder.cache.pieces_of(docs[3:]).counts.sum()) + 2
+    assert costs[2] == 0, "an empty doc goes through no network"
+    assert costs[[0, 1, 3]] == pytest.approx(longest + 1_000_000 / 3)
+    with patch.dict(OVERHEADS, cpu=1):  # so that each is alone
+        costs = encoder.costs(docs)
+    assert costs[3] == longest + 1 > costs[1] > costs[0] > costs[2]
