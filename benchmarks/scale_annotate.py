@@ -35,6 +35,7 @@ from spacy_multitask.annotation.shards import Annotator
 from spacy_multitask.layers.network import TransformerNetwork
 
 from .common import packaged_encoder, pipeline, training_examples
+from .host import as_on_a_device, write_tiny_encoder
 
 HOST_DOCS = 5000  # whose vectors are in memory
 KILL_DOCS, KILL_SHARD = 800, 50
@@ -167,9 +168,10 @@ def steady_speed(out: Path, n_workers: int) -> float:
 
 
 def host(options: argparse.Namespace) -> dict[str, Any]:
-    """Words per second of one thread with a network that gives at once what it gave in a round
-    before: reading, tokenizing, pieces, pooling, heads, writing. In the first round of a process
-    all words are new to the tokenizer; in the second one it knows them, as late in a long run."""
+    """Words per second of one thread with a small network that gives at once what it gave in a
+    round before, in micro-batches as for a GPU: reading, tokenizing, pieces, heads, writing. In the
+    first round of a process all words are new to the tokenizer; in the second one it knows them, as
+    late in a long run."""
     threads, forward = torch.get_num_threads(), TransformerNetwork.forward
     heard: list[torch.Tensor] = []
 
@@ -184,18 +186,19 @@ def host(options: argparse.Namespace) -> dict[str, Any]:
     seconds: dict[str, list[float]] = {"new": [], "known": []}
     torch.set_num_threads(1)
     try:
-        with place(options, int8=False) as (folder, model):
+        with _small_encoder(options) as small, place(small, int8=False) as (folder, model):
             texts = texts_of(options.samples, min(options.docs, HOST_DOCS))
             path = write_texts(folder / "texts.parquet", texts)
             out = folder / "out"
             annotate(model, path, out, dry_run=True)
             annotators = [Annotator(str(out)) for _ in range(options.rounds + 1)]
-            with network_that(listen):
-                all_shards(annotators.pop())
-            for annotator in annotators:
-                for found in seconds.values():
-                    with repeat():
-                        found.append(all_shards(annotator))
+            with as_on_a_device():
+                with network_that(listen):
+                    all_shards(annotators.pop())
+                for annotator in annotators:
+                    for found in seconds.values():
+                        with repeat():
+                            found.append(all_shards(annotator))
     finally:
         torch.set_num_threads(threads)
     n_words = sum(map(len, spacy.blank("en").pipe(texts)))
@@ -205,6 +208,13 @@ def host(options: argparse.Namespace) -> dict[str, Any]:
         "words_per_s_of_new_words": round(n_words / median(seconds["new"])),
         "wanted": WANTED["host_words_per_s"],
     }
+
+
+@contextmanager
+def _small_encoder(options: argparse.Namespace) -> Iterator[argparse.Namespace]:
+    with tempfile.TemporaryDirectory() as folder:
+        encoder = write_tiny_encoder(Path(folder))
+        yield argparse.Namespace(**{**vars(options), "encoder": encoder})
 
 
 RUN = (

@@ -387,8 +387,9 @@ class TextCategorizer(Head):
         if not self.abstain and not np.isnan(probs).any():
             for doc, row in zip(docs, probs.tolist()):
                 own = dict(zip(labels, row))
-                others = {label: p for label, p in doc.cats.items() if label not in own}
-                doc.cats = {**others, **own} if others else own
+                if doc.cats:
+                    own = {**{label: p for label, p in doc.cats.items() if label not in own}, **own}
+                doc.cats = own
             return
         certain = probs if self.exclusive_classes else np.maximum(probs, 1 - probs)
         for doc, row, sure in zip(docs, probs.tolist(), certain >= self.abstain):
