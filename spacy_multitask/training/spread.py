@@ -144,7 +144,7 @@ class Spread:
 def costs_of(nlp: Language, docs: list[Doc]) -> np.ndarray:
     """RETURNS (ndarray): What it costs to learn from each doc: pieces with padding, or words where
     there is no encoder of ours, shape (n_docs,)."""
-    encoders = [pipe for _, pipe in nlp.components if isinstance(pipe, MultitaskTransformer)]
+    encoders = [pipe for _, pipe in nlp.pipeline if isinstance(pipe, MultitaskTransformer)]
     if not encoders:
         return np.array([1.0 + len(doc) for doc in docs])
     return 1.0 + np.sum([pipe.shim.encoder.costs(docs) for pipe in encoders], axis=0)
