@@ -102,6 +102,12 @@ def test_the_page_on_devices_says_what_a_second_process_saves_in_evaluations():
     assert f"saved {100 * saved:.0f} % of the time" in page_on("devices")
 
 
+def test_the_page_on_devices_says_how_much_faster_two_processes_train():
+    found, page = measured("scale")["training"], page_on("devices")
+    assert f"MiniLM {found['ratio']['median']:.2f} times as fast as one" in page
+    assert f"spent {100 * found['share_of_exchange']:.0f} % of the time on exchange" in page
+
+
 def test_the_page_on_training_says_what_was_measured_of_spans():
     found, page = measured("spans")["assets"], page_on("training")
     ours, spacys = found["spans"], found["spancat"]
