@@ -1,14 +1,18 @@
 """Each engine for real, and a worker of each killed in mid-run."""
 
 import json
+import multiprocessing
 import shutil
 import sys
+from collections import deque
+from unittest.mock import patch
 
 import pytest
 import spacy
 
 from spacy_multitask import annotate
-from spacy_multitask.annotation.engines import ENGINES, engine_named
+from spacy_multitask.annotation.engines import ENGINES, Workers, engine_named
+from spacy_multitask.annotation.engines.on_local import _Pool, _Worker
 from tests.annotation.conftest import errors_in, rows_of, write_texts
 
 CODE = """
@@ -116,6 +120,36 @@ def test_a_run_whose_workers_are_killed_while_they_load_ends_complete(tmp_path):
 def test_workers_that_never_get_to_load_end_the_run(tmp_path):
     with pytest.raises(RuntimeError, match=r"again and again while they load the pipeline.*-9"):
         annotate_with_deadly_loading(tmp_path, times=1000)
+
+
+def test_a_worker_that_dies_before_it_is_given_a_shard_is_replaced(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    pool = _Pool(str(tmp_path), Workers(processes=2), 2, lambda *n: None)
+    ours, theirs = context.Pipe()
+    process = context.Process(target=print)
+    process.start()
+    worker = _Worker(1, process, ours)
+    theirs.close()
+    todo = deque([7])
+    assert list(pool._hear(worker, ("ready",), todo)) == []
+    with patch.object(pool, "_start", lambda place: place):
+        assert pool._replace(worker, todo) == 1
+    assert list(todo) == [7], "its shard is done by another"
+
+
+def test_who_loads_well_does_not_hide_who_never_does(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    pool = _Pool(str(tmp_path), Workers(processes=2), 2, lambda *n: None)
+    process = context.Process(target=print)
+    process.start()
+    dies, works = (_Worker(place, process, None) for place in (0, 1))
+    with (
+        patch.object(pool, "_start", lambda place: dies),
+        pytest.raises(RuntimeError, match="load"),
+    ):
+        for _ in range(10):
+            pool._replace(dies, deque())
+            list(pool._hear(works, ("ready",), deque()))
 
 
 def test_an_engine_that_is_none_or_not_installed_is_said(monkeypatch):

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -17,7 +18,8 @@ from . import Workers
 # In a row, of workers that die before they have done a shard; more than it takes to find a doc that
 # kills them.
 MOST_DEATHS = 50
-# The same of those that die while they load the pipeline, where no doc is to blame.
+# In a row, of workers in one place that die while they load the pipeline. No doc is to blame for
+# that, so a further one would hardly fare better.
 MOST_DEATHS_IN_LOADING = 3
 PRELOADED = ["torch", "spacy.lang.en", "transformers", "pyarrow.parquet", "fsspec"]
 
@@ -48,7 +50,8 @@ class _Pool:
     def __init__(self, folder: str, workers: Workers, n_processes: int, report: Report):
         self.folder, self.workers, self.report = folder, workers, report
         self.n_processes = n_processes
-        self.deaths = self.deaths_in_loading = 0
+        self.deaths = 0
+        self.deaths_in_loading = [0] * n_processes  # by place
         has_server = "forkserver" in multiprocessing.get_all_start_methods()
         self.context: Any = multiprocessing.get_context("forkserver" if has_server else "spawn")
         if has_server:
@@ -86,10 +89,11 @@ class _Pool:
             yield worker.shard
             self.deaths = 0
         worker.is_ready, worker.shard = True, None
-        self.deaths_in_loading = 0
+        self.deaths_in_loading[worker.place] = 0
         if todo:
             worker.shard = todo.popleft()
-            worker.connection.send(worker.shard)
+            with suppress(OSError):  # if it has died, the end of its messages says so
+                worker.connection.send(worker.shard)
 
     def _start(self, place: int) -> _Worker:
         ours, theirs = self.context.Pipe()
@@ -110,8 +114,9 @@ class _Pool:
         """RETURNS (Worker): Another one; the shard of the one before is done again."""
         dead.process.join()
         self.deaths += 1
-        self.deaths_in_loading += not dead.is_ready
-        if self.deaths > MOST_DEATHS or self.deaths_in_loading > MOST_DEATHS_IN_LOADING:
+        self.deaths_in_loading[dead.place] += not dead.is_ready
+        in_loading = self.deaths_in_loading[dead.place]
+        if self.deaths > MOST_DEATHS or in_loading > MOST_DEATHS_IN_LOADING:
             raise RuntimeError(
                 "Worker processes end again and again"
                 f"{'' if dead.is_ready else ' while they load the pipeline'}, the last one with "
