@@ -203,10 +203,13 @@ class Encoder:
         self.words_since_trim += len(pieces.counts)
         return batch
 
-    def costs(self, docs: list[Doc]) -> np.ndarray:
-        """RETURNS (ndarray): What it costs to train on each doc where all are one batch: its pieces
-        with special ones and padding, and its share of the beginning of micro-batches; float64
-        (n_docs,)."""
+    def costs(self, docs: list[Doc], budget: int | None = None) -> np.ndarray:
+        """Estimate what docs cost in training, where all are one batch.
+
+        budget (Optional[int]): As for `encode`.
+        RETURNS (ndarray): Pieces with special ones and padding, and a share of what it costs to
+            begin micro-batches, of each doc; float64 (n_docs,).
+        """
         lengths = np.fromiter(map(len, docs), np.int64, len(docs))
         pieces = self.cache.pieces_of(docs)
         windows = cut_windows(
@@ -214,8 +217,8 @@ class Encoder:
         )
         n_special, overhead = len(self.prefix) + len(self.suffix), self._overhead
         cost = np.zeros(len(windows.size))
-        budget = self.budget.of_training()
-        for group in micro_batches(windows.size, n_special, budget, overhead):
+        pieces_at_once = budget or self.budget.of_training()
+        for group in micro_batches(windows.size, n_special, pieces_at_once, overhead):
             cost[group] = windows.size[group].max() + n_special + overhead / len(group)
         return np.bincount(windows.doc, cost, len(docs))
 

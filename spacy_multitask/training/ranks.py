@@ -32,8 +32,8 @@ OUT_OF_STEP = (
     "corpora and versions; and give what draws random numbers, such as readers and callbacks, the "
     "same seed in each."
 )
-# Gradients are sent in parts of so many bytes, which is the memory that it takes. Parts that fit
-# into the cache of a CPU took 63 ms where one large one took 78.
+# Gradients are sent in parts of about so many bytes, which is the memory that it takes.
+# By gloo, 44 MB took 63 ms in parts that fit into the cache of a CPU, and 78 ms in one.
 PART_BYTES = 1 << 23
 
 

@@ -82,7 +82,9 @@ class Spread:
         text = "\n".join(eg.reference.text for eg in examples)
         self._checksum = zlib.crc32(text.encode("utf8"), self._checksum)
         costs = costs_of(self.nlp, [eg.predicted for eg in examples])
-        own = parts_of_batch(examples, costs, self.ranks.size)[self.ranks.rank]
+        part_of = parts_of_batch(costs, self.ranks.size)
+        self._checksum = zlib.crc32(part_of.tobytes(), self._checksum)
+        own = [eg for eg, part in zip(examples, part_of) if part == self.ranks.rank]
         view = _View(self.nlp, Draws(self.ranks))
         with _seeded_apart(self.ranks.rank):
             if own:
@@ -147,21 +149,23 @@ def costs_of(nlp: Language, docs: list[Doc]) -> np.ndarray:
     encoders = [pipe for _, pipe in nlp.pipeline if isinstance(pipe, MultitaskTransformer)]
     if not encoders:
         return np.array([1.0 + len(doc) for doc in docs])
-    return 1.0 + np.sum([pipe.shim.encoder.costs(docs) for pipe in encoders], axis=0)
+    costs = [pipe.shim.encoder.costs(docs, pipe.max_batch_pieces) for pipe in encoders]
+    return 1.0 + np.sum(costs, axis=0)
 
 
-def parts_of_batch(examples: list[Example], costs: np.ndarray, n: int) -> list[list[Example]]:
+def parts_of_batch(costs: np.ndarray, n: int) -> np.ndarray:
     """Cut a batch into parts that cost about the same, of docs that are about as long: those need
     little padding.
 
-    costs (ndarray): Of each example, shape (n_examples,).
-    RETURNS (List[List[Example]]): The parts, which may be empty, each in the order of the batch.
+    costs (ndarray): Of each doc, all above 0, shape (n_docs,).
+    RETURNS (ndarray): The part that each doc is in, from 0 to n - 1, int64 (n_docs,); parts may be
+        empty.
     """
     order = np.argsort(-costs, kind="stable")
     middles = np.cumsum(costs[order]) - costs[order] / 2
-    part_of = np.empty(len(examples), np.int64)
+    part_of = np.empty(len(costs), np.int64)
     part_of[order] = middles * n / costs.sum()
-    return [[eg for eg, own in zip(examples, part_of.tolist()) if own == k] for k in range(n)]
+    return part_of
 
 
 # Random numbers

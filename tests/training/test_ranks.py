@@ -365,10 +365,28 @@ def test_parts_of_a_batch_cost_about_the_same_and_have_docs_of_like_length():
     batch = [example(nlp, ["word"] * n) for n in lengths]
     costs = costs_of(nlp, [eg.predicted for eg in batch])
     assert costs.tolist() == [2, 3, 14, 4, 6, 9]
-    parts = parts_of_batch(batch, costs, 3)
-    assert [[len(eg.predicted) for eg in part] for part in parts] == [[13], [8], [1, 2, 3, 5]]
-    assert [len(part) for part in parts_of_batch(batch[:1], costs[:1], 3)] == [0, 1, 0]
-    assert parts_of_batch([], costs[:0], 2) == [[], []]
+    assert parts_of_batch(costs, 3).tolist() == [2, 2, 0, 2, 2, 1]
+    assert parts_of_batch(costs[:1], 3).tolist() == [1]
+    assert parts_of_batch(costs[:0], 2).tolist() == []
+
+
+def test_encoders_that_are_disabled_are_asked_for_no_costs():
+    nlp = spacy.blank("en")
+    nlp.add_pipe("multitask_transformer")  # without weights
+    nlp.disable_pipe("multitask_transformer")
+    assert costs_of(nlp, [nlp.make_doc("two words")]).tolist() == [3]
+
+
+def test_costs_are_those_of_the_micro_batches_that_the_config_asks_for(trained):
+    docs = [trained.make_doc(text) for text in ("Smith", "Smith loves New York and the old town")]
+    encoder, transformer = (
+        trained.get_pipe("transformer").shim.encoder,
+        trained.get_pipe("transformer"),
+    )
+    with patch.dict(OVERHEADS, cpu=1_000), patch.object(transformer, "max_batch_pieces", 1):
+        each_alone = 1 + encoder.costs(docs, 1)
+        assert costs_of(trained, docs) == pytest.approx(each_alone)
+        assert each_alone[1] > each_alone[0] > 1_000
 
 
 def test_the_costs_of_docs_are_those_of_their_padded_pieces(trained):
