@@ -37,7 +37,6 @@ LONG = [
     "training/test_ranks_train.py",
     "integration/test_resume.py",
     "training/test_stopping.py",
-    "integration/test_concurrency.py",
     "cli/test_all_commands.py",
     "test_benchmarks.py",
     "test_docs.py",

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 from spacy.attrs import SENT_START
+from spacy.tokens import Doc
 from torch import Tensor
 
 from ..encoder.batch import PackedBatch
@@ -46,13 +47,22 @@ def sequences_of(batch: PackedBatch, *, by_sentence: bool = False) -> Sequences:
     """
     borders = np.append(0, batch.ends)
     if by_sentence:
-        starts = [
-            at + np.flatnonzero(doc.to_array(SENT_START) == 1)
-            for doc, at in zip(batch.docs, batch.starts.tolist())
-            if doc.has_annotation(SENT_START)  # costs less than to read it
-        ]
-        borders = np.union1d(borders, np.concatenate(starts)) if starts else borders
+        borders = np.union1d(borders, np.flatnonzero(_sentence_starts(batch.docs)))
     if batch.blank is None:
         return Sequences(np.diff(borders), None)
     rows = np.flatnonzero(~batch.blank)
     return Sequences(np.diff(np.searchsorted(rows, borders)), rows)
+
+
+def _sentence_starts(docs: list[Doc]) -> np.ndarray:
+    """RETURNS (ndarray): Whether a sentence starts at each token of all docs, bool (n_tokens,); no
+    values if no doc says so."""
+    # To ask a doc takes a third of the time that reading it takes, and most say nothing.
+    say_so = [len(doc) > 0 and doc.has_annotation(SENT_START) for doc in docs]
+    if not any(say_so):
+        return np.zeros(0, bool)
+    starts = [
+        doc.to_array(SENT_START) == 1 if says_so else np.zeros(len(doc), bool)
+        for doc, says_so in zip(docs, say_so)
+    ]
+    return np.concatenate(starts)

@@ -339,7 +339,7 @@ def placed_spans(
     offsets = np.repeat(predictions.starts, np.diff(first))
     hashes = np.array([head.vocab.strings.add(x) for x in head.cfg["labels"]], np.uint64)
     columns = (found.start - offsets, found.end - offsets, hashes[found.type])
-    # Numbers, of which Python's collector of garbage need not keep track.
+    # Lists of numbers, since Python's garbage collector would keep track of a tuple for each span.
     starts, ends, labels = (values.tolist() for values in columns)
     probs = predictions.probs
     for doc, (a, b) in zip(docs, pairwise(first.tolist())):

@@ -133,8 +133,8 @@ def _decode_all(logits: np.ndarray, labels: np.ndarray, lengths: np.ndarray) -> 
 
 
 class Scores(NamedTuple):
-    """Scores of labels, by what they say of a token. Types come first: numpy finds the best of
-    them for many tokens at once, where a search among a few in a row takes it longer."""
+    """Scores of labels, by what they say of a token. A type has a row, a token a column: with few
+    types numpy finds the best of each column faster than it would in short rows."""
 
     outside: np.ndarray  # (n_tokens,)
     begin: np.ndarray  # (n_types, n_tokens)

@@ -50,6 +50,35 @@ def test_decoding_finds_the_best_legal_sequence(seed):
         start += n
 
 
+def search_of_labels(logits: np.ndarray) -> float:
+    """RETURNS (float): As `brute_force`, by a search over all pairs of labels."""
+    follows = np.full((9, 9), -np.inf)
+    for a, b in itertools.product(range(9), repeat=2):
+        for rest in ([], [ID["E-0"]], [ID["E-1"]]):
+            before = [ID["B-" + LABELS[a][-1]], a] if LABELS[a][0] in "IE" else [a]
+            if is_legal([*before, b, *rest]):
+                follows[a, b] = 0.0
+    ends = [0.0 if LABELS[a][0] in "OES" else -np.inf for a in range(9)]
+    best = np.where([LABELS[a][0] in "OBS" for a in range(9)], logits[0], -np.inf)
+    for x in logits[1:]:
+        best = (best[:, None] + follows).max(0) + x
+    return float((best + ends).max())
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_many_docs_of_many_lengths_get_their_best_legal_sequences(seed):
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(0, 40, size=60)
+    # Small whole numbers have many ties.
+    logits = rng.integers(-3, 4, size=(lengths.sum(), 9)).astype(np.float32)
+    logits[:, 0] += rng.choice([0.0, 4.0], size=len(logits))
+    labels = bioes.decode(logits, logits.argmax(1), lengths)
+    for part, scores in zip(*(np.split(x, np.cumsum(lengths)[:-1]) for x in (labels, logits))):
+        assert is_legal(part)
+        if len(part):
+            assert scores[np.arange(len(part)), part].sum() == search_of_labels(scores)
+
+
 def test_legal_greedy_labels_are_left_alone():
     labels = np.array([ID["O"], ID["S-1"], ID["B-0"], ID["I-0"], ID["E-0"]])
     assert not bioes.illegal(labels, np.array([0])).any()
