@@ -162,9 +162,7 @@ class Encoder:
         lengths = np.fromiter(map(len, docs), np.int64, len(docs))
         attributes = attributes_of(docs)
         pieces = self.cache.pieces_of(docs, attributes)
-        windows = cut_windows(
-            pieces.starts, pieces.counts, lengths, self.capacity, self.options.overlap
-        )
+        windows = self._windows_of(pieces, lengths)
         device = self.device
         is_half = precision == "bfloat16" and computes_bfloat16(device.type)
 
@@ -211,16 +209,17 @@ class Encoder:
             begin micro-batches, of each doc; float64 (n_docs,).
         """
         lengths = np.fromiter(map(len, docs), np.int64, len(docs))
-        pieces = self.cache.pieces_of(docs)
-        windows = cut_windows(
-            pieces.starts, pieces.counts, lengths, self.capacity, self.options.overlap
-        )
+        windows = self._windows_of(self.cache.pieces_of(docs), lengths)
         n_special, overhead = len(self.prefix) + len(self.suffix), self._overhead
         cost = np.zeros(len(windows.size))
         pieces_at_once = budget or self.budget.of_training()
         for group in micro_batches(windows.size, n_special, pieces_at_once, overhead):
             cost[group] = windows.size[group].max() + n_special + overhead / len(group)
         return np.bincount(windows.doc, cost, len(docs))
+
+    def _windows_of(self, pieces: Pieces, lengths: np.ndarray) -> Windows:
+        overlap = self.options.overlap
+        return cut_windows(pieces.starts, pieces.counts, lengths, self.capacity, overlap)
 
     @property
     def _overhead(self) -> int:
