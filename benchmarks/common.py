@@ -6,6 +6,7 @@ import argparse
 import gzip
 import json
 import platform
+import random
 import resource
 import subprocess
 import sys
@@ -97,6 +98,20 @@ def pipeline(
         nlp.add_pipe(f"multitask_{head}", name=name, config=(options or {}).get(head, {}))
     sgd = make_adamw(learn_rate=1e-4, head_learn_rate=1e-3)
     return nlp, nlp.initialize(lambda: examples(nlp), sgd=sgd)
+
+
+def in_a_mix(options: argparse.Namespace) -> tuple[Language, Any, list[Example]]:
+    """RETURNS (Tuple[Language, Optimizer, List[Example]]): A pipeline, and examples of all corpora
+    in an order of chance."""
+    examples: list[Example] = []
+
+    def read(nlp: Language) -> list[Example]:
+        examples[:] = training_examples(nlp, options.samples)
+        return examples
+
+    nlp, sgd = pipeline(options.encoder or packaged_encoder(), read)
+    random.Random(0).shuffle(examples)
+    return nlp, sgd, examples
 
 
 def peak_mib() -> float:

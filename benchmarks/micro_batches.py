@@ -9,7 +9,6 @@ Example: python -m benchmarks.micro_batches --json benchmarks/results/micro_batc
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable
 from functools import partial
@@ -26,7 +25,7 @@ from spacy_multitask.encoder.budget import OVERHEADS
 from spacy_multitask.encoder.windows import micro_batches
 from spacy_multitask.training.batching import group_by_words
 
-from .common import arguments, machine, packaged_encoder, pipeline, save, training_examples
+from .common import arguments, in_a_mix, machine, save
 
 # Ways -> what it costs to begin a micro-batch. One more is never worth so much.
 WAYS = {"few": 10**9, "cheap": OVERHEADS["cpu"]}
@@ -82,14 +81,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    examples: list[Example] = []
-
-    def read(nlp: Language) -> list[Example]:
-        examples[:] = training_examples(nlp, args.samples)
-        return examples
-
-    nlp, sgd = pipeline(args.encoder or packaged_encoder(), read)
-    random.Random(0).shuffle(examples)
+    nlp, sgd, examples = in_a_mix(args)
     results: dict[str, Any] = {"machine": machine(), "train": {}, "predict": {}}
     for words in WORDS:
         batches = list(group_by_words(examples, words, 1000))[:STEPS]

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
-import random
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -27,7 +26,7 @@ from spacy_multitask.training.ranks import Ranks, joined
 from spacy_multitask.training.run import Run
 from spacy_multitask.training.stopping import Stop
 
-from .common import packaged_encoder, pipeline, training_examples
+from .common import in_a_mix
 
 BATCH_WORDS = 800  # of all processes
 WARM_UP, STEPS = 5, 20
@@ -130,21 +129,8 @@ def _free_port() -> int:
         return free.getsockname()[1]
 
 
-def _read(options: argparse.Namespace) -> tuple[Language, Any, list[Example]]:
-    """RETURNS (Tuple[Language, Optimizer, List[Example]]): A pipeline, and examples in a mix."""
-    examples: list[Example] = []
-
-    def read(nlp: Language) -> list[Example]:
-        examples[:] = training_examples(nlp, options.samples)
-        return examples
-
-    nlp, sgd = pipeline(options.encoder or packaged_encoder(), read)
-    random.Random(0).shuffle(examples)
-    return nlp, sgd, examples
-
-
 def _evaluate(options: argparse.Namespace) -> dict[str, float]:
-    nlp, _, examples = _read(options)
+    nlp, _, examples = in_a_mix(options)
 
     def docs(nlp: Language) -> list[Example]:
         return examples[:EVALUATED]
@@ -162,7 +148,7 @@ def _evaluate(options: argparse.Namespace) -> dict[str, float]:
 
 
 def _train(batch_words: int, options: argparse.Namespace) -> dict[str, float]:
-    nlp, sgd, examples = _read(options)
+    nlp, sgd, examples = in_a_mix(options)
     batches = list(group_by_words(examples * 20, batch_words, 1000))[: WARM_UP + STEPS]
     with joined() as ranks, _timed_exchange() as spent:
         run = Run(nlp, sgd, {}, None, Stop(), ranks=ranks)  # type: ignore[arg-type]
