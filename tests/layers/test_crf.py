@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from spacy_multitask.layers.crf import IMPOSSIBLE, UNKNOWN, Transitions
 from tests.layers.test_bioes import ID, LABELS, is_legal
@@ -136,3 +137,42 @@ def test_gradients_are_finite_where_gold_is_impossible():
     targets = np.array([ID["I-0"], ID["O"]])
     transitions.log_likelihood(logits, targets, np.array([2])).sum().backward()
     assert torch.isfinite(logits.grad).all()
+
+
+class Launches(TorchDispatchMode):
+    """Counts what a device would be asked to do; views ask nothing."""
+
+    def __init__(self):
+        super().__init__()
+        self.n = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.n += not func.is_view
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("n_docs", [1, 20])
+def test_a_token_more_is_a_dozen_steps_more_of_a_device(n_docs):
+    launches = {}
+    for n in (20, 60):
+        logits = torch.randn(n_docs * n, len(LABELS), requires_grad=True)
+        lengths = np.full(n_docs, n)
+        with Launches() as counted:
+            found = Transitions(N_TYPES).log_likelihood(logits, np.zeros(n_docs * n, int), lengths)
+            found.sum().backward()
+        launches[n] = counted.n
+    assert launches[60] - launches[20] <= 12 * 40
+
+
+def test_long_docs_lose_no_precision():
+    torch.manual_seed(0)
+    transitions, n = chain(0).float(), 3000
+    logits = (4 * torch.randn(n, len(LABELS))).requires_grad_()
+    targets = np.where(np.arange(n) % 3, UNKNOWN, ID["O"])
+    found = transitions.log_likelihood(logits, targets, np.array([n]))
+    (gradient,) = torch.autograd.grad(found.sum(), logits)
+    wide = logits.detach().double().requires_grad_()
+    expected = transitions.double().log_likelihood(wide, targets, np.array([n]))
+    assert found.item() == pytest.approx(expected.item(), rel=1e-6)
+    (exact,) = torch.autograd.grad(expected.sum(), wide)
+    assert torch.allclose(gradient.double(), exact, atol=1e-5)
