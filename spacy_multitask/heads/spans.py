@@ -172,11 +172,11 @@ class SpanHead(TokenHead):
         """YIELDS (ndarray): BIOES label or UNKNOWN per token of each predicted doc."""
         index = {label: k for k, label in enumerate(self.cfg["labels"])}
         for example in examples:
-            blank = blank_tokens(example.predicted)
-            targets = np.full(len(blank), UNKNOWN, np.int64)
+            targets = np.full(len(example.predicted), UNKNOWN, np.int64)
             found = self.gold_spans(example)
             if found is not None:
                 spans, unknown = found
+                blank = blank_tokens(example.predicted)
                 targets[~blank] = 0
                 targets[unknown] = UNKNOWN
                 targets[~blank] = self._with_spans(targets[~blank], self._trim(spans, blank), index)
@@ -184,6 +184,8 @@ class SpanHead(TokenHead):
 
     def _trim(self, spans: list[SpanTuple], blank: np.ndarray) -> list[SpanTuple]:
         """RETURNS (List[tuple]): As `over_words`."""
+        if not blank.any():
+            return list(dict.fromkeys(spans))
         if any(start < end and (blank[start] or blank[end - 1]) for start, end, _ in spans):
             self.warn_of_blanks("spans")
         return over_words(spans, blank)
@@ -193,7 +195,9 @@ class SpanHead(TokenHead):
     ) -> np.ndarray:
         """RETURNS (ndarray): The targets of words, (n_words,), with the spans written into them."""
         n_spans = np.zeros(len(targets), np.int64)
-        for start, end, _ in spans:
+        # In most docs no spans overlap, and to count them takes longer than to write them.
+        some_overlap = any(one[1] > other[0] for one, other in pairwise(sorted(spans)))
+        for start, end, _ in spans if some_overlap else ():
             n_spans[start:end] += 1
         for start, end, label in spans:
             if start >= end:
@@ -202,7 +206,7 @@ class SpanHead(TokenHead):
                     f"The training data of {self.name!r} has spans without tokens. They are "
                     "left out.",
                 )
-            elif n_spans[start:end].max() > 1:
+            elif some_overlap and n_spans[start:end].max() > 1:
                 targets[start:end] = UNKNOWN
                 self.warn_once(
                     "overlap",

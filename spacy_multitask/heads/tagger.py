@@ -193,10 +193,10 @@ class Tagger(TokenHead):
                 values = np.array([v or 0 for v in example.get_aligned(name)], np.uint64)
             values[blank_tokens(example.predicted)] = 0
             try:
-                yield np.array([index[int(v)] for v in values], np.int64)
+                yield np.array([index[v] for v in values.tolist()], np.int64)
             except KeyError as error:
                 self.meet(example.reference.vocab.strings[error.args[0]], layer)
-                yield np.array([index.get(int(v), UNKNOWN) for v in values], np.int64)
+                yield np.array([index.get(v, UNKNOWN) for v in values.tolist()], np.int64)
 
     def loss(
         self,
