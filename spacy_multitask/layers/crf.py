@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from .bioes import B, E, I, O, S
 from .transfer import to_device
 
 UNKNOWN = -1
-# Score of what can't be. Finite, so that gradients are, and beyond any sum over a document.
+# Score of what can't be. Finite, so that gradients are, and far below what docs come to.
 IMPOSSIBLE = -1e6
 
 
@@ -194,7 +196,7 @@ def _mirrored(values: Tensor) -> Tensor:
 
 
 class _Sums(NamedTuple):
-    """Log of summed scores. Rows are those of `_Chains`.
+    """Log of summed scores. A row is a place among `rows` of `_Chains`.
 
     scores (Tensor): Of labels, shape (n_rows, n_labels).
     until (Tensor): Of all beginnings that end with a label, its own score included, (n_rows,
@@ -229,30 +231,38 @@ def _sum_up(
     reverse, last, doc = to_device(scores.device, chains.reverse, chains.last, chains.doc)
     both = torch.stack([scores, _mirrored(scores)[reverse]])
     starts = torch.stack([start, end.roll(n)])
-    # All of these are legal, so the exponential of the best score never vanishes in the product.
-    between = torch.stack([between, between.mT.roll((-n, n), (0, 1))]).exp()
+    highest, factors = _as_factors(between)
+    factors = torch.stack([factors, factors.mT.roll((-n, n), (0, 1))])
     inside = torch.stack([inside, inside.transpose(0, 1)])
     steps = both.split(chains.counts, 1)
     columns.begin(steps[0], starts[:, None])
+    both[:, len(chains.last) :, columns.opening].add_(highest)
     for before, now in pairwise(steps):
         before = before[:, : now.shape[1]]
         closing = before[:, :, columns.closing]
         best = closing.amax(2, keepdim=True)
-        opened = (closing - best).exp_() @ between
+        opened = ((closing - best).exp_() @ factors).log_().add_(best)
         going_on = columns.open_of(before) + inside[:, None]
-        columns.add(
-            now, opened.log_().add_(best), torch.logaddexp(going_on[:, :, 0], going_on[:, :, 1])
-        )
+        inner = torch.logaddexp(going_on[:, :, 0], going_on[:, :, 1])
+        columns.add(now, opened, inner)
     until, since = both[0], _mirrored(both[1])[reverse]
     of_docs = (until[last][:, columns.closing] + end).logsumexp(1)
     return _Sums(scores, until, since, of_docs, doc)
 
 
+def _as_factors(between: Tensor) -> tuple[Tensor, Tensor]:
+    """So that a product of matrices sums up what closing labels lead to. RETURNS (tuple): The
+    highest of the scores, and exponentials of all, divided by its own: none is 0, so that there is
+    a way to each opening label."""
+    highest = between.amax()
+    return highest, (between - highest).exp().clamp(min=torch.finfo(between.dtype).tiny)
+
+
 class _LogSums(torch.autograd.Function):
     """Log of the summed scores of all legal sequences of each doc, longest first.
 
-    Their derivatives are probabilities, known from the sums that end and start at each token. So
-    nothing is kept for each token, and no step is done again, as autograd would.
+    Their derivatives are probabilities, known from the sums that end and start at each token.
+    Autograd would keep all that each step has computed, and go through the steps once more.
     """
 
     @staticmethod
@@ -264,6 +274,7 @@ class _LogSums(torch.autograd.Function):
         return sums.of_docs
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (of_docs,) = gradients
         *sums, between, inside = ctx.saved_tensors
@@ -279,9 +290,13 @@ class _LogSums(torch.autograd.Function):
         total, weight = sums.of_docs[doc, None], of_docs[doc, None]
         closing, opening = before[:, columns.closing], after[:, columns.opening]
         best_closing, best_opening = (x.amax(1, keepdim=True) for x in (closing, opening))
-        weight_of_best = weight * (best_closing + best_opening - total).exp()
+        # Beyond 1 if what leads from one to the other is improbable, which comes in below.
+        highest, factors = _as_factors(between)
+        of_best = best_closing + best_opening + highest - total
+        largest = math.log(torch.finfo(of_best.dtype).max)
+        weight_of_best = weight * of_best.clamp(max=largest).exp()
         weighted = (opening - best_opening).exp() * weight_of_best
-        of_between = between.exp() * ((closing - best_closing).exp().mT @ weighted)
+        of_between = factors * ((closing - best_closing).exp().mT @ weighted)
         into = torch.stack([after[:, columns.inside], after[:, columns.end]], 1)[:, None]
         going_on = columns.open_of(before) + inside + into - total[..., None, None]
         of_inside = (going_on.exp() * weight[..., None, None]).sum(0)

@@ -176,3 +176,23 @@ def test_long_docs_lose_no_precision():
     assert found.item() == pytest.approx(expected.item(), rel=1e-6)
     (exact,) = torch.autograd.grad(expected.sum(), wide)
     assert torch.allclose(gradient.double(), exact, atol=1e-5)
+
+
+@pytest.mark.parametrize("value", [-600.0, 800.0])
+def test_extreme_transitions_are_summed_up_right(value):
+    transitions = chain(0)
+    torch.nn.init.constant_(transitions.between[0], value)
+    logits = torch.randn(6, len(LABELS), dtype=torch.float64, requires_grad=True)
+    targets = np.array([ID["O"], ID["O"], U, ID["S-0"], ID["O"], U])
+    found = transitions.log_likelihood(logits, targets, np.array([4, 2])).sum()
+    expected = 0.0
+    for part, gold in ((logits[:4], targets[:4]), (logits[4:], targets[4:])):
+        every = sequences(len(gold))
+        fits = [s for s in every if all(g in (U, x) for g, x in zip(gold, s))]
+        expected += total(transitions, part, fits) - total(transitions, part, every)
+    assert found.item() == pytest.approx(expected.item(), rel=1e-6)
+    leaves = [logits, *transitions.parameters()]
+    for own, other in zip(
+        torch.autograd.grad(found, leaves), torch.autograd.grad(expected, leaves)
+    ):
+        assert torch.allclose(own, other, atol=1e-9)
