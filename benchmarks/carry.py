@@ -19,13 +19,14 @@ import spacy
 import thinc
 
 ROOT = Path(__file__).parents[1]
-# What spaCy needs and such a machine lacks. torch, transformers and CuPy bring the rest.
+# What spaCy needs and such a machine lacks. torch, transformers and CuPy bring the rest. langcodes
+# asks for names of languages only (language_data, 7 MiB) when it is asked for them.
 PACKAGES = [
     f"spacy=={spacy.__version__}",
     f"thinc=={thinc.__version__}",
     *"blis catalogue cloudpathlib confection cymem murmurhash preshed smart-open".split(),
-    *"spacy-legacy spacy-loggers srsly wasabi weasel wrapt langcodes language-data".split(),
-    *"marisa-trie pydantic pydantic-core annotated-types typing-inspection".split(),
+    *"spacy-legacy spacy-loggers srsly wasabi weasel wrapt langcodes".split(),
+    *"pydantic pydantic-core annotated-types typing-inspection".split(),
 ]
 SCRIPT = """#!/bin/bash
 # Usage: bash run.sh OUT   (OUT gets gpu.json)

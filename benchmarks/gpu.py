@@ -3,7 +3,8 @@
 Parts, the first ones first, each saved as soon as it is done:
 right: predictions and gradients on CPU and GPU, and a training of the bundled samples that is
 killed once; speed: the bare encoder, ours from text and from Docs, the share of the host, worker
-processes, training; shapes: encoders of other sizes; memory: of prediction and training.
+processes, training, and spaCy's own heads on spacy-transformers, where there is a Python with it;
+shapes: encoders of other sizes; memory: of prediction and training.
 
 It needs no network: encoders have random weights, texts are the bundled samples or the lines of
 `--texts`. On a bare machine with PyTorch, CuPy and transformers, `python -m benchmarks.carry`
@@ -22,6 +23,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -32,7 +34,7 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from thinc.api import set_gpu_allocator
 
-from .common import HEADS, machine, pipeline, save
+from .common import HEADS, machine, peer, pipeline, save
 from .gpu_checks import check_heads, check_training, use
 from .gpu_encoders import examples_of, flops_per_piece, read_texts, write_encoder
 
@@ -44,6 +46,8 @@ WANTED = {
     "docs_words_per_s": 500_000,
     "train_words_per_s": 70_000,
     "share_of_peak": 0.4,
+    "text_times_as_fast": 10,
+    "docs_times_as_fast": 10,
 }
 # Dense bfloat16 of cards, in 1e12 operations a second.
 PEAKS = {"H100": 989, "H200": 989, "A100": 312, "L40": 181, "L4": 121, "A10": 125}
@@ -88,7 +92,7 @@ def verdict(results: dict[str, Any]) -> dict[str, Any]:
         if "is_right" in results.get(part, {}):
             found[part] = results[part]["is_right"]
     for name, wanted in WANTED.items():
-        for part in ("predict", "train"):
+        for part in ("predict", "train", "stock"):
             if name in results.get(part, {}):
                 found[name] = {"reached": results[part][name], "wanted": wanted}
     return found
@@ -210,6 +214,26 @@ def measure_training(
     return found
 
 
+def measure_stock(encoder: str, texts: list[list[str]], folder: Path, ours: dict, args) -> dict:
+    """RETURNS (Dict[str, Any]): Words per second of spaCy's own heads, and how many times as fast
+    ours are."""
+    python = args.stock
+    if python is None and find_spec("spacy_transformers") is not None:
+        python = sys.executable
+    if python is None:
+        return {"left_out": "no Python with spacy-transformers: --stock"}
+    path = folder / "texts.txt"
+    path.write_text("\n".join(map(" ".join, texts)), encoding="utf8")
+    script = Path(__file__).with_name("gpu_stock.py")
+    options = ("--encoder", encoder, "--texts", path, "--device", args.device)
+    stock = peer(python, script, *options)
+    found: dict[str, Any] = {"stock": stock}
+    for kind in ("text", "docs"):
+        if speed := ours.get(f"{kind}_words_per_s"):
+            found[f"{kind}_times_as_fast"] = round(speed / stock[f"{kind}_words_per_s"], 2)
+    return found
+
+
 def measure_workers(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
     """RETURNS (Dict[str, Any]): Words per second of so many processes with one GPU."""
     found: dict[str, Any] = {}
@@ -266,6 +290,7 @@ def main() -> None:
     parser.add_argument("--texts", type=Path, help="File with a sentence of words on each line.")
     parser.add_argument("--minutes", type=float, default=6.0, help="Begin no part after these.")
     parser.add_argument("--parts", nargs="+", help="Names of parts; default: all.")
+    parser.add_argument("--stock", help="Python with spacy-transformers; default: this, if it has.")
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
     parser.add_argument("--tiny", action="store_true", help="A tiny encoder, to try the script.")
     parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
@@ -301,6 +326,12 @@ def main() -> None:
         verdict_.part("train", lambda: measure_training(nlp, sgd, texts[:4000], sizes))
         steps = 150 if not args.tiny else 12
         verdict_.part("training_is_right", lambda: check_training(small, folder, devices, steps))
+        verdict_.part(
+            "stock",
+            lambda: measure_stock(
+                encoder, texts, folder, verdict_.results.get("predict", {}), args
+            ),
+        )
         verdict_.part("workers", lambda: measure_workers(folder, args))
         for other in SHAPES if not args.tiny else ("tiny",):
             verdict_.part(
