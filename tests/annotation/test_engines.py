@@ -11,7 +11,7 @@ import pytest
 import spacy
 
 from spacy_multitask import annotate
-from spacy_multitask.annotation.engines import ENGINES, Workers, engine_named
+from spacy_multitask.annotation.engines import ENGINES, Workers, engine_named, on_local
 from spacy_multitask.annotation.engines.on_local import _Pool, _Worker
 from tests.annotation.conftest import errors_in, rows_of, write_texts
 
@@ -117,7 +117,8 @@ def test_a_run_whose_workers_are_killed_while_they_load_ends_complete(tmp_path):
     assert [row["id"] for row in rows_of(summary)] == [f"d{i}" for i in range(12)]
 
 
-def test_workers_that_never_get_to_load_end_the_run(tmp_path):
+def test_workers_that_never_get_to_load_end_the_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(on_local, "MOST_DEATHS_IN_LOADING", 1)
     with pytest.raises(RuntimeError, match=r"again and again while they load the pipeline.*-9"):
         annotate_with_deadly_loading(tmp_path, times=1000)
 

@@ -86,11 +86,10 @@ def test_a_folder_with_other_files_is_refused(model, texts, tmp_path):
 RUN = "import sys; from spacy_multitask import annotate; annotate(*sys.argv[1:4], shard_docs=10)"
 
 
-@pytest.mark.parametrize("after", [0, 2])
-def test_a_killed_run_goes_on(model, texts, tmp_path, undisturbed, after):
+def test_a_killed_run_goes_on(model, texts, tmp_path, undisturbed):
     out = tmp_path / "out"
     child = subprocess.Popen([sys.executable, "-c", RUN, model, str(texts), str(out)])
-    while len(Store(str(out)).names("data")) <= after and child.poll() is None:
+    while len(Store(str(out)).names("data")) <= 2 and child.poll() is None:
         time.sleep(0.002)
     child.send_signal(signal.SIGKILL)
     child.wait()
@@ -132,7 +131,7 @@ def _die(*args):
     raise Death
 
 
-@pytest.mark.parametrize("to", ["parquet", "jsonl", "spacy"])
+@pytest.mark.parametrize("to", ["parquet", "spacy"])
 def test_a_doc_that_kills_is_skipped_and_named(model, tmp_path, to, monkeypatch):
     texts = write_texts(tmp_path / "texts.jsonl", 20, d13="deadly")
     annotate_one = shards.annotate_texts
@@ -160,8 +159,6 @@ def test_a_doc_that_kills_is_skipped_and_named(model, tmp_path, to, monkeypatch)
     (file,) = (tmp_path / "out" / "data").iterdir()
     if to == "parquet":
         ids = pq.read_table(file)["id"].to_pylist()
-    elif to == "jsonl":
-        ids = [json.loads(line)["id"] for line in file.read_text().splitlines()]
     else:
         docs = DocBin().from_disk(file).get_docs(spacy.blank("en").vocab)
         ids = [doc.user_data["id"] for doc in docs]
@@ -184,13 +181,12 @@ def test_a_worker_that_dies_is_replaced(model, tmp_path):
     nlp = spacy.blank("en")
     nlp.add_pipe("deadly")
     nlp.to_disk(tmp_path / "model")
-    texts = write_texts(tmp_path / "texts.jsonl", 12, d5="deadly")
+    texts = write_texts(tmp_path / "texts.jsonl", 4, d2="deadly")
     summary = annotate(
-        tmp_path / "model", texts, tmp_path / "out", shard_docs=4, processes=2, code=code
+        tmp_path / "model", texts, tmp_path / "out", shard_docs=2, processes=2, code=code
     )
-    assert errors_in(tmp_path / "out") == {"d5": KILLED}
-    ids = [row["id"] for row in rows_of(summary)]
-    assert ids == [f"d{i}" for i in range(12) if i != 5]
+    assert errors_in(tmp_path / "out") == {"d2": KILLED}
+    assert [row["id"] for row in rows_of(summary)] == ["d0", "d1", "d3"]
 
 
 def test_several_processes_write_the_same(model, texts, tmp_path, undisturbed):
