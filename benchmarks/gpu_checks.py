@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -113,18 +114,20 @@ def check_heads(
 
 
 def write_corpora(folder: Path) -> None:
-    """Convert the bundled samples as `make demo` does."""
+    """Convert the bundled samples as `make demo` does, several at once."""
     names = {
         "pos": ("conllu", "conllu"),
         "chunk": ("conll2000", "txt"),
         "ner": ("conll03", "txt"),
         "topic": ("ag_news", "csv"),
     }
-    for task, (kind, ending) in names.items():
-        for part in ("train", "dev"):
-            source = ASSETS / task / f"{part}.{ending}"
-            target = folder / f"{task}-{part}.spacy"
-            _run("multitask", "convert", kind, source, target)
+    commands = [
+        ("convert", kind, ASSETS / task / f"{part}.{ending}", folder / f"{task}-{part}.spacy")
+        for task, (kind, ending) in names.items()
+        for part in ("train", "dev")
+    ]
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda words: _run("multitask", *words), commands))
 
 
 def start_training(
