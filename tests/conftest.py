@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import spacy
 import torch
+from spacy.lang.en import English
 from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
@@ -27,6 +28,14 @@ from tests.vocabularies import unigram_pieces, word_pieces
 # A shell that starts the tests in the background has them, and what they start, ignore Ctrl-C.
 if threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Half of the time of all tests went into tokenizers of English: each takes a tenth of a second to
+# make, since it has 1,347 exceptions. These are the ones that tests look at. Tests of commands run
+# in processes of their own, with all of them.
+EXCEPTIONS = ("don't", "cannot", "Mr.", "Dr.")
+English.Defaults.tokenizer_exceptions = {
+    word: English.Defaults.tokenizer_exceptions[word] for word in EXCEPTIONS
+}
 
 # Files that take minutes, of which each goes to one process: begun last, they would leave others
 # idle. Those that start processes of their own do not follow each other.

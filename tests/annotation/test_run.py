@@ -335,7 +335,7 @@ def strings_by_shard(model, folder) -> list[int]:
 
 
 def test_memory_of_strings_stays_flat_once_many_are_known(model, tmp_path, monkeypatch):
-    monkeypatch.setattr(docs, "WORDS_KEPT", 900)
+    monkeypatch.setattr(docs, "WORDS_KEPT", 100)
     first, *others = strings_by_shard(model, tmp_path)
     assert others == [first] * 3
 
