@@ -159,6 +159,18 @@ RELATIONS_TEXT = """\
 `python -m benchmarks.relations` trains one model that learns both, and two models one after the
 other. The table has strict F1 on the test part of CoNLL-04.
 """
+PADDING_TEXT = """\
+## Without padding
+
+Docs of like length are encoded side by side, and the shorter ones are padded. Instead, docs can be
+joined into long rows in which each sees itself alone. That leaves next to no padding, but attention
+looks at all pairs of a row. On a CPU it pays in small batches alone. It was not kept: the
+pipeline's batches have 1,000 docs, and not every kind of encoder takes such rows.
+
+`python -m benchmarks.padding` gives the bare encoder the same sentences in both ways. `groups` are
+what the pipeline makes on a CPU. Kernels for rows of several docs need a GPU, and were not tried.
+"""
+
 PRECISION_TEXT = """\
 ## Precision
 
@@ -208,6 +220,8 @@ def page(results: Mapping[str, Any]) -> str:
         sections.append(relations(found["runs"]))
     if found := results.get("precision"):
         sections.append(precisions(found))
+    if found := results.get("padding"):
+        sections.append(padding(found["docs"]))
     runs = craft["runs"] if craft else {}
     gains = {
         title: gains_of(runs, "taught_plain", "taught", DEV + task) if runs else []
@@ -340,6 +354,16 @@ def precisions(found: Mapping[str, Any]) -> str:
             rows.append((title, *cells, f"{found['scores'][name]['seconds']['all']:.0f}"))
     header = ("way", *TASKS.values(), "seconds")
     return f"{PRECISION_TEXT.format(limit=found['limit'])}\n{table(header, rows)}"
+
+
+def padding(docs: Mapping[str, Any]) -> str:
+    """RETURNS (str): What padding.json says of docs that are joined into rows."""
+    rows = [
+        (size, way, f"{100 * found['real_pieces']:.0f} %", f"{found['seconds']:.1f}")
+        for size, ways in docs.items()
+        for way, found in ways.items()
+    ]
+    return f"{PADDING_TEXT}\n{table(('docs in a batch', 'way', 'real pieces', 'seconds'), rows)}"
 
 
 def gains_of(runs: Mapping[str, Any], name: str, against: str, score: str) -> list[float]:

@@ -29,8 +29,8 @@ from tests.vocabularies import unigram_pieces, word_pieces
 if threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Half of the time of all tests went into tokenizers of English: each takes a tenth of a second to
-# make, since it has 1,347 exceptions. These are the ones that tests look at. Tests of commands run
+# A fifth of the time of all tests went into tokenizers of English: each takes a tenth of a second
+# to make, since it has 1,347 exceptions. These are the ones that tests look at. Commands run
 # in processes of their own, with all of them.
 EXCEPTIONS = ("don't", "cannot", "Mr.", "Dr.")
 English.Defaults.tokenizer_exceptions = {
