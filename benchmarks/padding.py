@@ -44,10 +44,7 @@ class Groups:
         self.budget = budget
         self.overhead = overhead
 
-    def __call__(
-        self, docs: Docs
-    ) -> Iterator[tuple[dict[str, Tensor], list[tuple[int, int, int]]]]:
-        """YIELDS (tuple): Inputs of the network, and row, start and number of each doc."""
+    def __call__(self, docs: Docs) -> Iterator[Batch]:
         sizes = np.array([len(doc) for doc in docs])
         for group in micro_batches(sizes, 0, self.budget, self.overhead):
             ids = np.zeros((len(group), sizes[group].max()), np.int64)
@@ -65,10 +62,7 @@ class Joined:
         self.n_rows = max(1, budget // width)
         self.width = width
 
-    def __call__(
-        self, docs: Docs
-    ) -> Iterator[tuple[dict[str, Tensor], list[tuple[int, int, int]]]]:
-        """YIELDS (tuple): As `Groups`."""
+    def __call__(self, docs: Docs) -> Iterator[Batch]:
         rows: list[list[int]] = []
         room: list[int] = []
         # The longest first, each into the first row that has room.
